@@ -15,11 +15,6 @@ class SettingsError(Exception):
     """The configuration cannot work. Nothing was sent and nothing was spent."""
 
 
-def home() -> Path:
-    """Where a laptop keeps its ledger and half-finished downloads: `$PREFECT_LTX_HOME` or `~/.prefect-ltx`."""
-    return Settings().home
-
-
 class Settings(BaseSettings):
     """Settings of this process, read from the environment when made."""
 
