@@ -1,1 +1,31 @@
-"""LTX-2.3 video generation on fal as a Prefect collection."""
+"""LTX-2.3 video generation on fal as a Prefect collection.
+
+Importing this package imports nothing else: the rooms are `prefect_ltx.fal`, `.ledger`, `.media`, `.archive`,
+`.local`, `.engine` (true without Prefect) and `.blocks`, `.tasks`, `.flows` (Prefect). The blocks are named here
+too, because `prefect block register -m prefect_ltx` looks for them among a module's members; each is imported
+when it is first used.
+"""
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prefect_ltx.blocks import FalCredentials, GenerationLedger, SpendingBudget, VideoArchive
+
+__all__ = ["FalCredentials", "GenerationLedger", "SpendingBudget", "VideoArchive", "__version__"]
+
+_BLOCKS = frozenset({"FalCredentials", "GenerationLedger", "SpendingBudget", "VideoArchive"})
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("prefect-ltx")
+    if name in _BLOCKS:
+        from prefect_ltx import blocks
+
+        return getattr(blocks, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

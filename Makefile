@@ -1,0 +1,80 @@
+# Needs Python 3.11 to 3.13, make and git; everything else is installed into .venv in this folder.
+# PYTHON=… names the interpreter, WORKERS=… the number of test processes, OUT=… the demo's folder.
+
+ROOMS   := blocks tasks flows deployments cli
+CHECKED := core $(ROOMS) tests benchmarks examples
+PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
+WORKERS ?= 2
+FAL_JS  := @fal-ai/client@1.10.1
+
+# A shim can be on PATH and still not run, and Debian's python3 can lack venv: only trying tells.
+TRY_PYTHON := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast unit e2e lint types contracts test-js chaos bench wheel clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+setup: .venv/.ready ## Make .venv and install the package, its tools and its pinned dependencies
+
+.venv/.ready: pyproject.toml constraints.txt
+	@set -eu; found=; \
+	for name in $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python); do \
+	  if "$$name" -c '$(TRY_PYTHON)' 2>/dev/null; then found=$$name; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "No working Python 3.11, 3.12 or 3.13 with venv was found; name one with PYTHON=/path/to/python." >&2; exit 1; \
+	fi; \
+	echo "Setting up .venv with $$("$$found" --version); the first time takes about a minute."; \
+	rm -f $@; "$$found" -m venv --clear .venv
+	@$(PIP) install --quiet -c constraints.txt pip
+	@$(PIP) install --quiet -c constraints.txt -e '.[postgres]' --group dev
+	@touch $@
+
+demo: setup ## Both endpoints end to end on the embedded fal: no key, no network, nothing spent
+	@.venv/bin/prefect-ltx demo $(if $(OUT),--out '$(OUT)')
+
+test: lint types contracts unit e2e ## Everything CI asks for: lint, types, import contract, unit and end-to-end tests
+
+test-fast: unit ## Unit tests only
+
+unit: setup
+	.venv/bin/pytest -n $(WORKERS) -m 'not e2e and not chaos and not wheel and not js'
+
+# One process: each would start a Prefect server of its own, and the two cores are busy with one.
+e2e: setup
+	.venv/bin/pytest -m 'e2e and not chaos and not wheel and not js'
+
+lint: setup ## Ruff: rules and format
+	.venv/bin/ruff check $(CHECKED)
+	.venv/bin/ruff format --check $(CHECKED)
+
+# The rooms become one package by a mapping that neither mypy nor import-linter can follow; links can be followed.
+.PHONY: .types
+.types:
+	@rm -rf .types && mkdir -p .types/prefect_ltx
+	@for part in core/*; do [ "$$part" = core/__pycache__ ] || ln -s "$(CURDIR)/$$part" .types/prefect_ltx/; done
+	@for room in $(ROOMS); do ln -s "$(CURDIR)/$$room" .types/prefect_ltx/; done
+
+types: setup .types ## Mypy, strict
+	MYPYPATH=.types .venv/bin/mypy --config-file pyproject.toml -p prefect_ltx
+
+contracts: setup .types ## Import contract: which room may import which
+	PYTHONPATH=.types .venv/bin/lint-imports
+
+test-js: setup ## The official JavaScript client against the embedded fal (needs npm)
+	npm install --prefix .js --no-save --no-audit --no-fund --loglevel=error $(FAL_JS)
+	.venv/bin/pytest -m js
+
+chaos: setup ## The long kill tests
+	.venv/bin/pytest -m chaos
+
+bench: setup ## Benchmarks; prints what it measured
+	@for script in benchmarks/bench_*.py; do .venv/bin/python "$$script" || exit 1; done
+
+wheel: setup ## Build wheel and sdist and try the wheel in an empty environment
+	.venv/bin/pytest -m wheel
+
+clean: ## Remove what the targets above made
+	rm -rf .venv .js .types .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist *.egg-info
