@@ -1,1 +1,37 @@
-"""See the design."""
+"""ffmpeg and probing: what a media file is, whether it is whole, and what is made of it.
+
+ffmpeg-python builds graphs between `source` and `target`; `run_ffmpeg` runs them in one process of ours.
+"""
+
+from prefect_ltx.media.binary import ffmpeg_binary, ffmpeg_version
+from prefect_ltx.media.errors import FfmpegFailed, MediaError, MediaInvalid
+from prefect_ltx.media.files import sha256_file
+from prefect_ltx.media.graph import BITEXACT, frame_rate, generator, nowhere, source, target
+from prefect_ltx.media.magic import MediaFormat, MediaKind, sniff, sniff_bytes
+from prefect_ltx.media.probe import AudioInfo, MediaInfo, probe
+from prefect_ltx.media.process import FfmpegRun, Progress, run_ffmpeg
+
+__all__ = [
+    "BITEXACT",
+    "AudioInfo",
+    "FfmpegFailed",
+    "FfmpegRun",
+    "MediaError",
+    "MediaFormat",
+    "MediaInfo",
+    "MediaInvalid",
+    "MediaKind",
+    "Progress",
+    "ffmpeg_binary",
+    "ffmpeg_version",
+    "frame_rate",
+    "generator",
+    "nowhere",
+    "probe",
+    "run_ffmpeg",
+    "sha256_file",
+    "sniff",
+    "sniff_bytes",
+    "source",
+    "target",
+]

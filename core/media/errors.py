@@ -1,0 +1,35 @@
+"""What can go wrong with a media file or with ffmpeg. Nothing in this room spends money.
+
+MediaError
+├── MediaInvalid     a file is not what it should be: wrong kind, damaged, other size or length
+└── FfmpegFailed     ffmpeg is missing, ended with an error, or took too long
+"""
+
+from collections.abc import Sequence
+
+
+class MediaError(Exception):
+    """Base of every error of `prefect_ltx.media`; its text is one line."""
+
+
+class MediaInvalid(MediaError):  # noqa: N818 - the condition, as the field says it
+    """A file is not what it should be.
+
+    `problems` holds one entry per difference found.
+    """
+
+    def __init__(self, name: str, problems: Sequence[str]) -> None:
+        """Name the file (without its folder) and each thing that is wrong with it."""
+        self.name = name
+        self.problems = tuple(problems)
+        super().__init__(f"{name}: {'; '.join(self.problems)}.")
+
+
+class FfmpegFailed(MediaError):  # noqa: N818
+    """ffmpeg could not be run, or ran without giving what was asked. No output file was left behind."""
+
+    def __init__(self, what: str, *, returncode: int | None = None, log: Sequence[str] = ()) -> None:
+        """Say what failed; `log` is the end of ffmpeg's own log, for a report."""
+        self.returncode = returncode
+        self.log = tuple(log)
+        super().__init__(what)

@@ -1,0 +1,95 @@
+"""What a file is, told from its first bytes before any library opens it.
+
+Only the containers this project reads are known here. Everything else is refused by name or as unknown, above
+all playlists and scripts (HLS, DASH, concat, SDP), which would make ffmpeg open other files or addresses.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from prefect_ltx.media.errors import MediaInvalid
+
+MediaKind = Literal["video", "image"]
+
+_HEAD_BYTES = 64
+_STILL_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc", b"crx "}
+_TEXT_STARTS = (
+    b"#extm3u",
+    b"ffconcat",
+    b"<mpd",
+    b"<?xml",
+    b"v=0",
+    b"[playlist]",
+    b"<smil",
+    b"<svg",
+    b"<!doc",
+)
+
+
+@dataclass(frozen=True)
+class MediaFormat:
+    """A container this project reads: its name, ffmpeg's demuxer for it, its media type and its kind."""
+
+    container: str
+    demuxer: str
+    content_type: str
+    kind: MediaKind
+
+
+_MP4 = MediaFormat("mp4", "mov", "video/mp4", "video")
+_MOV = MediaFormat("mov", "mov", "video/quicktime", "video")
+_WEBM = MediaFormat("webm", "matroska", "video/webm", "video")
+_MKV = MediaFormat("mkv", "matroska", "video/x-matroska", "video")
+_PNG = MediaFormat("png", "png_pipe", "image/png", "image")
+_JPEG = MediaFormat("jpeg", "jpeg_pipe", "image/jpeg", "image")
+_WEBP = MediaFormat("webp", "webp_pipe", "image/webp", "image")
+_GIF = MediaFormat("gif", "gif", "image/gif", "image")
+
+
+def sniff(path: Path) -> MediaFormat:
+    """Tell the container of the file at `path` from its first bytes.
+
+    Raises:
+        MediaInvalid: it is missing, empty, no regular file, a playlist, or none of MP4, MOV, WebM, MKV, PNG,
+            JPEG, WebP, GIF.
+    """
+    try:
+        if not path.is_file():
+            raise MediaInvalid(path.name, ["there is no such file" if not path.exists() else "not a file"])
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise MediaInvalid(
+            path.name, [f"cannot be read ({error.strerror or type(error).__name__})"]
+        ) from error
+    found = sniff_bytes(head)
+    if found is not None:
+        return found
+    if not head:
+        raise MediaInvalid(path.name, ["the file is empty"])
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_TEXT_STARTS):
+        raise MediaInvalid(path.name, ["a playlist or document, not a video or an image"])
+    raise MediaInvalid(path.name, ["not an MP4, MOV, WebM, MKV, PNG, JPEG, WebP or GIF file"])
+
+
+def sniff_bytes(head: bytes) -> MediaFormat | None:
+    """Tell the container from the first bytes of a file (64 are enough), or None where it is unknown."""
+    if head[4:8] == b"ftyp":
+        brand = head[8:12]
+        if brand in _STILL_BRANDS:
+            return None
+        return _MOV if brand == b"qt  " else _MP4
+    if head[4:8] in (b"moov", b"wide", b"mdat"):
+        return _MOV  # QuickTime files older than the ftyp box
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return _WEBM if b"webm" in head else _MKV
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _PNG
+    if head.startswith(b"\xff\xd8\xff"):
+        return _JPEG
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return _WEBP
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return _GIF
+    return None
