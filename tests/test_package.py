@@ -1,0 +1,179 @@
+"""The package as it is installed: one import name, cheap to import, complete in wheel and sdist."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import prefect_ltx
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+FOLDERS: dict[str, str] = PYPROJECT["tool"]["setuptools"]["package-dir"]
+ROOMS = ("core", "blocks", "tasks", "flows", "deployments", "cli")
+
+
+def folder_of(package: str) -> Path:
+    """The repository folder of one import name, by the mapping in pyproject.toml."""
+    if package in FOLDERS:
+        return ROOT / FOLDERS[package]
+    parent, _, name = package.rpartition(".")
+    return folder_of(parent) / name
+
+
+def run_python(code: str, **environ: str) -> str:
+    """What a new interpreter prints for `code`, started away from the repository."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd="/",
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_every_package_folder_is_listed() -> None:
+    """A folder with an __init__.py that pyproject.toml does not list would be missing from the wheel."""
+    listed = {folder_of(package) for package in PYPROJECT["tool"]["setuptools"]["packages"]}
+    found = {init.parent for room in ROOMS for init in (ROOT / room).rglob("__init__.py")}
+    assert found == listed
+
+
+def test_every_shipped_file_matches_a_data_pattern() -> None:
+    """A data file inside a room that no pattern names would work here and be missing from the wheel."""
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]
+    covered = {
+        path
+        for package, globs in patterns.items()
+        for glob in globs
+        for path in folder_of(package).glob(glob)
+    }
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z", *ROOMS], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split("\0")
+    data = {ROOT / name for name in tracked if name and not name.endswith((".py", ".md"))}
+    assert data - covered == set()
+
+
+def test_import_brings_neither_prefect_nor_a_room() -> None:
+    """`import prefect_ltx` is cheap: it imports no Prefect and none of its own rooms."""
+    loaded = run_python("import sys, prefect_ltx; print(*sorted(sys.modules))").split()
+    assert "prefect_ltx" in loaded
+    assert [name for name in loaded if name == "prefect" or name.startswith("prefect_ltx.")] == []
+
+
+def test_core_rooms_import_no_prefect() -> None:
+    """What is true without Prefect can be used without importing it."""
+    rooms = ", ".join(
+        f"prefect_ltx.{room}" for room in ("fal", "ledger", "media", "archive", "local", "engine")
+    )
+    assert run_python(f"import sys, {rooms}; print('prefect' in sys.modules)") == "False"
+
+
+def test_blocks_are_members_of_the_root() -> None:
+    """`prefect block register -m prefect_ltx` looks for blocks with inspect.getmembers, so all are listed."""
+    code = (
+        "import inspect, prefect_ltx\n"
+        "from prefect.blocks.core import Block\n"
+        "found = inspect.getmembers(prefect_ltx, lambda m: inspect.isclass(m) and issubclass(m, Block))\n"
+        "print(*(name for name, _ in found))"
+    )
+    from prefect_ltx import blocks
+
+    ours = {name for name in blocks.__all__ if hasattr(getattr(blocks, name), "_block_type_name")}
+    assert {"FalCredentials", "GenerationLedger", "SpendingBudget", "VideoArchive"} <= ours
+    assert set(run_python(code).split()) == ours
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    """The lazy names do not hide a typing mistake."""
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = prefect_ltx.no_such_name
+
+
+def test_version_is_the_distributions() -> None:
+    """`prefect_ltx.__version__` says what pyproject.toml says."""
+    assert prefect_ltx.__version__ == PYPROJECT["project"]["version"]
+
+
+def test_package_is_marked_as_typed() -> None:
+    """Type checkers read the annotations only where py.typed lies beside the root module."""
+    assert Path(prefect_ltx.__file__).with_name("py.typed").is_file()
+
+
+def test_no_room_was_imported_by_its_folder_name() -> None:
+    """`import flows` would make a second set of flows; collecting the tests did not do it."""
+    loaded = {
+        name: module
+        for name in ROOMS
+        if (module := sys.modules.get(name)) is not None
+        and str(getattr(module, "__file__", "") or "").startswith(str(ROOT))
+    }
+    assert loaded == {}
+
+
+def test_constraints_name_no_index_and_no_host() -> None:
+    """Pinned versions are exact and hold on any machine: no index, no address, no path."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert pins
+    assert [
+        line for line in pins if "==" not in line or "/" in line or "@" in line or line.startswith("-")
+    ] == []
+
+
+@pytest.mark.wheel
+@pytest.mark.timeout(600)
+def test_wheel_and_sdist_build_and_the_wheel_works_alone(tmp_path: Path) -> None:
+    """The wheel, built from the sdist, has every module and works in an environment without tools."""
+    dist = tmp_path / "dist"
+    subprocess.run([sys.executable, "-m", "build", "--outdir", dist, ROOT], check=True, capture_output=True)
+    (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
+
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {
+        "/".join(package.split(".")) + "/" + path.name
+        for package in PYPROJECT["tool"]["setuptools"]["packages"]
+        for path in folder_of(package).glob("*.py")
+    }
+    assert wanted - names == set()
+    assert {name.split("/")[0] for name in names} == {
+        "prefect_ltx",
+        f"prefect_ltx-{prefect_ltx.__version__}.dist-info",
+    }
+    assert "prefect_ltx/py.typed" in names
+    with tarfile.open(sdist) as archive:
+        inside = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    assert {"LICENSE", "README.md", "Makefile", "constraints.txt", "tests/test_package.py"} <= inside
+
+    home = tmp_path / "home"
+    home.mkdir()
+    alone = tmp_path / "alone"
+    venv.create(alone, with_pip=True)
+    environ = {**os.environ, "HOME": str(home), "PREFECT_HOME": str(home / "prefect")}
+    pip = [alone / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    subprocess.run([*pip, "-c", ROOT / "constraints.txt", wheel], check=True, env=environ, cwd=tmp_path)
+    says = subprocess.run(
+        [alone / "bin" / "prefect-ltx", "--version"],
+        check=True,
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert prefect_ltx.__version__ in says.stdout
+    everything = "; ".join(f"import {package}" for package in PYPROJECT["tool"]["setuptools"]["packages"])
+    subprocess.run([alone / "bin" / "python", "-c", everything], check=True, env=environ, cwd=tmp_path)
+    # Prefect's own server is what fails to import when fastapi is not held back.
+    server = "import prefect.server.api.server"
+    subprocess.run([alone / "bin" / "python", "-c", server], check=True, env=environ, cwd=tmp_path)
