@@ -1,0 +1,155 @@
+"""The fields that both endpoints share, each with the range and the words of fal's own page.
+
+They are types rather than a base class, because a form shows fields in the order of the class, and the two
+pages order them differently.
+"""
+
+from typing import Annotated, Final, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from prefect_ltx.fal.frames import MAX_FRAMES, MIN_FRAMES
+
+REFERENCE_VIDEO_NEGATIVE_PROMPT: Final = (
+    "color distortion, overexposure, static, blurry details, subtitles, style, artwork, painting, frame, "
+    "still, dim overall tone, worst quality, low quality, JPEG compression artifacts, ugly, mutilated, "
+    "extra fingers, poorly drawn hands, poorly drawn face, deformed, disfigured, malformed limbs, "
+    "fused fingers, motionless frame, cluttered background, three legs, crowded background, walking backwards"
+)
+INGREDIENT_NEGATIVE_PROMPT: Final = "worst quality, inconsistent motion, blurry, jittery, distorted"
+
+LOCAL_MEDIA_NOTE: Final = " A local path, an s3:// URL or a data URI is uploaded first."
+
+ResolutionPreset = Literal[
+    "auto", "square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9"
+]
+VideoQuality = Literal["low", "medium", "high", "maximum"]
+VideoWriteMode = Literal["fast", "balanced", "small"]
+
+
+class ImageSize(BaseModel):
+    """An explicit size in pixels. Sizes that are multiples of 64 are delivered as asked most reliably."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # The order is that of fal's page.
+    height: "PixelCount" = Field(default=512, title="Height", description="The height in pixels.")
+    width: "PixelCount" = Field(default=512, title="Width", description="The width in pixels.")
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+def _no_bool(value: object) -> object:
+    # Python calls True a number; fal's pages do not.
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
+# Written after the Field in each type: outermost, so that the schema keeps minimum and maximum.
+_Number = BeforeValidator(_no_bool)
+
+Prompt: TypeAlias = Annotated[
+    str,
+    AfterValidator(_not_blank),
+    Field(title="Prompt", min_length=1, json_schema_extra={"format": "textarea"}),
+]
+MediaUrl: TypeAlias = Annotated[str, AfterValidator(_not_blank), Field(min_length=1)]
+PixelCount: TypeAlias = Annotated[int, Field(gt=0, le=14142), _Number]
+Resolution: TypeAlias = Annotated[ImageSize | ResolutionPreset, Field(title="Resolution")]
+UnitStrength: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), _Number]
+DoubleStrength: TypeAlias = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False), _Number]
+GuidanceScale: TypeAlias = Annotated[
+    float, Field(title="Guidance scale", ge=1, le=20, allow_inf_nan=False), _Number
+]
+InferenceSteps: TypeAlias = Annotated[int, Field(title="Inference steps", ge=8, le=30), _Number]
+
+NumFrames: TypeAlias = Annotated[
+    int,
+    Field(
+        title="Number of frames",
+        ge=MIN_FRAMES,
+        le=MAX_FRAMES,
+        description=(
+            "The number of frames to generate. The model works on 8k+1 frames (9, 17, … 121, … 481); another "
+            "count may come back shorter than asked, and is snapped to the nearest 8k+1 unless the frame rule "
+            "says otherwise."
+        ),
+        examples=[121, 9, 241, 481],
+    ),
+    _Number,
+]
+FramesPerSecond: TypeAlias = Annotated[
+    float,
+    Field(
+        title="Frames per second",
+        ge=1,
+        le=60,
+        allow_inf_nan=False,
+        description="Frames per second of the generated video.",
+    ),
+    _Number,
+]
+GenerateAudio: TypeAlias = Annotated[
+    bool,
+    Field(
+        title="Generate audio",
+        description=(
+            "Whether to include audio in the returned video. When disabled, the final MP4 is returned without "
+            "an audio track."
+        ),
+    ),
+]
+NegativePrompt: TypeAlias = Annotated[
+    str,
+    Field(
+        title="Negative prompt",
+        description="The negative prompt to steer generation away from.",
+        json_schema_extra={"format": "textarea"},
+    ),
+]
+Seed: TypeAlias = Annotated[
+    Annotated[int, Field(ge=0), _Number] | None,
+    Field(
+        title="Seed",
+        description="Random seed for reproducibility. If None, a random seed is chosen.",
+        examples=[42],
+    ),
+]
+PromptExpansion: TypeAlias = Annotated[
+    bool, Field(title="Expand the prompt", description="Whether to enable prompt expansion.")
+]
+SafetyChecker: TypeAlias = Annotated[
+    bool, Field(title="Safety checker", description="Whether to enable the safety checker.")
+]
+Quality: TypeAlias = Annotated[
+    VideoQuality,
+    Field(title="Video quality", description="The quality preset of the generated video."),
+]
+WriteMode: TypeAlias = Annotated[
+    VideoWriteMode, Field(title="Video write mode", description="The write mode of the generated video.")
+]
+SyncMode: TypeAlias = Annotated[
+    bool,
+    Field(
+        title="Sync mode",
+        description=(
+            "If True, the media is returned as a data URI inline in the response. Useful for short-lived "
+            "requests and tests."
+        ),
+    ),
+]
+ExtraArguments: TypeAlias = Annotated[
+    dict[str, JsonValue],
+    Field(
+        title="Extra arguments",
+        description=(
+            "Inputs that fal has added since and this version does not know by name. They are sent as they are, "
+            "beside the documented ones."
+        ),
+    ),
+]

@@ -1,0 +1,117 @@
+"""What fal answers, as values. Unknown keys are ignored: the protocol grows."""
+
+import math
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from prefect_ltx.fal.models import GeneratedVideo
+
+
+def _none_is_empty_list(value: object) -> object:
+    return [] if value is None else value
+
+
+def _none_is_empty_dict(value: object) -> object:
+    return value if isinstance(value, dict) else {}
+
+
+def _as_text(value: object) -> object:
+    # The format of `error` in a status is not documented (fal-protocol §12.4).
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def _exact(value: object) -> object:
+    # A JSON number has become a float; its shortest text is what fal wrote.
+    return repr(value) if isinstance(value, float) and math.isfinite(value) else value
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+Money = Annotated[Decimal, BeforeValidator(_exact)]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class SubmitReceipt(_Wire):
+    """fal has accepted a request. The URLs are only ever ones that may receive the key (`FalHosts`)."""
+
+    request_id: str = Field(min_length=1)
+    response_url: str
+    status_url: str
+    cancel_url: str
+    queue_position: int | None = None
+
+
+class LogEntry(_Wire):
+    """One line of a model's log; `timestamp` is ISO 8601 as fal wrote it."""
+
+    message: Text = ""
+    timestamp: Text | None = None
+    level: Text | None = None
+    source: Text | None = None
+
+
+class QueueStatus(_Wire):
+    """Where a request stands. There is no FAILED: a failed or cancelled one is COMPLETED (fal-protocol §1.4).
+
+    `queue_position` is the number of requests ahead. `metrics["inference_time"]` is in seconds, once finished.
+    """
+
+    status: Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
+    request_id: str
+    queue_position: int | None = None
+    logs: Annotated[list[LogEntry], BeforeValidator(_none_is_empty_list)] = Field(default_factory=list)
+    metrics: Annotated[dict[str, Any], BeforeValidator(_none_is_empty_dict)] = Field(default_factory=dict)
+    error: Text | None = None
+    error_type: Text | None = None
+
+
+class GenerationResult(_Wire):
+    """A finished generation. `billable_units` are megapixels, None where fal's header is missing or unreadable."""
+
+    video: GeneratedVideo
+    billable_units: Decimal | None = None
+    request_id: str = ""
+
+
+CancelOutcome = Literal["cancelled", "requested", "already_completed", "not_found"]
+"""cancelled: it was still queued and never runs. requested: it was running and has been asked to stop.
+not_found: fal does not know the request (in this account)."""
+
+
+class ListedRequest(_Wire):
+    """One request in fal's own listing (fal-protocol §7.3). Inputs and outputs are there only if stored."""
+
+    request_id: str
+    endpoint_id: str
+    started_at: datetime
+    sent_at: datetime
+    ended_at: datetime | None = None
+    status_code: int | None = None
+    duration: float | None = None
+    json_input: JsonValue = None
+    json_output: JsonValue = None
+
+
+class ModelPrice(_Wire):
+    """What one `unit` of an endpoint costs this account. Check the unit before multiplying."""
+
+    endpoint_id: str
+    unit_price: Money
+    unit: str
+    currency: str
+
+
+class BillingEvent(_Wire):
+    """What fal billed for one request (fal-protocol §7.2). Amounts in dollars."""
+
+    request_id: str
+    endpoint_id: str
+    timestamp: datetime
+    output_units: Money | None = None
+    unit_price: Money | None = None
+    cost_total: Money
