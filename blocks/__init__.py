@@ -1,1 +1,11 @@
-"""See the design."""
+"""Prefect blocks: the account at fal, the ledger, the archive and the budget.
+
+Flows and tasks take them by name and load them inside, so that no secret stands in a parameter or a pickle.
+"""
+
+from prefect_ltx.blocks.archive import VideoArchive
+from prefect_ltx.blocks.budget import SpendingBudget
+from prefect_ltx.blocks.credentials import FalCredentials
+from prefect_ltx.blocks.ledger import GenerationLedger
+
+__all__ = ["FalCredentials", "GenerationLedger", "SpendingBudget", "VideoArchive"]

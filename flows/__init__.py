@@ -1,1 +1,6 @@
-"""See the design."""
+"""Steps composed into flows: one video from either endpoint, and the sweep."""
+
+from prefect_ltx.flows.generate import ingredient_to_video, reference_video_to_video
+from prefect_ltx.flows.sweep import sweep
+
+__all__ = ["ingredient_to_video", "reference_video_to_video", "sweep"]

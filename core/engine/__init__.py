@@ -1,1 +1,75 @@
-"""See the design."""
+"""Carrying out one generation: plan, submit once, wait, collect, archive, cancel, sweep. No Prefect in here.
+
+`prefect_ltx.ledger` decides; this room acts on what it decided.
+"""
+
+from prefect_ltx.engine.cancel import cancel
+from prefect_ltx.engine.collect import CollectedVideo, clean_up, collect
+from prefect_ltx.engine.errors import (
+    GenerationEnded,
+    GenerationParked,
+    GenerationStopped,
+    PaidVideoLost,
+    StillWaiting,
+)
+from prefect_ltx.engine.inputs import InputMedia, MediaDigest, fetch_input, fetch_inputs
+from prefect_ltx.engine.lease import hold
+from prefect_ltx.engine.plan import (
+    Estimate,
+    PlannedGeneration,
+    PlanReport,
+    draw_seed,
+    ledger_plan,
+    plan_request,
+    prepare,
+)
+from prefect_ltx.engine.progress import CHECKPOINTS, Progress, observe, tell
+from prefect_ltx.engine.services import Options, Services, budget_from, in_thread
+from prefect_ltx.engine.store import ArchivedGeneration, archived, store
+from prefect_ltx.engine.submit import submit_once
+from prefect_ltx.engine.sweep import SweepItem, SweepReport, sweep_all
+from prefect_ltx.engine.upload import UploadedMedia, upload
+from prefect_ltx.engine.wait import outcome, wait_for
+
+__all__ = [
+    "CHECKPOINTS",
+    "ArchivedGeneration",
+    "CollectedVideo",
+    "Estimate",
+    "GenerationEnded",
+    "GenerationParked",
+    "GenerationStopped",
+    "InputMedia",
+    "MediaDigest",
+    "Options",
+    "PaidVideoLost",
+    "PlanReport",
+    "PlannedGeneration",
+    "Progress",
+    "Services",
+    "StillWaiting",
+    "SweepItem",
+    "SweepReport",
+    "UploadedMedia",
+    "archived",
+    "budget_from",
+    "cancel",
+    "clean_up",
+    "collect",
+    "draw_seed",
+    "fetch_input",
+    "fetch_inputs",
+    "hold",
+    "in_thread",
+    "ledger_plan",
+    "observe",
+    "outcome",
+    "plan_request",
+    "prepare",
+    "store",
+    "submit_once",
+    "sweep_all",
+    "tell",
+    "upload",
+    "wait_for",
+]

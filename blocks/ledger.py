@@ -1,0 +1,53 @@
+"""The money record as a Prefect block."""
+
+from typing import ClassVar
+
+from prefect.blocks.core import Block
+from pydantic import Field, HttpUrl, SecretStr
+
+from prefect_ltx.blocks.credentials import DOCUMENTATION, LOGO
+from prefect_ltx.ledger import Ledger
+
+
+class GenerationLedger(Block):
+    """The database that remembers every generation, so that none is paid for twice.
+
+    Everything that generates for one account has to share one ledger: SQLite for one machine, PostgreSQL for
+    several.
+
+    Example:
+        Load the stored block and look at what is unfinished:
+
+        ```python
+        from prefect_ltx.blocks import GenerationLedger
+
+        ledger = GenerationLedger.load("BLOCK_NAME").get_ledger()
+        print(ledger.unfinished())
+        ```
+    """
+
+    _block_type_name: ClassVar[str] = "Generation Ledger"
+    _block_type_slug: ClassVar[str] = "generation-ledger"
+    _logo_url: ClassVar[HttpUrl] = HttpUrl(LOGO)
+    _documentation_url: ClassVar[HttpUrl] = HttpUrl(DOCUMENTATION)
+    _description: ClassVar[str] = "The database that remembers every generation, so that none is paid for twice."
+
+    url: SecretStr = Field(
+        default=...,
+        title="Database URL",
+        description="SQLAlchemy URL, such as sqlite:////data/ledger.db or postgresql://user:password@host/db.",
+    )
+    lease_seconds: float = Field(
+        default=120,
+        gt=1,
+        title="Lease",
+        description="Seconds after which the work of a machine that vanished may be taken over by another.",
+    )
+
+    def get_ledger(self) -> Ledger:
+        """Open the ledger; its tables are made when missing.
+
+        Raises:
+            LedgerError: it cannot be opened or is of an unknown version. Nothing was sent or spent.
+        """
+        return Ledger(self.url.get_secret_value(), lease_seconds=self.lease_seconds)

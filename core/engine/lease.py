@@ -1,0 +1,61 @@
+"""Holding a generation's lease while something is done for it, so that nobody else does it as well."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from prefect_ltx.engine.services import Services, in_thread
+from prefect_ltx.ledger import Claim, Generation, LedgerError, Owner
+
+BUSY_POLL_SECONDS = (0.2, 5.0)
+
+_holds: dict[tuple[str, str, Owner], int] = {}
+
+
+@asynccontextmanager
+async def hold(services: Services, generation_id: str, owner: Owner) -> AsyncIterator[Generation]:
+    """The generation, ours alone until the block ends; waits while a living owner works on it.
+
+    Holds nest for one owner: the lease is given back by the outermost. Nothing is given back on a kill; then
+    the lease ends when the process is seen to be dead, or when it expires.
+    """
+    generation = await _taken(services, generation_id, owner)
+    async with keep(services, generation_id, owner):
+        yield generation
+
+
+@asynccontextmanager
+async def keep(services: Services, generation_id: str, owner: Owner) -> AsyncIterator[None]:
+    """Renew a lease that `owner` has already, and give it back at the end of the outermost block."""
+    place = (services.ledger.id, generation_id, owner)
+    _holds[place] = _holds.get(place, 0) + 1
+    renewing = asyncio.create_task(_renew(services, generation_id, owner)) if _holds[place] == 1 else None
+    try:
+        yield
+    finally:
+        _holds[place] -= 1
+        if _holds[place] == 0:
+            del _holds[place]
+        if renewing is not None:
+            renewing.cancel()
+            with suppress(asyncio.CancelledError):
+                await renewing
+            with suppress(LedgerError):  # it expires by itself
+                await in_thread(services.ledger.release, generation_id, owner)
+
+
+async def _taken(services: Services, generation_id: str, owner: Owner) -> Generation:
+    pause, longest = BUSY_POLL_SECONDS
+    while True:
+        claim: Claim = await in_thread(services.ledger.take, generation_id, owner)
+        if claim.outcome != "busy":
+            return claim.generation
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, longest)
+
+
+async def _renew(services: Services, generation_id: str, owner: Owner) -> None:
+    while True:
+        await asyncio.sleep(services.ledger.lease_seconds / 4)
+        with suppress(LedgerError):  # the next renewal may get through; the lease is long enough for three
+            await in_thread(services.ledger.renew, generation_id, owner)

@@ -1,0 +1,130 @@
+"""What a generation is made with: fal's client, the ledger, the archive, the budget, and the waiting rules."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from prefect_ltx.archive import Archive
+from prefect_ltx.fal import UNIT_PRICE_USD, FalClient, FalError, FalHosts
+from prefect_ltx.ledger import BudgetLimit, Ledger
+from prefect_ltx.settings import Settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How long to wait and how much to believe; times in seconds."""
+
+    work_dir: Path
+    """Where unfinished downloads and renditions live, one folder a generation."""
+    listing_lag: float
+    """How far fal's request listing may be behind."""
+    absence_is_proof: bool
+    """Whether a request that the listing does not show after the lag never ran."""
+    queue_timeout: float = 6 * 3600
+    run_timeout: float = 3600
+    poll_most: float = 5.0
+
+    @classmethod
+    def from_settings(cls, settings: Settings, hosts: FalHosts) -> Self:
+        """Fill in what depends on the host: fal's listing is unmeasured, so absence proves nothing there."""
+        lag = settings.listing_lag_seconds
+        proof = settings.absence_is_proof
+        return cls(
+            work_dir=settings.home / "work",
+            listing_lag=(600.0 if hosts.is_fal else 0.0) if lag is None else lag,
+            absence_is_proof=(not hosts.is_fal) if proof is None else proof,
+            queue_timeout=settings.queue_timeout_seconds,
+            run_timeout=settings.run_timeout_seconds,
+        )
+
+
+@dataclass
+class Services:
+    """The parts one generation needs, opened together and closed together."""
+
+    client: FalClient
+    ledger: Ledger
+    archive: Archive
+    options: Options
+    limits: tuple[BudgetLimit, ...] = ()
+    _unit_prices: dict[str, Decimal] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The services that the environment names.
+
+        Raises:
+            SettingsError: neither a key nor a URL for fal.
+            LedgerError: the ledger cannot be opened. Nothing was sent.
+        """
+        settings.require_fal()
+        client = FalClient(settings.fal_key, base_url=settings.fal_url)
+        return cls(
+            client=client,
+            ledger=Ledger(settings.ledger_url, lease_seconds=settings.lease_seconds),
+            archive=Archive(settings.archive_location),
+            options=Options.from_settings(settings, client.hosts),
+            limits=budget_from(settings),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close connections; the ledger's rows and the archive's files stay."""
+        await self.client.aclose()
+        await self.archive.aclose()
+        await in_thread(self.ledger.close)
+
+    async def unit_price(self, endpoint: str) -> Decimal:
+        """Dollars a megapixel for this account, asked once; the page's price where fal does not say.
+
+        A price in another unit or currency is not used (fal-protocol §7.1: other models quote cents).
+        """
+        if endpoint not in self._unit_prices:
+            price = UNIT_PRICE_USD
+            try:
+                quoted = (await self.client.prices([endpoint])).get(endpoint)
+            except FalError:
+                quoted = None
+            if quoted and quoted.unit.rstrip("s").lower() == "megapixel" and quoted.currency.upper() == "USD":
+                price = quoted.unit_price
+            self._unit_prices[endpoint] = price
+        return self._unit_prices[endpoint]
+
+    def work_dir(self, generation_id: str) -> Path:
+        """The folder of one generation's unfinished files, made when missing."""
+        folder = self.options.work_dir / generation_id
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def budget_from(settings: Settings) -> tuple[BudgetLimit, ...]:
+    """`PREFECT_LTX_BUDGET_USD` as a limit on each UTC day."""
+    if settings.budget_usd is None:
+        return ()
+    return (BudgetLimit(usd=settings.budget_usd, period="day", tag=None, name="PREFECT_LTX_BUDGET_USD"),)
+
+
+async def in_thread(function: Callable[..., T], /, *args: object, **kwargs: object) -> T:
+    """Run a ledger call off the event loop and let it finish even when the caller is cancelled.
+
+    A transaction that is cut off from its caller would leave nobody knowing what was written.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait({work})
+        raise

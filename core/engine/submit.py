@@ -1,0 +1,199 @@
+"""One POST for one generation: intend, send once, and look where the answer was lost.
+
+This is the only module that calls `FalClient.submit`. It does so in one place, directly after the ledger gave
+the permission, and never because of an error.
+"""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+from prefect_ltx.engine.errors import lost, parked
+from prefect_ltx.engine.lease import BUSY_POLL_SECONDS, keep
+from prefect_ltx.engine.progress import tell
+from prefect_ltx.engine.services import Services, in_thread
+from prefect_ltx.fal import (
+    FalAuthenticationError,
+    FalError,
+    FalNotSent,
+    FalPermissionDenied,
+    FalSubmitUnknown,
+    ListedRequest,
+)
+from prefect_ltx.ledger import (
+    Accepted,
+    Found,
+    Generation,
+    NotSent,
+    Owner,
+    Plan,
+    ProvablyAbsent,
+    Rejected,
+    ReplyLost,
+    State,
+    Undecidable,
+    Wait,
+    match,
+)
+
+CLOCK_SKEW_SECONDS = 300
+"""How far fal's clock and ours may differ when requests are looked for by time."""
+LOOK_PAUSE_SECONDS = (0.2, 10.0)
+
+
+async def submit_once(services: Services, plan: Plan, owner: Owner) -> Generation:
+    """The generation for `plan`, submitted now or found: at least SUBMITTED, with at most one POST ever sent.
+
+    Raises:
+        BudgetExceeded: the price does not fit the budget; nothing was sent.
+        FalError: fal refused the request or could not be reached; nothing ran, the budget is released.
+        GenerationParked: nobody can tell whether an earlier submit was accepted.
+        PaidVideoLost: this very video was paid for before and fal no longer has it.
+    """
+    pause, longest = BUSY_POLL_SECONDS
+    while True:
+        tell("before-intent", "")
+        claim = await in_thread(services.ledger.claim, plan, owner, services.limits)
+        generation = claim.generation
+        match claim.outcome:
+            case "submit":
+                tell("after-intent", generation.id)
+                async with keep(services, generation.id, owner):
+                    return await _post_once(services, generation, owner)
+            case "resume":
+                async with keep(services, generation.id, owner):
+                    return await settle_submit(services, generation, owner)
+            case "done":
+                return generation
+            case "busy" if generation.state not in (State.INTENDED, State.UNKNOWN):
+                return generation
+            case "busy":
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, longest)
+            case "parked":
+                return await look_again(services, generation, owner)
+            case "lost":
+                raise lost(generation)
+
+
+async def settle_submit(
+    services: Services, generation: Generation, owner: Owner, *, may_post: bool = True
+) -> Generation:
+    """Bring a generation whose submit is unclear to a known state by looking at fal; the lease must be held.
+
+    With `may_post` false a request that provably never ran stays UNKNOWN instead of being sent: the sweeper
+    spends nothing.
+
+    Raises:
+        GenerationParked: looking cannot tell.
+        FalUnavailable: fal cannot be reached for looking; the generation stays UNKNOWN for the next run.
+    """
+    pause, longest = LOOK_PAUSE_SECONDS
+    while generation.state is State.UNKNOWN:
+        try:
+            found = match(
+                await _listed(services, generation),
+                generation,
+                now=time.time(),
+                lag=services.options.listing_lag,
+                absence_is_proof=services.options.absence_is_proof,
+                claimed=await in_thread(services.ledger.claimed_request_ids, generation.endpoint),
+            )
+        except (FalAuthenticationError, FalPermissionDenied) as error:
+            found = Undecidable("forbidden", error.what)
+        match found:
+            case Wait(seconds):
+                await asyncio.sleep(min(max(seconds, pause), longest))
+                pause = min(pause * 2, longest)
+            case ProvablyAbsent() if not may_post:
+                return generation
+            case ProvablyAbsent():
+                await in_thread(services.ledger.record, generation.id, found, owner=owner)
+                generation = await in_thread(services.ledger.get, generation.id)
+                return await _post_once(services, generation, owner)
+            case _:
+                await in_thread(services.ledger.record, generation.id, found, owner=owner)
+                generation = await in_thread(services.ledger.get, generation.id)
+    if generation.state is State.PARKED:
+        raise parked(generation)
+    return generation
+
+
+async def look_again(services: Services, generation: Generation, owner: Owner) -> Generation:
+    """One more look for a parked generation: fal's listing may show by now what it did not show then.
+
+    Raises:
+        GenerationParked: it still does not.
+    """
+    try:
+        found = match(
+            await _listed(services, generation),
+            generation,
+            now=time.time(),
+            lag=services.options.listing_lag,
+            absence_is_proof=False,
+            claimed=await in_thread(services.ledger.claimed_request_ids, generation.endpoint),
+        )
+    except FalError:
+        raise parked(generation) from None
+    if not isinstance(found, Found):
+        raise parked(generation)
+    await in_thread(services.ledger.record, generation.id, found, owner=owner)
+    return await in_thread(services.ledger.get, generation.id)
+
+
+async def _post_once(services: Services, generation: Generation, owner: Owner) -> Generation:
+    """The one POST, directly after the ledger's permission; whatever comes back is written down first."""
+    posting = asyncio.ensure_future(_post(services, generation, owner))
+    try:
+        return await asyncio.shield(posting)
+    except asyncio.CancelledError:
+        # The request may have left already: only its answer tells what is owed, and it is bounded in time.
+        await asyncio.wait({posting})
+        if not posting.cancelled():
+            posting.exception()
+        raise
+
+
+async def _post(services: Services, generation: Generation, owner: Owner) -> Generation:
+    tell("submit", generation.id, f"submitting to {generation.endpoint}")
+    record = services.ledger.record
+    try:
+        receipt = await services.client.submit(generation.endpoint, generation.body)
+    except FalNotSent as error:
+        await in_thread(record, generation.id, NotSent(error.what), owner=owner)
+        raise
+    except FalSubmitUnknown as error:
+        await in_thread(record, generation.id, ReplyLost(error.what), owner=owner)
+        if error.request_id and await _exists(services, generation.endpoint, error.request_id):
+            await in_thread(record, generation.id, Found(error.request_id), owner=owner)
+        return await settle_submit(services, await in_thread(services.ledger.get, generation.id), owner)
+    except FalError as error:
+        # Only what proves that nothing ran frees the key and the budget.
+        event = Rejected(error.what) if error.billed == "no" else ReplyLost(error.what)
+        await in_thread(record, generation.id, event, owner=owner)
+        raise
+    except BaseException as error:
+        await in_thread(record, generation.id, ReplyLost(f"interrupted by {type(error).__name__}"), owner=owner)
+        raise
+    tell("after-reply", generation.id)
+    await in_thread(record, generation.id, Accepted(receipt.request_id), owner=owner)
+    return await in_thread(services.ledger.get, generation.id)
+
+
+async def _exists(services: Services, endpoint: str, request_id: str) -> bool:
+    try:
+        await services.client.status(endpoint, request_id, logs=False)
+    except FalError:
+        return False
+    return True
+
+
+async def _listed(services: Services, generation: Generation) -> list[ListedRequest]:
+    start = datetime.fromtimestamp(generation.intended_at - CLOCK_SKEW_SECONDS, UTC)
+    return [
+        each
+        async for each in services.client.list_requests(
+            generation.endpoint, start=start, end=None, expand_payloads=True
+        )
+    ]

@@ -1,0 +1,202 @@
+"""Going through everything that was paid for and not archived, and bringing each to its end.
+
+Safe at any time, beside everything else and twice at once: each generation is worked on under its lease, what a
+living run holds is left alone, and nothing is ever submitted here.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from prefect_ltx.archive import ArchiveError
+from prefect_ltx.engine.cancel import cancel
+from prefect_ltx.engine.collect import clean_up, collect
+from prefect_ltx.engine.errors import GenerationStopped
+from prefect_ltx.engine.inputs import INPUTS_FOLDER
+from prefect_ltx.engine.lease import keep
+from prefect_ltx.engine.services import Options, Services, in_thread
+from prefect_ltx.engine.store import store
+from prefect_ltx.engine.submit import look_again, settle_submit
+from prefect_ltx.engine.wait import outcome, read_result
+from prefect_ltx.fal import INGREDIENT, REFERENCE_VIDEO, FalError
+from prefect_ltx.ledger import Generation, LedgerError, Owner, Resolved, Settled, State
+from prefect_ltx.media import MediaError, render_renditions
+
+STALE_SECONDS = 24 * 3600
+ORPHAN_WINDOW = timedelta(days=2)
+
+
+class SweepItem(BaseModel):
+    """What the sweep found of one generation, and where it left it."""
+
+    generation_id: str
+    request_id: str | None
+    before: str
+    after: str
+    note: str = ""
+
+
+class SweepReport(BaseModel):
+    """Everything one sweep did and found; prices in USD."""
+
+    items: list[SweepItem] = []
+    left_alone: list[str] = []
+    """Generations that a living run is working on."""
+    settled: list[str] = []
+    double_charges: list[str] = []
+    orphans: list[str] = []
+    """Request ids that fal lists for this account and no row of this ledger knows."""
+    drift_usd: Decimal = Decimal(0)
+    """Billed minus expected, over the generations settled in this sweep."""
+    notes: list[str] = []
+
+    @property
+    def needs_a_person(self) -> list[SweepItem]:
+        """What cannot go on by itself."""
+        return [each for each in self.items if each.after in (State.PARKED, State.LOST)]
+
+
+async def sweep_all(services: Services, owner: Owner, *, recipe: str = "web") -> SweepReport:
+    """Sweep the whole ledger once. Spends nothing; waits for no running job (the next sweep sees it).
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    report = SweepReport()
+    await in_thread(services.ledger.expire_dead_leases)
+    for generation in await in_thread(services.ledger.unfinished):
+        await _sweep_one(services, generation, owner, recipe, report)
+    await _settle(services, report)
+    await _find_orphans(services, report)
+    report.double_charges = [
+        f"{row.id}: {', '.join(row.extra_request_ids)}" for row in await in_thread(services.ledger.double_charges)
+    ]
+    await _clear_stale_files(services)
+    return report
+
+
+async def finish(services: Services, generation: Generation, *, recipe: str) -> Generation:
+    """From COMPLETED or COLLECTED to ARCHIVED, under a lease that the caller holds."""
+    video = await collect(services, generation)
+    generation = await in_thread(services.ledger.get, generation.id)
+    renditions = []
+    if "problem" not in video.delivered:
+        renditions = await render_renditions(
+            video.path, services.work_dir(generation.id) / "renditions", recipe=recipe
+        )
+    await store(services, generation, video, renditions)
+    return await in_thread(services.ledger.get, generation.id)
+
+
+async def _sweep_one(
+    services: Services, generation: Generation, owner: Owner, recipe: str, report: SweepReport
+) -> None:
+    before, note = generation.state, ""
+    try:
+        claim = await in_thread(services.ledger.take, generation.id, owner)
+        if claim.outcome == "busy":
+            report.left_alone.append(generation.id)
+            return
+        async with keep(services, generation.id, owner):
+            await _advance(services, claim.generation, owner, recipe)
+    except (FalError, GenerationStopped, LedgerError, ArchiveError, MediaError, OSError) as error:
+        note = str(error)
+    after = await in_thread(services.ledger.get, generation.id)
+    if not after.is_live:
+        clean_up(services, after.id)
+    report.items.append(
+        SweepItem(
+            generation_id=after.id,
+            request_id=after.request_id,
+            before=str(before),
+            after=str(after.state),
+            note=note,
+        )
+    )
+
+
+async def _advance(services: Services, generation: Generation, owner: Owner, recipe: str) -> None:
+    ledger = services.ledger
+    if generation.state is State.PARKED:
+        generation = await look_again(services, generation, owner)
+    if generation.state in (State.INTENDED, State.UNKNOWN):
+        generation = await settle_submit(services, generation, owner, may_post=False)
+        if generation.state is State.UNKNOWN:
+            # It provably never ran. Sending it is for whoever wants it; the budget and the key are freed.
+            await in_thread(ledger.record, generation.id, Resolved(choice="absent", request_id=None, by="sweep"))
+            return
+    if generation.state is State.SUBMITTED:
+        if generation.cancel_requested_by:
+            generation = await cancel(services, generation.id, owner, by=generation.cancel_requested_by)
+        if generation.state is State.SUBMITTED:
+            await read_result(services, generation)
+            generation = await in_thread(ledger.get, generation.id)
+    if generation.state in (State.COMPLETED, State.COLLECTED):
+        await finish(services, outcome(generation), recipe=recipe)
+
+
+async def _settle(services: Services, report: SweepReport) -> None:
+    """Put what fal billed in place of what was expected, from billing events where the key may read them."""
+    rows = await in_thread(services.ledger.unsettled, older_than=0.0)
+    by_request = {row.request_id: row for row in rows if row.request_id}
+    if not by_request:
+        return
+    try:
+        events = await services.client.billing_events(request_ids=sorted(by_request))
+    except FalError as error:
+        report.notes.append(f"Prices not settled: {error.what}.")
+        return
+    for event in events:
+        row = by_request.get(event.request_id)
+        if row is None:
+            continue
+        await in_thread(
+            services.ledger.record,
+            row.id,
+            Settled(units=event.output_units, usd=event.cost_total, source="billing_events"),
+        )
+        report.settled.append(row.id)
+        report.drift_usd += event.cost_total - row.price_expected_usd
+
+
+async def _find_orphans(services: Services, report: SweepReport) -> None:
+    start = datetime.now(UTC) - ORPHAN_WINDOW
+    for endpoint in (REFERENCE_VIDEO, INGREDIENT):
+        try:
+            known = await in_thread(services.ledger.claimed_request_ids, endpoint)
+            async for each in services.client.list_requests(
+                endpoint, start=start, end=None, expand_payloads=False
+            ):
+                if each.request_id not in known:
+                    report.orphans.append(each.request_id)
+        except FalError as error:
+            report.notes.append(f"Orphans not looked for: {error.what}.")
+            return
+
+
+async def _clear_stale_files(services: Services) -> None:
+    await services.archive.clear_stale_temporaries(older_than=STALE_SECONDS)
+    await in_thread(_clear_work_dir, services.options, await in_thread(services.ledger.unfinished))
+
+
+def _clear_work_dir(options: Options, unfinished: list[Generation]) -> None:
+    if not options.work_dir.is_dir():
+        return
+    working = {row.id for row in unfinished}
+    limit = time.time() - STALE_SECONDS
+    inputs = options.work_dir / INPUTS_FOLDER
+    for path in inputs.iterdir() if inputs.is_dir() else ():
+        if path.stat().st_mtime < limit:
+            path.unlink(missing_ok=True)
+    for folder in options.work_dir.iterdir():
+        if folder.name != INPUTS_FOLDER and folder.name not in working and _is_old(folder, limit):
+            import shutil
+
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_old(path: Path, limit: float) -> bool:
+    return path.stat().st_mtime < limit

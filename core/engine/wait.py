@@ -1,0 +1,207 @@
+"""Waiting for a submitted generation until fal has its video, and reading how it ended.
+
+A job may sit in the queue for ever, so the time in the queue and the time of the run have budgets of their own.
+There is no FAILED status: failure is COMPLETED with an error, or an error on the result (fal-protocol §1.4).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from prefect_ltx.engine.errors import StillWaiting, ended, lost
+from prefect_ltx.engine.progress import tell
+from prefect_ltx.engine.services import Services, in_thread
+from prefect_ltx.engine.submit import CLOCK_SKEW_SECONDS
+from prefect_ltx.fal import (
+    FalError,
+    FalGenerationCancelled,
+    FalGenerationFailed,
+    FalNotFound,
+    FalResultExpired,
+    FalResultNotReady,
+    FalUnavailable,
+    FalValidationError,
+    GeneratedVideo,
+    GenerationResult,
+    QueueStatus,
+)
+from prefect_ltx.ledger import (
+    Generation,
+    RemoteCancelled,
+    RemoteCompleted,
+    RemoteFailed,
+    ResultGone,
+    State,
+)
+
+OnStatus = Callable[[QueueStatus], None]
+
+SECONDS_PER_MEGAPIXEL = 0.4
+"""fal took 63 to 68 s for 167 megapixels (ltx-model §1): only how often to ask depends on it."""
+UNAVAILABLE_PATIENCE = 900.0
+"""Seconds of fal being down that a wait sits out before the run stops (the job itself goes on)."""
+
+
+async def wait_for(
+    services: Services, generation: Generation, *, on_status: OnStatus | None = None
+) -> Generation:
+    """Wait until fal has the video, and write down where it is; at least COMPLETED. Idempotent.
+
+    Raises:
+        StillWaiting: the queue or run budget ran out; nothing is lost, the next run goes on.
+        FalValidationError, FalGenerationFailed: fal ended the job with an error.
+        FalGenerationCancelled: somebody cancelled it.
+        PaidVideoLost: fal made it and no longer has it.
+        FalUnavailable: fal could not be asked for a quarter of an hour; the job goes on.
+    """
+    watch = _Watch(services, generation)
+    while generation.state is State.SUBMITTED:
+        tell("while-polling", generation.id)
+        status = await watch.ask()
+        if status is not None:
+            if on_status is not None:
+                on_status(status)
+            if status.status == "COMPLETED":
+                await read_result(services, generation)
+                generation = await in_thread(services.ledger.get, generation.id)
+                continue
+        await asyncio.sleep(watch.pause(status))
+    return outcome(generation)
+
+
+def outcome(generation: Generation) -> Generation:
+    """The generation if it has a video; else the error that says how it ended."""
+    if generation.state is State.LOST:
+        raise lost(generation)
+    if not generation.is_live:
+        raise ended(generation)
+    return generation
+
+
+async def read_result(services: Services, generation: Generation) -> None:
+    """Fetch the result of a completed job and record it, once fal answers.
+
+    Raises:
+        FalValidationError, FalGenerationFailed, FalGenerationCancelled: after recording it.
+        FalUnavailable: fal's result route is down; nothing is recorded (a 5xx is not a failed generation).
+    """
+    assert generation.request_id is not None
+    record = services.ledger.record
+    try:
+        result = await services.client.result(generation.endpoint, generation.request_id)
+    except FalResultNotReady:
+        return
+    except FalGenerationCancelled as error:
+        await in_thread(record, generation.id, RemoteCancelled(error.billed))
+        raise
+    except (FalValidationError, FalGenerationFailed) as error:
+        await in_thread(record, generation.id, RemoteFailed(error.what, error.billed))
+        raise
+    except (FalResultExpired, FalNotFound) as error:
+        await find_again(services, generation, error)
+        return
+    await _record_video(services, generation, result)
+
+
+async def find_again(services: Services, generation: Generation, error: FalError) -> None:
+    """The result is gone by id: fal's listing may still hold its payload; else the video is lost, with its price."""
+    try:
+        result = await _from_listing(services, generation)
+    except FalError as also:
+        if isinstance(also, FalUnavailable):
+            raise
+        result = None  # this key may not list requests
+    if result is None:
+        await in_thread(services.ledger.record, generation.id, ResultGone(error.what))
+    else:
+        await _record_video(services, generation, result)
+
+
+async def _from_listing(services: Services, generation: Generation) -> GenerationResult | None:
+    start = datetime.fromtimestamp(generation.intended_at - CLOCK_SKEW_SECONDS, UTC)
+    async for each in services.client.list_requests(
+        generation.endpoint, start=start, end=None, request_id=generation.request_id, expand_payloads=True
+    ):
+        if each.request_id == generation.request_id and each.json_output:
+            return GenerationResult(
+                video=GeneratedVideo.model_validate(each.json_output),
+                billable_units=None,
+                request_id=each.request_id,
+            )
+    return None
+
+
+async def _record_video(services: Services, generation: Generation, result: GenerationResult) -> None:
+    video, units = result.video, result.billable_units
+    await in_thread(
+        services.ledger.record,
+        generation.id,
+        RemoteCompleted(
+            video_url=video.video.url,
+            seed=video.seed,
+            prompt=video.prompt,
+            file_size=video.video.file_size,
+            units=units,
+            usd=None if units is None else units * await services.unit_price(generation.endpoint),
+        ),
+    )
+    tell("after-completed", generation.id, "fal has the video")
+
+
+class _Watch:
+    """The clock of one wait: how long it may go on, and when to ask next."""
+
+    def __init__(self, services: Services, generation: Generation) -> None:
+        self._services = services
+        self._generation = generation
+        self._expected = float(generation.price_expected_usd) / 0.0024075 * SECONDS_PER_MEGAPIXEL
+        self._began = time.monotonic()
+        self._running_since: float | None = None
+        self._down_since: float | None = None
+        self._pause = 0.2
+
+    async def ask(self) -> QueueStatus | None:
+        """The status, or None while fal cannot be asked."""
+        self._check_budgets()
+        assert self._generation.request_id is not None
+        now = time.monotonic()
+        try:
+            status = await self._services.client.status(self._generation.endpoint, self._generation.request_id)
+        except FalNotFound as error:
+            await find_again(self._services, self._generation, error)
+            outcome(await in_thread(self._services.ledger.get, self._generation.id))
+            return QueueStatus(status="COMPLETED", request_id=self._generation.request_id)
+        except FalUnavailable:
+            self._down_since = self._down_since or now
+            if now - self._down_since > UNAVAILABLE_PATIENCE:
+                raise
+            return None
+        self._down_since = None
+        # A job may go back to the queue when fal retries it: its run starts over then.
+        self._running_since = (self._running_since or now) if status.status == "IN_PROGRESS" else None
+        return status
+
+    def pause(self, status: QueueStatus | None) -> float:
+        """Seconds until the next question: short at first and near the expected end, longer in between."""
+        most = self._services.options.poll_most
+        self._pause = min(self._pause * 1.3, most)
+        if self._running_since is None or status is None:
+            return self._pause
+        left = self._expected - (time.monotonic() - self._running_since)
+        return self._pause if left > most else min(self._pause, 1.0)
+
+    def _check_budgets(self) -> None:
+        now = time.monotonic()
+        options = self._services.options
+        if self._running_since is not None:
+            name, spent, budget = "run", now - self._running_since, options.run_timeout
+        else:
+            name, spent, budget = "queue", now - self._began, options.queue_timeout
+        if spent > budget:
+            raise StillWaiting(
+                f"Generation {self._generation.id} (fal request {self._generation.request_id}) is still at fal after "
+                f"{spent:.0f} s in its {name} phase, the budget of this run. It goes on there and will be billed "
+                "once: run the same request again, or `prefect-ltx sweep`, to collect it.",
+                self._generation,
+            )

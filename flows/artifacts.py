@@ -1,0 +1,91 @@
+"""What a person sees in the Prefect UI: pictures, what was asked and made, the price, the place.
+
+Both of Prefect's interfaces are served: a small animated WebP as a data URI moves in both, while `<video>` is
+stripped by the newer one (reference prefect §5).
+"""
+
+import base64
+
+from prefect.artifacts import acreate_markdown_artifact
+
+from prefect_ltx.archive import ArchiveError, Manifest
+from prefect_ltx.engine import ArchivedGeneration, Services, SweepReport
+from prefect_ltx.tasks.context import run_logger
+
+PICTURE_LIMIT_BYTES = 300_000
+
+
+async def publish_artifact(services: Services, result: ArchivedGeneration) -> None:
+    """One markdown artifact for a generation; a picture that cannot be read is left out, never fatal."""
+    manifest = await services.archive.manifest(result.folder)
+    if manifest is None:
+        return
+    picture = await _picture(services, manifest)
+    await acreate_markdown_artifact(
+        generation_markdown(result, manifest, picture),
+        key=f"ltx-generation-{result.generation_id[:12]}",
+        description=f"{result.endpoint.rsplit('/', 1)[-1]}, seed {result.seed}",
+    )
+
+
+def generation_markdown(result: ArchivedGeneration, manifest: Manifest, picture: str | None) -> str:
+    """The artifact's text; prompts stand in code blocks, where nothing in them is rendered."""
+    delivered, asked = manifest.delivered, manifest.asked
+    billed = "not known yet" if result.price_billed_usd is None else f"${result.price_billed_usd}"
+    rows = {
+        "Endpoint": f"`{result.endpoint}`",
+        "Request": f"`{result.request_id}`",
+        "Generation": f"`{result.generation_id}`",
+        "Seed": f"`{result.seed}`",
+        "Asked": f"{asked.get('width')}x{asked.get('height')}, {asked.get('num_frames')} frames",
+        "Delivered": f"{delivered.get('width')}x{delivered.get('height')}, {delivered.get('num_frames')} frames, "
+        f"{delivered.get('fps')} fps, audio: {'yes' if delivered.get('audio') else 'no'}",
+        "Price expected": f"${result.price_expected_usd}",
+        "Price billed": f"{billed}{' (by an earlier run; this one cost nothing)' if result.reused else ''}",
+        "Video": f"`{result.video}`",
+        "Manifest": f"`{result.manifest}`",
+    }
+    table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+    parts = [f"![preview]({picture})" if picture else "", table]
+    if manifest.stand_in:
+        parts.insert(0, "**Rehearsal: made by a stand-in server, not by the model at fal. Nothing was paid.**")
+    parts += [f"- fal delivered {difference}" for difference in result.differences]
+    parts += ["Prompt", _code(manifest.prompt_sent)]
+    if manifest.prompt_expanded and manifest.prompt_expanded != manifest.prompt_sent:
+        parts += ["Expanded by fal to", _code(manifest.prompt_expanded)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def sweep_markdown(report: SweepReport) -> str:
+    """The sweep's report as a table, with what needs a person first."""
+    lines = [f"**A person has to decide about {len(report.needs_a_person)}.**"] if report.needs_a_person else []
+    lines += ["| Generation | Request | Before | After | Note |", "|---|---|---|---|---|"]
+    lines += [
+        f"| `{each.generation_id}` | `{each.request_id}` | {each.before} | {each.after} | {_cell(each.note)} |"
+        for each in report.items
+    ]
+    lines += [f"- Charged twice: {_cell(each)}" for each in report.double_charges]
+    lines += [f"- At fal and in no row of this ledger: `{each}`" for each in report.orphans]
+    lines += [f"- {_cell(each)}" for each in report.notes]
+    return "\n".join(lines)
+
+
+async def _picture(services: Services, manifest: Manifest) -> str | None:
+    for role in ("preview", "poster"):
+        for each in manifest.files:
+            if each.role == role and each.size <= PICTURE_LIMIT_BYTES:
+                try:
+                    data = await services.archive.read_bytes(f"{manifest.folder}/{each.name}")
+                except ArchiveError as error:
+                    run_logger().warning("No picture in the artifact: %s", error)
+                    return None
+                return f"data:{each.content_type};base64,{base64.b64encode(data).decode()}"
+    return None
+
+
+def _code(text: str) -> str:
+    return "```text\n" + text.replace("```", "'''") + "\n```"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "/").replace("\n", " ").replace("<", "&lt;")

@@ -1,0 +1,79 @@
+"""The two endpoints as flows: one request in, one archived video out."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from prefect_ltx.blocks.services import BlockNames
+from prefect_ltx.engine import ArchivedGeneration
+from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
+from prefect_ltx.flows.cancellation import cancel_paid_job
+from prefect_ltx.flows.pipeline import generate_one
+
+
+def run_name() -> str:
+    """What a run is called in the UI: what it makes, from the request's size, frames and first words."""
+    request: Any = flow_run.parameters["request"]
+    data = request if isinstance(request, dict) else request.model_dump()
+    words = " ".join(str(data.get("prompt", "")).split())
+    seed = f", seed {data['seed']}" if data.get("seed") is not None else ""
+    return f"{words[:48] + '…' if len(words) > 48 else words} ({data.get('num_frames', 121)} frames{seed})"
+
+
+@flow(name="reference-video-to-video", flow_run_name=run_name, on_cancellation=[cancel_paid_job])
+async def reference_video_to_video(
+    request: ReferenceVideoRequest,
+    credentials: str = "",
+    ledger: str = "",
+    archive: str = "",
+    budget: str = "",
+    recipe: str = "web",
+    tags: list[str] | None = None,
+    frame_rule: FrameRule = "as_is",
+) -> ArchivedGeneration:
+    """Make a video that takes its motion and structure from a reference video, and archive it.
+
+    The same request with the same seed is never paid for twice, whatever crashed in between.
+
+    Args:
+        request: what to make. `video_url` and `image_url` may be local paths, s3://, https:// or data URIs.
+        credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
+        ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
+        archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
+        budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.
+        recipe: Which renditions to make: web, or none.
+        tags: Words to find it by in the ledger; budgets may be set for a tag.
+        frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
+    """
+    names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
+    return await generate_one(request, names, recipe=recipe, tags=tags or [], frame_rule=frame_rule)
+
+
+@flow(name="ingredient-to-video", flow_run_name=run_name, on_cancellation=[cancel_paid_job])
+async def ingredient_to_video(
+    request: IngredientRequest,
+    credentials: str = "",
+    ledger: str = "",
+    archive: str = "",
+    budget: str = "",
+    recipe: str = "web",
+    tags: list[str] | None = None,
+    frame_rule: FrameRule = "as_is",
+) -> ArchivedGeneration:
+    """Make a video of the characters, props and place on a reference sheet, and archive it.
+
+    The same request with the same seed is never paid for twice, whatever crashed in between.
+
+    Args:
+        request: what to make. `image_url` may be a local path, s3://, https:// or a data URI.
+        credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
+        ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
+        archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
+        budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.
+        recipe: Which renditions to make: web, or none.
+        tags: Words to find it by in the ledger; budgets may be set for a tag.
+        frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
+    """
+    names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
+    return await generate_one(request, names, recipe=recipe, tags=tags or [], frame_rule=frame_rule)

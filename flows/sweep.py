@@ -1,0 +1,36 @@
+"""The sweep as a flow: nothing that was paid for stays behind."""
+
+from prefect import flow
+from prefect.artifacts import acreate_markdown_artifact
+
+from prefect_ltx.blocks.services import BlockNames, services_for
+from prefect_ltx.engine import SweepReport, sweep_all
+from prefect_ltx.flows.artifacts import sweep_markdown
+from prefect_ltx.tasks.context import current_owner, run_logger
+
+
+@flow(name="sweep")
+async def sweep(
+    credentials: str = "", ledger: str = "", archive: str = "", recipe: str = "web"
+) -> SweepReport:
+    """Collect and archive what was paid for and left behind, settle prices, and report what needs a person.
+
+    Safe at any time, beside everything else and twice at once. Submits nothing.
+
+    Args:
+        credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
+        ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
+        archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
+        recipe: Which renditions to make of what is found: web, or none.
+    """
+    names = BlockNames(credentials=credentials, ledger=ledger, archive=archive)
+    async with services_for(names) as services:
+        report = await sweep_all(services, current_owner(), recipe=recipe)
+    log = run_logger()
+    for item in report.items:
+        log.info("%s: %s to %s %s", item.generation_id, item.before, item.after, item.note)
+    for item in report.needs_a_person:
+        log.warning("A person has to decide about generation %s (%s)", item.generation_id, item.after)
+    if report.items or report.orphans or report.double_charges:
+        await acreate_markdown_artifact(sweep_markdown(report), key="ltx-sweep", description="What the sweep did")
+    return report
