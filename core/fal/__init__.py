@@ -1,7 +1,7 @@
 """What fal says on the wire: requests, results, client, errors, prices, webhook signatures.
 
-Nothing here knows Prefect, a database or a file layout. Sources: the two endpoints' own pages for every field,
-`fal-protocol` for the rest.
+Nothing here knows Prefect, a database or a file layout. Sources: the two endpoints' own pages for every
+field, `fal-protocol` for the rest.
 """
 
 from prefect_ltx.fal.errors import (
@@ -26,7 +26,6 @@ from prefect_ltx.fal.errors import (
     FalUnavailable,
     FalUploadError,
     FalValidationError,
-    FieldProblem,
     WebhookError,
     WebhookHeaderMissing,
     WebhookKeysUnusable,
@@ -35,6 +34,7 @@ from prefect_ltx.fal.errors import (
     WebhookStale,
     WebhookWrongUser,
 )
+from prefect_ltx.fal.field_problem import FieldProblem
 from prefect_ltx.fal.hosts import FalHosts
 from prefect_ltx.fal.models import (
     INGREDIENT,

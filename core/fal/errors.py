@@ -39,28 +39,16 @@ What `FalClient.submit` raises reads: `billed == "no"` proves that nothing runs 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
+from prefect_ltx.fal.field_problem import FieldProblem
 from prefect_ltx.fal.safe_text import plain
 
 Billed = Literal["no", "maybe", "yes"]
 
+FREE_CALL: Final = "This call cost nothing and changes nothing about the generation"
+
 _MONEY: dict[Billed, str] = {"no": "Not billed", "maybe": "May have been billed", "yes": "Billed"}
-
-
-@dataclass(frozen=True)
-class FieldProblem:
-    """One problem of one field. `loc` is fal's path to it, such as ("body", "num_frames")."""
-
-    loc: tuple[str | int, ...]
-    msg: str
-    type: str = ""
-
-    def __str__(self) -> str:
-        where = ".".join(str(part) for part in self.loc)
-        kind = f" ({self.type})" if self.type else ""
-        return plain(f"{where}: {self.msg}{kind}" if where else f"{self.msg}{kind}")
 
 
 class FalError(Exception):
@@ -76,8 +64,8 @@ class FalError(Exception):
 
     default_billed: ClassVar[Billed] = "no"
     default_next_step: ClassVar[str] = ""
-    money_note: ClassVar[str] = ""
-    """Said in place of "Not billed" by errors whose call was free whatever became of the generation."""
+    money_note: str = ""
+    """Said in place of "Not billed" where the call was free whatever became of the generation."""
 
     def __init__(
         self,
@@ -87,7 +75,10 @@ class FalError(Exception):
         request_id: str | None = None,
         next_step: str | None = None,
         status: int | None = None,
+        free_call: bool = False,
     ) -> None:
+        if free_call:
+            self.money_note = FREE_CALL
         self.what = plain(what, limit=1500).rstrip(". ")
         self.billed: Billed = billed or self.default_billed
         self.request_id = request_id
@@ -222,7 +213,7 @@ class FalGenerationCancelled(FalError):
 
 
 class _FreeCall(FalError):
-    money_note = "This call cost nothing and changes nothing about the generation"
+    money_note = FREE_CALL
 
 
 class FalResultNotReady(_FreeCall):
@@ -263,7 +254,7 @@ class FalUploadError(FalError):
 
 
 class FalDownloadError(_FreeCall):
-    """A file could not be fetched completely. `.gone` is true where the server says that it no longer exists."""
+    """A file could not be fetched completely. `.gone`: the server says that it no longer exists."""
 
     default_next_step = "Try again soon: files on fal expire"
 

@@ -76,8 +76,7 @@ NumFrames: TypeAlias = Annotated[
         le=MAX_FRAMES,
         description=(
             "The number of frames to generate. The model works on 8k+1 frames (9, 17, … 121, … 481); another "
-            "count may come back shorter than asked, and is snapped to the nearest 8k+1 unless the frame rule "
-            "says otherwise."
+            "count may come back changed, so a frame rule can snap it: nearest, floor or as_is."
         ),
         examples=[121, 9, 241, 481],
     ),
@@ -99,8 +98,8 @@ GenerateAudio: TypeAlias = Annotated[
     Field(
         title="Generate audio",
         description=(
-            "Whether to include audio in the returned video. When disabled, the final MP4 is returned without "
-            "an audio track."
+            "Whether to include audio in the returned video. When disabled, the final MP4 is returned "
+            "without an audio track."
         ),
     ),
 ]
@@ -148,8 +147,8 @@ ExtraArguments: TypeAlias = Annotated[
     Field(
         title="Extra arguments",
         description=(
-            "Inputs that fal has added since and this version does not know by name. They are sent as they are, "
-            "beside the documented ones."
+            "Inputs that fal has added since and this version does not know by name. They are sent as they "
+            "are, beside the documented ones."
         ),
     ),
 ]

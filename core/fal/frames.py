@@ -1,11 +1,13 @@
 """Frame counts: the model works on 8k+1 frames, fal's pages only say 9 to 481 (ltx-model §1).
 
-Whether fal floors, pads or refuses other counts is not documented, so a count can be snapped before it is sent.
+Whether fal floors, pads or refuses other counts is not documented, so a count can be snapped before it is
+sent.
 """
 
 from typing import Final, Literal
 
-from prefect_ltx.fal.errors import FalRequestInvalid, FieldProblem
+from prefect_ltx.fal.errors import FalRequestInvalid
+from prefect_ltx.fal.field_problem import FieldProblem
 
 MIN_FRAMES: Final = 9
 MAX_FRAMES: Final = 481

@@ -1,8 +1,8 @@
 """Where fal is, and which addresses may ever see the account's key.
 
-A reply of fal's names URLs, and the official clients send the key wherever these point. Here the key goes to the
-origins (scheme, host, port) that are configured, and to nothing else: no subdomain rule, because fal serves
-users' files and users' apps from subdomains of its own.
+A reply of fal's names URLs, and the official clients send the key wherever these point. Here the key goes to
+the origins (scheme, host, port) that are configured, and to nothing else: no subdomain rule, because fal
+serves users' files and users' apps from subdomains of its own.
 """
 
 import ipaddress
@@ -22,8 +22,8 @@ Origin = tuple[str, str, int]
 class FalHosts(BaseModel):
     """The base URLs of one fal. Without a trailing slash; a path prefix is allowed.
 
-    The paths below them: `queue` and `run` take `/{endpoint}`, `rest` `/storage/…` and `/.well-known/…`, `cdn`
-    `/files/…`, `api` `/v1/…`.
+    The paths below them: `queue` and `run` take `/{endpoint}`, `rest` `/storage/…` and `/.well-known/…`,
+    `cdn` `/files/…`, `api` `/v1/…`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,8 +86,8 @@ class FalHosts(BaseModel):
         return (origin := _origin(url)) is not None and origin in allowed
 
     def may_receive_token(self, url: str) -> bool:
-        """Whether a CDN upload token may be sent to `url`: the configured CDN; for the real fal also any https
-        host of fal.media, because replies name its sister hosts (v3b.fal.media; fal-protocol §6.3)."""
+        """Whether a CDN upload token may be sent to `url`: the configured CDN; for the real fal also any
+        https host of fal.media, because replies name its sister hosts (v3b.fal.media; fal-protocol §6.3)."""
         origin = _origin(url)
         if origin is None:
             return False

@@ -1,11 +1,12 @@
 """What goes into and comes out of the two LTX-2.3 endpoints: fal's own field names, defaults and ranges.
 
-A request is a value: it does not change, and the `with_…` methods give a new, checked one. `body()` is what is
-POSTed. Documented fields are held to the pages; fields that fal has added since travel in `extra_arguments`.
+A request is a value: it does not change, and the `with_…` methods give a new, checked one. `body()` is what
+is POSTed. Documented fields are held to the pages; fields that fal has added since travel in
+`extra_arguments`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self, TypeAlias
 
@@ -16,6 +17,8 @@ from prefect_ltx.fal.errors import FalRequestInvalid
 from prefect_ltx.fal.fields import ImageSize, ResolutionPreset
 from prefect_ltx.fal.frames import FrameRule, snap_num_frames
 from prefect_ltx.fal.problems import invalid_request
+from prefect_ltx.fal.results import FalFile, GeneratedVideo
+from prefect_ltx.fal.safe_text import strip_url
 
 __all__ = [
     "INGREDIENT",
@@ -52,7 +55,7 @@ PRESET_SIZES: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
     ENDPOINT: ClassVar[Endpoint]
     MEDIA_FIELDS: ClassVar[tuple[str, ...]]
@@ -85,11 +88,16 @@ class _Request(BaseModel):
         return self._changed({"num_frames": snap_num_frames(self.num_frames, rule)})
 
     def body(self) -> dict[str, JsonValue]:
-        """The wire body: every default filled in, what is None left out, `extra_arguments` beside the rest."""
+        """The wire body: every default filled in, None left out, `extra_arguments` beside the rest."""
         body: dict[str, JsonValue] = self.model_dump(
             mode="json", exclude={"extra_arguments"}, exclude_none=True
         )
         return body | self.extra_arguments
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        """The fields, with media URLs cut before their query: these may be signed."""
+        for name, value in super().__repr_args__():
+            yield name, strip_url(str(value)) if name in self.MEDIA_FIELDS and value else value
 
     def _changed(self, update: Mapping[str, object]) -> Self:
         given = {name: getattr(self, name) for name in self.model_fields_set}
@@ -145,16 +153,17 @@ class ReferenceVideoRequest(_Request):
     resolution: f.Resolution = Field(
         default="auto",
         description=(
-            "The size of the generated video. 'auto' keeps the official Union Control workflow's low-resolution "
-            "control output size, while an explicit size requests a larger generated output."
+            "The size of the generated video. 'auto' keeps the official Union Control workflow's "
+            "low-resolution control output size, while an explicit size requests a larger generated "
+            "output."
         ),
     )
     frames_per_second: f.FramesPerSecond = 24
     num_inference_steps: f.InferenceSteps = Field(
         default=15,
         description=(
-            "Number of inference steps. Defaults to 15 for this distilled ComfyUI workflow and can be increased "
-            "up to 30."
+            "Number of inference steps. Defaults to 15 for this distilled ComfyUI workflow and can be "
+            "increased up to 30."
         ),
     )
     guidance_scale: f.GuidanceScale = Field(
@@ -180,12 +189,13 @@ class IngredientRequest(_Request):
 
     prompt: f.Prompt = Field(
         description=(
-            "The prompt to guide the generated video. For best results, use a 'Reference sheet: ... Generated "
-            "video: ...' structure."
+            "The prompt to guide the generated video. For best results, use a 'Reference sheet: ... "
+            "Generated video: ...' structure."
         ),
         examples=[
-            "Reference sheet: a chef in a white jacket, a copper pan, fresh basil, and a bright studio kitchen. "
-            "Generated video: the chef tosses pasta in the copper pan, steam rising, cinematic food commercial."
+            "Reference sheet: a chef in a white jacket, a copper pan, fresh basil, and a bright studio "
+            "kitchen. Generated video: the chef tosses pasta in the copper pan, steam rising, cinematic "
+            "food commercial."
         ],
     )
     image_url: f.MediaUrl = Field(
@@ -210,16 +220,16 @@ class IngredientRequest(_Request):
         default=1,
         title="Ingredient strength",
         description=(
-            "Strength of the built-in Ingredient IC-LoRA. Higher values make the reference sheet identities and "
-            "props more dominant."
+            "Strength of the built-in Ingredient IC-LoRA. Higher values make the reference sheet "
+            "identities and props more dominant."
         ),
     )
     reference_strength: f.DoubleStrength = Field(
         default=1,
         title="Reference strength",
         description=(
-            "Strength of the reference-sheet guide. 1.0 uses the sheet fully; lower values give the model more "
-            "freedom."
+            "Strength of the reference-sheet guide. 1.0 uses the sheet fully; lower values give the model "
+            "more freedom."
         ),
     )
     generate_audio: f.GenerateAudio = True
@@ -239,8 +249,8 @@ GenerationRequest: TypeAlias = ReferenceVideoRequest | IngredientRequest
 def parse_request(data: Mapping[str, object], endpoint: str | None = None) -> GenerationRequest:
     """The request in `data`; without `endpoint` it is told from the fields.
 
-    A `video_url` means reference-video-to-video, else an `image_url` means ingredient. `endpoint` is a full id
-    or its last part.
+    A `video_url` means reference-video-to-video, else an `image_url` means ingredient. `endpoint` is a full
+    id or its last part.
 
     Raises:
         FalRequestInvalid: with one readable entry a field in `.fields`.
@@ -250,27 +260,6 @@ def parse_request(data: Mapping[str, object], endpoint: str | None = None) -> Ge
         return model.model_validate(dict(data))
     except ValidationError as error:
         raise invalid_request(error, model, model.ENDPOINT) from None
-
-
-class FalFile(BaseModel):
-    """A file as fal names it. `url` may be a data URI (`sync_mode`); it may be signed, so no repr shows it."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    url: str = Field(min_length=1, repr=False)
-    content_type: str | None = None
-    file_name: str | None = None
-    file_size: int | None = None
-
-
-class GeneratedVideo(BaseModel):
-    """The output of both endpoints: the file, the seed used, and the prompt after any expansion."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    video: FalFile
-    seed: int
-    prompt: str
 
 
 _MODELS: Final[tuple[type[GenerationRequest], ...]] = (ReferenceVideoRequest, IngredientRequest)

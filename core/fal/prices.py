@@ -1,8 +1,8 @@
 """What a generation costs, in exact arithmetic.
 
 fal's pages: $0.0024075 per megapixel of width x height x frames, rounded up. A megapixel is 10^6 pixels, and
-whole megapixels are what is rounded up (fal-protocol §10.3). Money is Decimal dollars or integer nano-dollars,
-never a float.
+whole megapixels are what is rounded up (fal-protocol §10.3). Money is Decimal dollars or integer
+nano-dollars, never a float.
 """
 
 from decimal import ROUND_CEILING, Decimal, localcontext

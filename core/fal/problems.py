@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from prefect_ltx.fal.errors import FalRequestInvalid, FieldProblem
+from prefect_ltx.fal.errors import FalRequestInvalid
+from prefect_ltx.fal.field_problem import FieldProblem
 
 _VALUE_ERROR = "Value error, "
 _UNION_BRANCHES = ("ImageSize", "literal[")
@@ -27,7 +28,7 @@ def _problems(error: ValidationError, model: type[BaseModel]) -> list[FieldProbl
 
 
 def _other_union_branch(detail: ErrorDetails) -> bool:
-    """True for the complaint of the branch that was not meant: a mapping means a size, text a preset's name."""
+    """True for the complaint of the branch not meant: a mapping means a size, text a preset."""
     if not any(str(part).startswith(_UNION_BRANCHES) for part in detail["loc"]):
         return False
     if detail["type"] == "literal_error":

@@ -1,7 +1,8 @@
 """Which size a request means, and the largest that it may be billed at.
 
-fal's pages give no size for "auto". The estimate here follows the published workflow (ltx-model §2): shorter side
-512, each side floored to a multiple of 64. What fal delivers can differ, so a reservation uses the upper bound.
+fal's pages give no size for "auto". The estimate here follows the published workflow (ltx-model §2): shorter
+side 512, each side floored to a multiple of 64. What fal delivers can differ, so a reservation uses the upper
+bound.
 """
 
 from typing import Final

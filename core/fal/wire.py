@@ -1,11 +1,11 @@
 """What fal answers, as values. Unknown keys are ignored: the protocol grows."""
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from prefect_ltx.fal.models import GeneratedVideo
 
@@ -28,8 +28,13 @@ def _exact(value: object) -> object:
     return repr(value) if isinstance(value, float) and math.isfinite(value) else value
 
 
+def _utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 Text = Annotated[str, BeforeValidator(_as_text)]
 Money = Annotated[Decimal, BeforeValidator(_exact)]
+Moment = Annotated[datetime, AfterValidator(_utc)]
 
 
 class _Wire(BaseModel):
@@ -58,7 +63,8 @@ class LogEntry(_Wire):
 class QueueStatus(_Wire):
     """Where a request stands. There is no FAILED: a failed or cancelled one is COMPLETED (fal-protocol §1.4).
 
-    `queue_position` is the number of requests ahead. `metrics["inference_time"]` is in seconds, once finished.
+    `queue_position` is the number of requests ahead. `metrics["inference_time"]` is in seconds, once
+    finished.
     """
 
     status: Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
@@ -71,7 +77,10 @@ class QueueStatus(_Wire):
 
 
 class GenerationResult(_Wire):
-    """A finished generation. `billable_units` are megapixels, None where fal's header is missing or unreadable."""
+    """A finished generation. `billable_units`: megapixels, None where fal's header is missing or unreadable.
+
+    `request_id` is empty where neither the caller nor a header named it.
+    """
 
     video: GeneratedVideo
     billable_units: Decimal | None = None
@@ -84,17 +93,21 @@ not_found: fal does not know the request (in this account)."""
 
 
 class ListedRequest(_Wire):
-    """One request in fal's own listing (fal-protocol §7.3). Inputs and outputs are there only if stored."""
+    """One request in fal's own listing (fal-protocol §7.3). Inputs and outputs are there only if stored.
+
+    `started_at` may be None although fal's schema calls it mandatory: whether queued requests are listed is
+    not known, and one that cannot be read must not look like one that is absent.
+    """
 
     request_id: str
     endpoint_id: str
-    started_at: datetime
-    sent_at: datetime
-    ended_at: datetime | None = None
+    sent_at: Moment
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
     status_code: int | None = None
     duration: float | None = None
-    json_input: JsonValue = None
-    json_output: JsonValue = None
+    json_input: JsonValue = Field(default=None, repr=False)
+    json_output: JsonValue = Field(default=None, repr=False)
 
 
 class ModelPrice(_Wire):
@@ -111,7 +124,7 @@ class BillingEvent(_Wire):
 
     request_id: str
     endpoint_id: str
-    timestamp: datetime
+    timestamp: Moment
     output_units: Money | None = None
     unit_price: Money | None = None
     cost_total: Money
