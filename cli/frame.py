@@ -1,0 +1,244 @@
+"""The frame around every command: the shared flags, one line for an error, a table or one JSON document.
+
+The flags are written into the environment before a command runs, so that flows, subprocesses and this process
+read the same settings.
+"""
+
+import asyncio
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Final, Literal
+
+import typer
+
+DEBUG_VARIABLE: Final = "PREFECT_LTX_DEBUG"
+_PANEL: Final = "Settings"
+
+
+def _usd(text: str) -> str:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise typer.BadParameter(f"{text!r} is not an amount in dollars.") from None
+    if not amount.is_finite() or amount < 0:
+        raise typer.BadParameter("an amount in dollars of 0 or more is needed.")
+    return text
+
+
+def _endpoint(name: str) -> str:
+    short = name.removeprefix("fal-ai/ltx-2.3-quality/")
+    if short not in ("reference-video-to-video", "ingredient"):
+        raise typer.BadParameter(f"{name!r} is neither reference-video-to-video nor ingredient.")
+    return short
+
+
+FalUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--fal-url",
+        metavar="URL",
+        help="One base URL for all of fal's hosts (PREFECT_LTX_FAL_URL).",
+        rich_help_panel=_PANEL,
+        show_default=False,
+    ),
+]
+LedgerUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger",
+        metavar="URL",
+        help="SQLAlchemy URL of the ledger (PREFECT_LTX_LEDGER).",
+        rich_help_panel=_PANEL,
+        show_default=False,
+    ),
+]
+ArchiveLocation = Annotated[
+    str | None,
+    typer.Option(
+        "--archive",
+        metavar="FOLDER",
+        help="A folder or s3://bucket/prefix (PREFECT_LTX_ARCHIVE).",
+        rich_help_panel=_PANEL,
+        show_default=False,
+    ),
+]
+BudgetUsd = Annotated[
+    str | None,
+    typer.Option(
+        "--budget-usd",
+        metavar="USD",
+        callback=lambda text: None if text is None else _usd(text),
+        help="The most to spend per UTC day (PREFECT_LTX_BUDGET_USD).",
+        rich_help_panel=_PANEL,
+        show_default=False,
+    ),
+]
+FrameRuleOption = Annotated[
+    Literal["nearest", "floor", "as_is"],
+    typer.Option("--frame-rule", help="How to bring num_frames to the model's 8k+1."),
+]
+EndpointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="NAME",
+        callback=lambda name: None if name is None else _endpoint(name),
+        help="reference-video-to-video or ingredient; told from the fields when left out.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=_PANEL, show_default=False),
+]
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a command's result goes: stdout, as JSON or as what rich makes of it."""
+
+    as_json: bool
+
+    def result(self, data: Any, *renderables: Any) -> None:
+        """Print `data` (a pydantic model, or JSON types, decimals and dates within) or the renderables."""
+        if self.as_json:
+            from pydantic_core import to_json
+
+            sys.stdout.write(to_json(data, indent=2, fallback=str).decode() + "\n")
+            return
+        from rich.console import Console
+
+        console = Console(soft_wrap=not sys.stdout.isatty())
+        for renderable in renderables:
+            console.print(renderable)
+
+
+def use_settings(
+    *,
+    fal_url: str | None,
+    ledger_url: str | None,
+    archive_location: str | None,
+    budget_usd: str | None,
+) -> None:
+    """Write the flags that were given into the environment variables that they stand for."""
+    for variable, value in (
+        ("PREFECT_LTX_FAL_URL", fal_url),
+        ("PREFECT_LTX_LEDGER", ledger_url),
+        ("PREFECT_LTX_ARCHIVE", archive_location),
+        ("PREFECT_LTX_BUDGET_USD", budget_usd),
+    ):
+        if value is not None:
+            os.environ[variable] = value
+
+
+def command(
+    app: typer.Typer, name: str, *, settings: bool = True
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function, plain or async, as a command with the shared flags.
+
+    Its first parameter is the `Output`; what it returns is whether all of it succeeded (None: yes). With
+    `settings=False` it has `--json` only: a command that reads no setting offers none.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        shared = inspect.signature(_shared if settings else _shared_by_all, eval_str=True).parameters
+        _, *own = inspect.signature(function, eval_str=True).parameters.values()
+        parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *shared.values())]
+
+        def run(**given: Any) -> None:
+            context: typer.Context = given.pop("context")
+            as_json = given.pop("as_json") or bool(context.find_root().obj)
+            if settings:
+                use_settings(**{each: given.pop(each) for each in shared if each in given})
+            with one_line_errors():
+                result = function(Output(as_json), **given)
+                if inspect.iscoroutine(result):
+                    result = asyncio.run(result)
+            if result is False:
+                raise typer.Exit(1)
+
+        # typer reads the signature of what it registers; this one has the command's own flags and the shared.
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        app.command(name, help=inspect.getdoc(function))(run)
+        return function
+
+    return register
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the command with one line on stderr and exit code 1 when something goes wrong; 130 for Ctrl-C."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except KeyboardInterrupt:
+        complain("Stopped. What fal has accepted goes on there; `prefect-ltx sweep` collects it.")
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            traceback.print_exc()
+        complain(describe(error))
+        raise typer.Exit(1) from None
+
+
+def complain(line: str) -> None:
+    """One line on stderr."""
+    sys.stderr.write(f"Error: {line}\n")
+
+
+def describe(error: BaseException) -> str:
+    """An error as one line: no secret, no query string of a URL, no traceback."""
+    from prefect_ltx.fal.safe_text import plain
+
+    module = type(error).__module__
+    if hasattr(error, "errors") and type(error).__name__ == "ValidationError":
+        return plain(_problems(error), limit=2000)
+    if isinstance(error, OSError) and error.strerror:
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        return plain(": ".join([*names, error.strerror]))
+    if module.startswith("prefect_ltx.") or module.split(".")[0] == "prefect":
+        return plain(str(error) or type(error).__name__, limit=2000)
+    return plain(f"Unexpected {type(error).__name__}: {error} ({DEBUG_VARIABLE}=1 shows where).", limit=2000)
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and leave, when asked to."""
+    if wanted:
+        import prefect_ltx
+
+        typer.echo(f"prefect-ltx {prefect_ltx.__version__}")
+        raise typer.Exit
+
+
+def _shared(
+    context: typer.Context,
+    fal_url: FalUrl = None,
+    ledger_url: LedgerUrl = None,
+    archive_location: ArchiveLocation = None,
+    budget_usd: BudgetUsd = None,
+    as_json: AsJson = False,
+) -> None:
+    """The flags of every command that reads settings, as typer reads them."""
+
+
+def _shared_by_all(context: typer.Context, as_json: AsJson = False) -> None:
+    """The flags of every command."""
+
+
+def _problems(error: Any) -> str:
+    def place(loc: tuple[object, ...]) -> str:
+        name = ".".join(str(part) for part in loc)
+        return f"PREFECT_LTX_{name.upper()}" if error.title == "Settings" and name != "FAL_KEY" else name
+
+    return "; ".join(
+        ": ".join(part for part in (place(each["loc"]), each["msg"]) if part)
+        for each in error.errors(include_url=False, include_input=False, include_context=False)
+    )

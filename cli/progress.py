@@ -1,0 +1,96 @@
+"""What a run is doing, on stderr: a moving line on a terminal, one plain line a step elsewhere.
+
+Prefect's own console log is quietened, because every step is told here; the Prefect UI keeps all of it.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from prefect_ltx.cli.frame import DEBUG_VARIABLE
+
+if TYPE_CHECKING:
+    from prefect_ltx.engine.progress import Progress as Step
+
+STEPS: Final = {
+    "upload": "Uploading",
+    "submit": "Submitting",
+    "wait": "Generating",
+    "download": "Downloading",
+    "render": "Rendering",
+    "archive": "Archiving",
+}
+"""The steps a person cares about; the engine's other stages are checkpoints for tests."""
+
+
+def quieten_prefect() -> None:
+    """Keep Prefect's log off the terminal. Has to be called before Prefect is imported."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    if not os.environ.get(DEBUG_VARIABLE):
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_DEBUG_LEVEL", "CRITICAL")
+
+
+def say(line: str) -> None:
+    """One line about what goes on, on stderr."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+@contextmanager
+def shown() -> Iterator[None]:
+    """Show the progress of every generation of this process while the block runs."""
+    from prefect_ltx.engine.progress import observe
+
+    if sys.stderr.isatty():
+        with _bars() as on_step, observe(on_step):
+            yield
+    else:
+        with observe(_lines()):
+            yield
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[["Step"], None]]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.fields[who]}", style="dim"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[what]}", style="dim"),
+        TimeElapsedColumn(),
+    )
+    rows: dict[str, TaskID] = {}
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+
+        def on_step(step: "Step") -> None:
+            label = STEPS.get(step.stage)
+            if label is None:
+                return
+            row = rows.get(step.generation_id)
+            if row is None:
+                who = step.generation_id[:8]
+                row = rows[step.generation_id] = bars.add_task(label, total=None, who=who, what="")
+            total = None if step.fraction is None else 1.0
+            bars.update(
+                row, description=label, total=total, completed=step.fraction or 0.0, what=step.message
+            )
+
+        yield on_step
+
+
+def _lines() -> Callable[["Step"], None]:
+    last: dict[str, str] = {}
+
+    def on_step(step: "Step") -> None:
+        label = STEPS.get(step.stage)
+        if label is not None and last.get(step.generation_id) != step.stage:
+            last[step.generation_id] = step.stage
+            say(f"{step.generation_id[:8]} {label.lower()} {step.message}".rstrip())
+
+    return on_step

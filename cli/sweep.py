@@ -1,0 +1,56 @@
+"""`prefect-ltx sweep`: bring what was paid for to its end. Needs no Prefect server, and spends nothing."""
+
+from typing import Annotated, Any
+
+import typer
+
+from prefect_ltx.cli.frame import Output, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    command(app, "sweep")(sweep)
+
+
+async def sweep(
+    output: Output,
+    recipe: Annotated[
+        str, typer.Option(help="Which renditions to make of what is found: web, none.")
+    ] = "web",
+) -> bool:
+    """Adopt what was paid for and not archived; settle prices; report double charges and orphans.
+
+    Safe at any time, beside everything else and twice at once; never submits anything. Exit code 1 when
+    something needs a person.
+    """
+    from prefect_ltx.cli.progress import shown
+    from prefect_ltx.cli.tables import facts, grid
+    from prefect_ltx.engine import Services, sweep_all
+    from prefect_ltx.ledger import Owner
+    from prefect_ltx.settings import Settings
+
+    async with Services.from_settings(Settings()) as services:
+        with shown():
+            report = await sweep_all(services, Owner.here(), recipe=recipe)
+    rows = [
+        (each.generation_id[:12], each.request_id, each.before, each.after, each.note)
+        for each in report.items
+    ]
+    shown_rows: list[Any] = [grid(("generation", "request", "before", "after", "note"), rows)] if rows else []
+    output.result(
+        report,
+        *shown_rows,
+        facts(
+            {
+                "swept": len(report.items),
+                "left to a living run": len(report.left_alone) or None,
+                "prices settled": len(report.settled) or None,
+                "billed minus expected": report.drift_usd if report.settled else None,
+                "double charges": report.double_charges,
+                "unknown requests at fal": report.orphans,
+                "notes": report.notes,
+            }
+        ),
+    )
+    failed = any(each.note for each in report.items)
+    return not (report.needs_a_person or report.double_charges or failed)

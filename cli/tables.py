@@ -1,0 +1,57 @@
+"""Rich tables and the few formats that all commands share."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from rich.table import Table
+
+
+def usd(amount: Decimal | None) -> str:
+    """Dollars to the last digit that is there, at least cents: `$0.26964`, `$1.20`; a dash for none."""
+    if amount is None:
+        return "-"
+    text = f"{amount:f}"
+    whole, _, cents = text.partition(".")
+    return f"${whole}.{cents.rstrip('0'):0<2}"
+
+
+def when(moment: datetime | float | None) -> str:
+    """A moment in UTC to the second; a dash for none."""
+    if moment is None:
+        return "-"
+    if isinstance(moment, (int, float)):
+        moment = datetime.fromtimestamp(moment, UTC)
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def facts(rows: Mapping[str, object], title: str | None = None) -> Table:
+    """Two columns, names and values; rows without a value are left out."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        if value not in (None, "", [], ()):
+            table.add_row(name, _text(value))
+    return table
+
+
+def grid(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
+    """A table with a header; columns whose name begins with `$` or `#` are numbers and stand right."""
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, padding=(0, 2, 0, 0))
+    for name in columns:
+        number = name[:1] in "$#"
+        table.add_column(name.lstrip("$#"), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(value) for value in row))
+    return table
+
+
+def _text(value: object) -> str:
+    from rich.markup import escape
+
+    if isinstance(value, Decimal):
+        return usd(value)
+    if isinstance(value, (list, tuple)):
+        return escape(", ".join(str(each) for each in value))
+    return "-" if value is None else escape(str(value))
