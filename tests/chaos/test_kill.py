@@ -1,0 +1,186 @@
+"""The kill test: whatever dies whenever, one charge, one archived and verified video, a closed row."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import environment
+from prefect_ltx.archive import Archive
+from prefect_ltx.engine import Services, sweep_all
+from prefect_ltx.ledger import Ledger, Owner, State
+from prefect_ltx.local import Bill, LocalFal
+from prefect_ltx.settings import Settings
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]
+
+CHILD = Path(__file__).with_name("child.py")
+LONG = int(os.environ.get("CHAOS_ROUNDS", "0"))
+"""Rounds at random instants: `make chaos` sets 100; the short form has a few."""
+
+NAMED = [
+    "before-intent",
+    "after-intent",
+    "submit+0.7",  # fal has accepted it, and answers after 1.5 s
+    "after-reply",
+    "while-polling",
+    "after-completed",
+    "half-downloaded",
+    "after-download",
+    "render+0.05",
+    "before-archive",
+    "video-archived",
+    "before-manifest",
+    "after-manifest",
+]
+
+
+class World:
+    """A user's machine with one request to make, and a fal to make it at."""
+
+    def __init__(self, folder: Path, sheet: Path, *, seed: int | None) -> None:
+        from prefect.settings import PREFECT_API_URL
+
+        self.folder = folder
+        request = {
+            "prompt": "Reference sheet: a cup. Generated video: it turns.",
+            "image_url": str(sheet),
+            "num_frames": 9,
+            "resolution": {"width": 256, "height": 128},
+            "video_write_mode": "fast",
+        }
+        if seed is not None:
+            request["seed"] = seed
+        self.request = folder / "request.json"
+        self.request.write_text(json.dumps(request))
+        self.base = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_LOGGING_LEVEL": "ERROR"}
+
+    def child(self, url: str, *where: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(CHILD), str(self.request), *where],
+            env=self.base | environment(url, self.folder),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, url: str, *where: str) -> int:
+        child = self.child(url, *where)
+        _, self.errors = child.communicate(timeout=120)
+        return child.returncode
+
+    def run_until_done(self, url: str) -> None:
+        for _ in range(4):
+            if self.run(url) == 0:
+                return
+        pytest.fail(self.errors[-2000:])
+
+
+@pytest.fixture
+def world(tmp_path: Path, media_folder: Path, request: pytest.FixtureRequest) -> World:
+    return World(tmp_path, media_folder / "sheet.png", seed=getattr(request, "param", 7))
+
+
+@pytest.fixture
+def patient_fal(tmp_path: Path) -> Iterator[LocalFal]:
+    with LocalFal(data=tmp_path / "fal") as server:
+        yield server
+
+
+async def check(world: World, url: str, bill: Bill, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment(url, world.folder).items():
+        monkeypatch.setenv(name, value)
+    async with Services.from_settings(Settings()) as services:
+        report = await sweep_all(services, Owner.here())
+    assert report.orphans == []
+    assert report.double_charges == []
+    assert len(bill) == 1
+    rows = Ledger(environment(url, world.folder)["PREFECT_LTX_LEDGER"]).find()
+    assert [row.state for row in rows if row.state is not State.RELEASED] == [State.ARCHIVED]
+    archive = Archive(str(world.folder / "archive"))
+    assert len([each async for each in archive.manifests()]) == 1
+    verified = await archive.verify()
+    assert verified.ok, verified
+    assert [path for path in (world.folder / "archive").rglob("*") if "tmp" in path.name or "part" in path.name] == []
+    work = world.folder / "home" / "work"
+    assert [path for path in work.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("where", NAMED)
+async def test_killed_at_a_checkpoint(
+    where: str, world: World, patient_fal: LocalFal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL at a named point, then run again: one charge, one archived video, nothing left over."""
+    if where.startswith("submit"):
+        patient_fal.faults.add("slow_accept", value=1.5)
+    if where == "half-downloaded":
+        patient_fal.faults.add("slow_download", value=20_000)
+    assert world.run(patient_fal.url, where) == -signal.SIGKILL, world.errors
+    patient_fal.faults.clear()
+    world.run_until_done(patient_fal.url)
+    await check(world, patient_fal.url, patient_fal.bill, monkeypatch)
+
+
+@pytest.mark.parametrize("round_", range(LONG or 6))
+async def test_killed_at_a_random_instant(
+    round_: int, world: World, patient_fal: LocalFal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL at any instant, twice, then run again: one charge, one archived video, nothing left over."""
+    chance = random.Random(round_)
+    for _ in range(2):
+        world.run(patient_fal.url, f"start+{chance.uniform(0, 3.5):.3f}")
+    world.run_until_done(patient_fal.url)
+    await check(world, patient_fal.url, patient_fal.bill, monkeypatch)
+
+
+@pytest.mark.parametrize("world", [None], indirect=True)
+@pytest.mark.parametrize("where", ["after-intent", "after-reply", "after-completed"])
+async def test_killed_without_a_seed(
+    where: str, world: World, patient_fal: LocalFal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request without a seed, killed and started anew, goes on with the seed that was drawn first."""
+    assert world.run(patient_fal.url, where) == -signal.SIGKILL, world.errors
+    world.run_until_done(patient_fal.url)
+    await check(world, patient_fal.url, patient_fal.bill, monkeypatch)
+
+
+@pytest.mark.parametrize("round_", range(max(2, LONG // 10)))
+async def test_server_killed_as_well(round_: int, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fal's server and the client are both killed, at different instants; both come back; one charge."""
+    chance = random.Random(1000 + round_)
+    server, url = start_server(world)
+    try:
+        child = world.child(url)
+        time.sleep(chance.uniform(0.5, 3.5))
+        server.kill()
+        server.wait()
+        time.sleep(chance.uniform(0, 0.5))
+        child.kill()
+        child.communicate()
+        server, url = start_server(world, url)
+        world.run_until_done(url)
+        await check(world, url, Bill(world.folder / "fal"), monkeypatch)
+    finally:
+        server.kill()
+        server.wait()
+
+
+def start_server(world: World, url: str = "http://127.0.0.1:0") -> tuple[subprocess.Popen[str], str]:
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "prefect_ltx.cli", "local-fal"),
+            *("--port", url.rsplit(":", 1)[1], "--data", str(world.folder / "fal")),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    line = server.stdout.readline().split()
+    assert line[:1] == ["ready"]
+    return server, line[1]

@@ -1,0 +1,68 @@
+"""Parts that tests of several rooms share: an embedded fal, small media, and a clean environment."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before Prefect is imported anywhere: tests report to nobody and write nothing to the user's own home.
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+from prefect_ltx.local import LocalFal
+from prefect_ltx.media import make_reference_clip, make_reference_sheet
+
+SECRET = "keyid-for-tests:s3cr3t-value-for-tests"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*os.environ]:
+        if name == "FAL_KEY" or name.startswith("PREFECT_LTX_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def fal() -> Iterator[LocalFal]:
+    """An embedded fal with an empty bill."""
+    with LocalFal() as server:
+        yield server
+
+
+@pytest.fixture
+def ltx_env(fal: LocalFal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The environment of a user of that fal: ledger, archive and work folder below the returned folder."""
+    for name, value in environment(fal.url, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+def environment(url: str, folder: Path) -> dict[str, str]:
+    """The settings of a user whose fal is at `url` and whose files are below `folder`."""
+    return {
+        "FAL_KEY": SECRET,
+        "PREFECT_LTX_FAL_URL": url,
+        "PREFECT_LTX_HOME": str(folder / "home"),
+        "PREFECT_LTX_LEDGER": f"sqlite:///{folder / 'ledger.db'}",
+        "PREFECT_LTX_ARCHIVE": str(folder / "archive"),
+    }
+
+
+@pytest.fixture(scope="session")
+def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`clip.mp4` (25 frames, 256x144) and `sheet.png`, small."""
+    folder = tmp_path_factory.mktemp("media")
+    asyncio.run(make_reference_clip(folder / "clip.mp4", width=256, height=144, frames=25, fps=24))
+    asyncio.run(make_reference_sheet(folder / "sheet.png", width=384, height=224))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A real Prefect server with a database of its own; Prefect is imported only where it is asked for."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield

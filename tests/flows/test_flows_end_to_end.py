@@ -1,0 +1,187 @@
+"""Both endpoints through Prefect, the embedded fal and ffmpeg, into an archive."""
+
+import json
+import logging
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun
+from prefect_ltx.archive import Archive
+from prefect_ltx.fal import FalRequestInvalid, FalValidationError, IngredientRequest, ReferenceVideoRequest, price_usd
+from prefect_ltx.flows import ingredient_to_video, reference_video_to_video
+from prefect_ltx.local import LocalFal
+from prefect_ltx.media import probe
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]
+
+SMALL: dict[str, Any] = {
+    "num_frames": 9,
+    "resolution": {"width": 256, "height": 128},
+    "video_write_mode": "fast",
+    "seed": 7,
+}
+
+
+def sheet_request(media: Path, **changes: Any) -> IngredientRequest:
+    data = {"prompt": "Reference sheet: a cup. Generated video: it turns.", "image_url": str(media / "sheet.png")}
+    return IngredientRequest.model_validate(data | SMALL | changes)
+
+
+def clip_request(media: Path, **changes: Any) -> ReferenceVideoRequest:
+    data = {"prompt": "A dancer in red.", "video_url": str(media / "clip.mp4")}
+    return ReferenceVideoRequest.model_validate(data | SMALL | changes)
+
+
+def submits(fal: LocalFal) -> int:
+    return sum(1 for method, path, _ in fal.log if method == "POST" and "/ltx-2.3-quality/" in path)
+
+
+async def last_run(name: str) -> FlowRun:
+    async with get_client() as client:
+        runs = await client.read_flow_runs(limit=1, sort="START_TIME_DESC")
+    return runs[0]
+
+
+async def test_reference_video_becomes_an_archived_video(fal: LocalFal, ltx_env: Path, media_folder: Path) -> None:
+    """A reference video becomes one paid, verified, archived video with exactly what was asked for."""
+    result = await reference_video_to_video(clip_request(media_folder))
+    info = probe(Path(result.video))
+    assert (info.width, info.height, info.frames, info.audio is not None) == (256, 128, 9, True)
+    assert [charge.request_id for charge in fal.bill.charges] == [result.request_id]
+    assert result.price_billed_usd == result.price_expected_usd == price_usd(256, 128, 9)
+    assert {"video", "poster", "contact_sheet", "web", "preview"} <= set(result.files)
+    assert all(Path(path).is_file() for path in result.files.values())
+    report = await Archive(str(ltx_env / "archive")).verify()
+    assert report.ok
+
+
+async def test_reference_sheet_without_audio_and_with_fractional_rate(
+    fal: LocalFal, ltx_env: Path, media_folder: Path
+) -> None:
+    """A sheet's video has no audio stream and the fractional frame rate where that was asked for."""
+    request = sheet_request(media_folder, generate_audio=False, frames_per_second=23.976)
+    result = await ingredient_to_video(request)
+    info = probe(Path(result.video))
+    assert (info.frames, info.fps, info.audio) == (9, "24000/1001", None)
+
+
+async def test_second_run_is_cached_and_pays_nothing(fal: LocalFal, ltx_env: Path, media_folder: Path) -> None:
+    """The same seeded request again shows Cached, makes no POST and gives the same video."""
+    first = await ingredient_to_video(sheet_request(media_folder))
+    before = submits(fal)
+    second = await ingredient_to_video(sheet_request(media_folder))
+    run = await last_run("ingredient-to-video")
+    async with get_client() as client:
+        tasks = await client.read_task_runs(flow_run_filter={"id": {"any_": [run.id]}})
+    assert {each.state_name for each in tasks if each.name.startswith("submit")} == {"Cached"}
+    assert (submits(fal), len(fal.bill)) == (before, 1)
+    assert second.reused
+    assert not first.reused
+    assert second.video == first.video
+
+
+async def test_another_account_does_not_share_a_video(
+    fal: LocalFal, ltx_env: Path, media_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache key contains the account: another key's run is a generation of its own."""
+    first = await ingredient_to_video(sheet_request(media_folder))
+    monkeypatch.setenv("FAL_KEY", "another:account")
+    second = await ingredient_to_video(sheet_request(media_folder))
+    assert first.key != second.key
+    assert len(fal.bill) == 2
+
+
+async def test_two_runs_at_once_make_one_payment(fal: LocalFal, ltx_env: Path, media_folder: Path) -> None:
+    """Two runs of one request at the same time share one generation."""
+    import asyncio
+
+    both = await asyncio.gather(
+        ingredient_to_video(sheet_request(media_folder)), ingredient_to_video(sheet_request(media_folder))
+    )
+    assert len(fal.bill) == 1
+    assert both[0].generation_id == both[1].generation_id
+
+
+async def test_a_422_fails_the_run_with_field_message_and_money(
+    fal: LocalFal, ltx_env: Path, media_folder: Path
+) -> None:
+    """A 422 ends the flow as failed, readable by field, with what it means for the bill; nothing is retried."""
+    fal.faults.add("job_422")
+    with pytest.raises(FalValidationError) as caught:
+        await reference_video_to_video(clip_request(media_folder))
+    run = await last_run("reference-video-to-video")
+    message = (run.state.message if run.state else "") or ""
+    assert run.state_type is not None
+    assert run.state_type.value == "FAILED"
+    assert caught.value.fields
+    assert str(caught.value.fields[0].loc[-1]) in message
+    assert "billed" in message.lower()
+    assert submits(fal) == 1
+
+
+async def test_bad_media_stops_before_anything_is_sent(fal: LocalFal, ltx_env: Path, media_folder: Path) -> None:
+    """A missing file, or an image where a video is needed, is one clear line and no request to fal."""
+    with pytest.raises(FalRequestInvalid, match="no such file"):
+        await reference_video_to_video(clip_request(media_folder, video_url="/nowhere/clip.mp4"))
+    with pytest.raises(FalRequestInvalid, match="video_url.*image"):
+        await reference_video_to_video(clip_request(media_folder, video_url=str(media_folder / "sheet.png")))
+    assert submits(fal) == 0
+
+
+async def test_lost_reply_is_adopted_not_repeated(fal: LocalFal, ltx_env: Path, media_folder: Path) -> None:
+    """fal accepts, the reply is lost: the request is found in the listing; one POST, one charge, one video."""
+    fal.faults.add("lost_reply", times=1)
+    result = await ingredient_to_video(sheet_request(media_folder))
+    assert submits(fal) == 1
+    assert [charge.request_id for charge in fal.bill.charges] == [result.request_id]
+
+
+async def test_an_input_is_uploaded_once(fal: LocalFal, ltx_env: Path, media_folder: Path) -> None:
+    """The same bytes are uploaded once for any number of requests."""
+    await ingredient_to_video(sheet_request(media_folder, seed=1))
+    await ingredient_to_video(sheet_request(media_folder, seed=2))
+    assert sum(1 for method, path, _ in fal.log if method == "POST" and "/files/upload" in path) == 1
+    assert len(fal.bill) == 2
+
+
+async def test_budget_stops_before_the_post(
+    fal: LocalFal, ltx_env: Path, media_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A price that does not fit the budget fails the run before any POST, with the amount missing."""
+    from prefect_ltx.ledger import BudgetExceeded
+
+    monkeypatch.setenv("PREFECT_LTX_BUDGET_USD", "0.001")
+    with pytest.raises(BudgetExceeded) as caught:
+        await ingredient_to_video(sheet_request(media_folder))
+    assert caught.value.missing_usd == price_usd(256, 128, 9) - Decimal("0.001")
+    assert submits(fal) == 0
+
+
+async def test_no_secret_and_no_signed_url_anywhere(
+    fal: LocalFal,
+    ltx_env: Path,
+    media_folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither the key nor a source's signature is in any log, artifact, parameter, result or archived file."""
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("FAL_KEY", "kid-in-the-open:needle-in-haystack")
+    result = await ingredient_to_video(sheet_request(media_folder))
+    haystack = [caplog.text, result.model_dump_json()]
+    run = await last_run("ingredient-to-video")
+    async with get_client() as client:
+        haystack.append(json.dumps(run.parameters, default=str))
+        found = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+        )
+        assert found
+        haystack += [str(each.data) for each in found]
+    haystack += [
+        path.read_text(errors="ignore") for path in (ltx_env / "archive").rglob("*") if path.suffix in (".json", ".html")
+    ]
+    assert not [text for text in haystack if "needle-in-haystack" in text]
