@@ -1,1 +1,100 @@
-"""See the design."""
+"""The life of one generation as a pure state machine, and the database that remembers it.
+
+The promise: a generation is paid for once, and a paid video is never lost.
+"""
+
+from prefect_ltx.ledger.budget import BudgetLimit, BudgetStatus
+from prefect_ltx.ledger.errors import (
+    BudgetExceeded,
+    GenerationNotFound,
+    KeyNotComputable,
+    LeaseLost,
+    LedgerError,
+    LedgerSchemaUnknown,
+    LedgerUnavailable,
+    PlanInvalid,
+    PostNotPermitted,
+)
+from prefect_ltx.ledger.events import (
+    Accepted,
+    Archived,
+    CancelAnswered,
+    CancelRequested,
+    Collected,
+    Event,
+    Found,
+    NotSent,
+    OwnerLost,
+    PostStarted,
+    ProvablyAbsent,
+    Rejected,
+    RemoteCancelled,
+    RemoteCompleted,
+    RemoteFailed,
+    ReplyLost,
+    Resolved,
+    ResultGone,
+    Settled,
+    Undecidable,
+    WebhookReceived,
+)
+from prefect_ltx.ledger.key import generation_key
+from prefect_ltx.ledger.machine import Step, advance, todo
+from prefect_ltx.ledger.owner import Owner
+from prefect_ltx.ledger.records import Claim, Drift, Generation, LedgerEvent, Plan, Stray, Total
+from prefect_ltx.ledger.snapshot import Effect, Snapshot
+from prefect_ltx.ledger.states import CLOSED, LIVE, RANK, UNFINISHED, State
+
+__all__ = [
+    "CLOSED",
+    "LIVE",
+    "RANK",
+    "UNFINISHED",
+    "Accepted",
+    "Archived",
+    "BudgetExceeded",
+    "BudgetLimit",
+    "BudgetStatus",
+    "CancelAnswered",
+    "CancelRequested",
+    "Claim",
+    "Collected",
+    "Drift",
+    "Effect",
+    "Event",
+    "Found",
+    "Generation",
+    "GenerationNotFound",
+    "KeyNotComputable",
+    "LeaseLost",
+    "LedgerError",
+    "LedgerEvent",
+    "LedgerSchemaUnknown",
+    "LedgerUnavailable",
+    "NotSent",
+    "Owner",
+    "OwnerLost",
+    "Plan",
+    "PlanInvalid",
+    "PostNotPermitted",
+    "PostStarted",
+    "ProvablyAbsent",
+    "Rejected",
+    "RemoteCancelled",
+    "RemoteCompleted",
+    "RemoteFailed",
+    "ReplyLost",
+    "Resolved",
+    "ResultGone",
+    "Settled",
+    "Snapshot",
+    "State",
+    "Step",
+    "Stray",
+    "Total",
+    "Undecidable",
+    "WebhookReceived",
+    "advance",
+    "generation_key",
+    "todo",
+]

@@ -1,0 +1,67 @@
+"""Limits on spending, and how much of one is used. The reservation is the ledger row itself.
+
+A limit counts every row whose intent falls in its period (UTC day, UTC month, or all time) and, where it
+names a tag, only rows that carry that tag.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal
+
+Period = Literal["day", "month", "total"]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLimit:
+    """At most `usd` in each period, for all rows or for those with `tag`.
+
+    Raises:
+        ValueError: when the amount is not a finite Decimal of zero or more, or the period is unknown.
+    """
+
+    usd: Decimal
+    period: Period = "day"
+    tag: str | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be a limit."""
+        if not isinstance(self.usd, Decimal) or not self.usd.is_finite() or self.usd < 0:
+            raise ValueError(f"A budget must be a Decimal of 0 or more, not {self.usd!r}.")
+        if self.period not in ("day", "month", "total"):
+            raise ValueError(f"A budget's period is day, month or total, not {self.period!r}.")
+
+    def since(self, now: float) -> float:
+        """Start of the period that holds `now`, both in Unix seconds; total starts at 0."""
+        if self.period == "total":
+            return 0.0
+        start = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return (start.replace(day=1) if self.period == "month" else start).timestamp()
+
+    def __str__(self) -> str:
+        """Its name and amount, for messages."""
+        per = {"day": "a UTC day", "month": "a UTC month", "total": "in all"}[self.period]
+        name = f"'{self.name}' " if self.name else ""
+        tag = f" for tag '{self.tag}'" if self.tag else ""
+        return f"{name}of {dollars(self.usd)} {per}{tag}"
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStatus:
+    """How a limit stands: `held_usd` is reserved and not settled yet, `settled_usd` is known to be spent."""
+
+    limit: BudgetLimit
+    held_usd: Decimal
+    settled_usd: Decimal
+
+    @property
+    def left_usd(self) -> Decimal:
+        """What may still be reserved; never below zero."""
+        return max(self.limit.usd - self.held_usd - self.settled_usd, Decimal(0))
+
+
+def dollars(usd: Decimal) -> str:
+    """An amount for messages, exact: `$0.26964`, `$10.00`."""
+    places = -int(usd.normalize().as_tuple().exponent)
+    return f"${usd:.{max(places, 2)}f}"

@@ -1,0 +1,91 @@
+# ruff: noqa: N818 - the names are the public contract
+"""Everything that can go wrong in the ledger. None of these classes means that money was spent.
+
+Every message is one line: what happened, what it means for the bill, what to do next. None holds a password,
+a URL's query or a request's body. All can be pickled.
+
+    LedgerError
+    ├── LedgerUnavailable       it cannot be opened, reached or written
+    ├── LedgerSchemaUnknown     the database is not a ledger, or is one of a newer release
+    ├── GenerationNotFound      no row has this id, prefix or request id, or several rows do
+    ├── KeyNotComputable        a request that cannot be keyed must not be sent
+    ├── PlanInvalid             a plan that cannot be written down must not be sent
+    ├── BudgetExceeded          a limit would be passed; raised before the row exists
+    ├── LeaseLost               another owner has taken the row over, so this one may decide nothing
+    └── PostNotPermitted        the one POST of this attempt may have left already, or is not wanted any more
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from prefect_ltx.fal import plain
+from prefect_ltx.ledger.budget import BudgetLimit, dollars
+
+NOTHING_SPENT = "Nothing was sent or spent"
+
+
+class LedgerError(Exception):
+    """The ledger could not do what was asked. `what` says why, `bill` what it means for the money."""
+
+    def __init__(self, what: str, *, bill: str = NOTHING_SPENT, next_step: str = "") -> None:
+        """The parts of the message; `str(error)` is one line with all of them."""
+        self.what = plain(what).rstrip(".")
+        self.bill = bill.rstrip(".")
+        self.next_step = plain(next_step).rstrip(".")
+        super().__init__(". ".join(part for part in (self.what, self.bill, self.next_step) if part) + ".")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its parts, so that it crosses processes unchanged."""
+        return _restore, (type(self), str(self), self.__dict__)
+
+
+class LedgerUnavailable(LedgerError):
+    """The database cannot be opened, reached or written."""
+
+
+class LedgerSchemaUnknown(LedgerError):
+    """The database is not a ledger, or was made by a newer release."""
+
+
+class GenerationNotFound(LedgerError):
+    """Nothing, or more than one row, answers to this id, prefix or request id."""
+
+
+class KeyNotComputable(LedgerError):
+    """The request cannot be turned into a key. Without a key it must not be sent."""
+
+
+class PlanInvalid(LedgerError):
+    """The plan's values cannot be written down. Without a row it must not be sent."""
+
+
+class LeaseLost(LedgerError):
+    """Another owner has this row now. Stop: send nothing, decide nothing."""
+
+
+class PostNotPermitted(LedgerError):
+    """This attempt's one POST must not be sent: it may have left already, or the row has moved on."""
+
+
+class BudgetExceeded(LedgerError):
+    """A generation would pass a limit. Raised before its row exists and before anything is sent."""
+
+    def __init__(self, limit: BudgetLimit, *, held_usd: Decimal, needed_usd: Decimal) -> None:
+        """`held_usd` is spent or reserved in the limit's period, `needed_usd` this one's upper bound."""
+        self.limit = limit
+        self.held_usd = held_usd
+        self.needed_usd = needed_usd
+        self.missing_usd = held_usd + needed_usd - limit.usd
+        wait = "" if limit.period == "total" else ", or wait for the next period"
+        super().__init__(
+            f"Budget {limit} does not allow it: {dollars(held_usd)} is spent or reserved and this generation "
+            f"needs up to {dollars(needed_usd)}, so {dollars(self.missing_usd)} is missing",
+            next_step=f"Raise the limit{wait}",
+        )
+
+
+def _restore(cls: type[LedgerError], message: str, state: dict[str, Any]) -> LedgerError:
+    error = cls.__new__(cls)
+    error.args = (message,)
+    error.__dict__.update(state)
+    return error
