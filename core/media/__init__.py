@@ -4,34 +4,47 @@ ffmpeg-python builds graphs between `source` and `target`; `run_ffmpeg` runs the
 """
 
 from prefect_ltx.media.binary import ffmpeg_binary, ffmpeg_version
+from prefect_ltx.media.demo import make_reference_clip, make_reference_sheet
 from prefect_ltx.media.errors import FfmpegFailed, MediaError, MediaInvalid
 from prefect_ltx.media.files import sha256_file
 from prefect_ltx.media.graph import BITEXACT, frame_rate, generator, nowhere, source, target
+from prefect_ltx.media.loudness import Loudness, measure_loudness
 from prefect_ltx.media.magic import MediaFormat, MediaKind, sniff, sniff_bytes
 from prefect_ltx.media.probe import AudioInfo, MediaInfo, probe
 from prefect_ltx.media.process import FfmpegRun, Progress, run_ffmpeg
+from prefect_ltx.media.renditions import RECIPES, Rendition, render_renditions
+from prefect_ltx.media.verify import verify_image, verify_video
 
 __all__ = [
     "BITEXACT",
+    "RECIPES",
     "AudioInfo",
     "FfmpegFailed",
     "FfmpegRun",
+    "Loudness",
     "MediaError",
     "MediaFormat",
     "MediaInfo",
     "MediaInvalid",
     "MediaKind",
     "Progress",
+    "Rendition",
     "ffmpeg_binary",
     "ffmpeg_version",
     "frame_rate",
     "generator",
+    "make_reference_clip",
+    "make_reference_sheet",
+    "measure_loudness",
     "nowhere",
     "probe",
+    "render_renditions",
     "run_ffmpeg",
     "sha256_file",
     "sniff",
     "sniff_bytes",
     "source",
     "target",
+    "verify_image",
+    "verify_video",
 ]
