@@ -13,8 +13,7 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import make_reference_clip, make_reference_sheet
-
-SECRET = "keyid-for-tests:s3cr3t-value-for-tests"
+from support import environment
 
 
 @pytest.fixture(autouse=True)
@@ -37,17 +36,6 @@ def ltx_env(fal: LocalFal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     for name, value in environment(fal.url, tmp_path).items():
         monkeypatch.setenv(name, value)
     return tmp_path
-
-
-def environment(url: str, folder: Path) -> dict[str, str]:
-    """The settings of a user whose fal is at `url` and whose files are below `folder`."""
-    return {
-        "FAL_KEY": SECRET,
-        "PREFECT_LTX_FAL_URL": url,
-        "PREFECT_LTX_HOME": str(folder / "home"),
-        "PREFECT_LTX_LEDGER": f"sqlite:///{folder / 'ledger.db'}",
-        "PREFECT_LTX_ARCHIVE": str(folder / "archive"),
-    }
 
 
 @pytest.fixture(scope="session")

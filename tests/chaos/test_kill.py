@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import environment
 from prefect_ltx.archive import Archive
 from prefect_ltx.engine import Services, sweep_all
 from prefect_ltx.ledger import Ledger, Owner, State
 from prefect_ltx.local import Bill, LocalFal
 from prefect_ltx.settings import Settings
+from support import environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]
 

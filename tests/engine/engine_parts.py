@@ -5,7 +5,6 @@ from typing import Any
 from prefect_ltx.engine import PlannedGeneration, Services, in_thread, ledger_plan, prepare, submit_once, upload
 from prefect_ltx.fal import IngredientRequest
 from prefect_ltx.ledger import Generation, Owner
-from prefect_ltx.local import LocalFal
 
 
 async def planned(services: Services, request: IngredientRequest, owner: Owner) -> tuple[PlannedGeneration, Any]:
@@ -19,7 +18,3 @@ async def submitted(services: Services, request: IngredientRequest, owner: Owner
     _, plan = await planned(services, request, owner)
     found = await submit_once(services, plan, owner)
     return await in_thread(services.ledger.get, found.id)
-
-
-def submits(fal: LocalFal) -> int:
-    return sum(1 for method, path, _ in fal.log if method == "POST" and "/ltx-2.3-quality/" in path)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from engine_parts import submits, submitted
+from engine_parts import submitted
 from prefect_ltx.archive import Archive
 from prefect_ltx.engine import (
     GenerationEnded,
@@ -24,6 +24,7 @@ from prefect_ltx.fal import FalGenerationCancelled, FalValidationError, Ingredie
 from prefect_ltx.ledger import Ledger, LedgerError, Owner, State
 from prefect_ltx.local import LocalFal
 from prefect_ltx.settings import Settings, SettingsError
+from support import submits
 
 Make = Callable[..., IngredientRequest]
 

@@ -15,6 +15,7 @@ from prefect_ltx.fal import FalRequestInvalid, FalValidationError, IngredientReq
 from prefect_ltx.flows import ingredient_to_video, reference_video_to_video
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import probe
+from support import submits
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]
 
@@ -34,10 +35,6 @@ def sheet_request(media: Path, **changes: Any) -> IngredientRequest:
 def clip_request(media: Path, **changes: Any) -> ReferenceVideoRequest:
     data = {"prompt": "A dancer in red.", "video_url": str(media / "clip.mp4")}
     return ReferenceVideoRequest.model_validate(data | SMALL | changes)
-
-
-def submits(fal: LocalFal) -> int:
-    return sum(1 for method, path, _ in fal.log if method == "POST" and "/ltx-2.3-quality/" in path)
 
 
 async def last_run(name: str) -> FlowRun:
