@@ -4,6 +4,7 @@ Nothing here knows Prefect, a database or a file layout. Sources: the two endpoi
 field, `fal-protocol` for the rest.
 """
 
+from prefect_ltx.fal.client import FalClient
 from prefect_ltx.fal.errors import (
     Billed,
     FalAccountLocked,
@@ -55,9 +56,11 @@ from prefect_ltx.fal.models import (
 from prefect_ltx.fal.prices import UNIT_PRICE_USD, megapixels, nano_to_usd, price_usd, usd_to_nano
 from prefect_ltx.fal.safe_text import plain, strip_url
 from prefect_ltx.fal.sizes import requested_size, upper_bound_size
+from prefect_ltx.fal.webhooks import VerifiedWebhook, verify_webhook
 from prefect_ltx.fal.wire import (
     BillingEvent,
     CancelOutcome,
+    Downloaded,
     GenerationResult,
     ListedRequest,
     LogEntry,
@@ -74,9 +77,11 @@ __all__ = [
     "Billed",
     "BillingEvent",
     "CancelOutcome",
+    "Downloaded",
     "Endpoint",
     "FalAccountLocked",
     "FalAuthenticationError",
+    "FalClient",
     "FalDownloadError",
     "FalError",
     "FalFile",
@@ -111,6 +116,7 @@ __all__ = [
     "ReferenceVideoRequest",
     "ResolutionPreset",
     "SubmitReceipt",
+    "VerifiedWebhook",
     "WebhookError",
     "WebhookHeaderMissing",
     "WebhookKeysUnusable",
@@ -128,4 +134,5 @@ __all__ = [
     "strip_url",
     "upper_bound_size",
     "usd_to_nano",
+    "verify_webhook",
 ]

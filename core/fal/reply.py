@@ -49,18 +49,20 @@ class Reply:
         except (ValueError, RecursionError):
             return None
 
-    def exact_object(self) -> dict[str, Any]:
-        """The body as a JSON object with Decimal in place of float: for money.
+    def any_object(self) -> dict[str, Any]:
+        """The body as a JSON object.
 
         Raises:
-            FalProtocolError: when it is not a JSON object.
+            FalProtocolError: when it is not one.
         """
-        try:
-            data = json.loads(self.body, parse_float=Decimal)
-        except (ValueError, RecursionError):
-            data = None
-        if not isinstance(data, dict):
+        if not isinstance(self.data, dict):
             raise self.unreadable("is not a JSON object")
+        return self.data
+
+    def exact_object(self) -> dict[str, Any]:
+        """The same with Decimal in place of float: for money."""
+        self.any_object()
+        data: dict[str, Any] = json.loads(self.body, parse_float=Decimal)
         return data
 
     def unreadable(self, why: str) -> FalProtocolError:

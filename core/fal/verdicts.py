@@ -132,6 +132,26 @@ def generation_result(reply: Reply, request_id: str) -> GenerationResult:
     )
 
 
+def run_result(reply: Reply) -> GenerationResult:
+    """The answer to a synchronous run: as costly as a submit, and its result cannot be fetched again.
+
+    Raises:
+        FalSubmitUnknown: it may have run. FalValidationError, FalGenerationFailed, FalGenerationCancelled: it
+            ran, and fal says how it ended. FalRequestRejected: refused before it ran, not billed.
+    """
+    if reply.ok:
+        try:
+            return generation_result(reply, "")
+        except FalProtocolError as unreadable:
+            raise unknown_submit(unreadable.what, reply) from None
+    if reply.status in _DEFINITE_REFUSALS and reply.status != 422 and reply.is_fals and not reply.fields:
+        raise refusal(reply, "the run", free_call=False)
+    error = _result_error(reply, "")
+    if isinstance(error, FalValidationError | FalGenerationFailed | FalGenerationCancelled) and reply.is_fals:
+        raise error
+    raise unknown_submit(f"HTTP {reply.status}{_said(reply)}", reply)
+
+
 def cancel_outcome(reply: Reply, request_id: str) -> CancelOutcome:
     """The answer to a cancel (fal-protocol §1.7).
 

@@ -3,6 +3,7 @@
 import math
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
@@ -128,3 +129,12 @@ class BillingEvent(_Wire):
     output_units: Money | None = None
     unit_price: Money | None = None
     cost_total: Money
+
+
+class Downloaded(_Wire):
+    """A whole file on disk."""
+
+    path: Path
+    size: int
+    sha256: str
+    content_type: str | None = None

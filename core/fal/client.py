@@ -1,0 +1,271 @@
+"""`FalClient`: every call to fal that this package makes, under one account.
+
+What may cost money (`submit`, `run`) is sent exactly once by everything below it. What is free is retried.
+"""
+
+import hashlib
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from pydantic import SecretStr
+
+from prefect_ltx.fal.addresses import RequestUrls
+from prefect_ltx.fal.blob import Blob
+from prefect_ltx.fal.download import OnProgress, download
+from prefect_ltx.fal.errors import FalRequestInvalid
+from prefect_ltx.fal.hosts import FalHosts
+from prefect_ltx.fal.platform_api import Platform
+from prefect_ltx.fal.queue_api import Queue, submit_headers
+from prefect_ltx.fal.reply import Reply
+from prefect_ltx.fal.retry import RetryRule
+from prefect_ltx.fal.storage import Storage
+from prefect_ltx.fal.transport import Transport, check_key
+from prefect_ltx.fal.verdicts import refusal
+from prefect_ltx.fal.wire import (
+    BillingEvent,
+    CancelOutcome,
+    Downloaded,
+    GenerationResult,
+    ListedRequest,
+    ModelPrice,
+    QueueStatus,
+    SubmitReceipt,
+)
+
+_JWKS_SECONDS: Final = 24 * 3600
+
+
+class FalClient:
+    """fal, for one account. An async context manager; use it in one event loop at a time.
+
+    `status`, `result`, `cancel` and `stream_status` take the `receipt` of the submit where it is known: its
+    URLs are then used. Without it they are rebuilt from the endpoint, as after a crash.
+    """
+
+    def __init__(
+        self,
+        key: str | SecretStr | None = None,
+        *,
+        hosts: FalHosts | None = None,
+        base_url: str | None = None,
+        timeout: float = 120.0,
+        submit_timeout: float = 180.0,
+        read_attempts: int = 4,
+        read_backoff: float = 0.5,
+    ) -> None:
+        """Nothing is sent yet.
+
+        `hosts` or `base_url` (one origin for everything) say which fal; neither means the real one. `timeout`
+        is seconds per wait for bytes of a free call, `submit_timeout` seconds for a whole submit with its
+        answer, `read_attempts` and `read_backoff` (seconds, doubling, full jitter) rule the retries of free
+        calls.
+
+        Raises:
+            FalRequestInvalid: for a key that no header can carry, or both `hosts` and `base_url`.
+        """
+        if hosts is not None and base_url is not None:
+            raise FalRequestInvalid("Give either hosts or base_url, not both")
+        self.hosts: Final = hosts or (FalHosts.from_base_url(base_url) if base_url else FalHosts.default())
+        secret = check_key(key)
+        key_id = secret.get_secret_value().partition(":")[0] if secret else ""
+        self.account: Final = _fingerprint(self.hosts, key_id)
+        """16 hex digits that stand for the account: where it is and which key, never the secret itself."""
+        rule = RetryRule(attempts=max(read_attempts, 1), base=read_backoff)
+        self._http = Transport(secret, self.hosts, timeout=timeout, rule=rule)
+        self._queue = Queue(self._http, submit_timeout=submit_timeout)
+        self._storage = Storage(self._http)
+        self._platform = Platform(self._http)
+        self._jwks: tuple[float, list[dict[str, Any]]] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"FalClient(queue={self.hosts.queue!r}, account={self.account!r})"
+
+    async def submit(
+        self,
+        endpoint: str,
+        body: Mapping[str, object],
+        *,
+        webhook_url: str | None = None,
+        start_timeout: float | None = None,
+        priority: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        no_server_retry: bool = False,
+    ) -> SubmitReceipt:
+        """Queue one generation: exactly one POST, whatever happens (fal-protocol §1.2, §8.4).
+
+        `start_timeout`: seconds until fal must have begun; `priority`: "normal" or "low"; `tags` appear in
+        fal's billing; `no_server_retry` keeps fal itself from queueing it again after a failure of its own.
+
+        Raises:
+            FalNotSent: no connection was made. Nothing runs; it may be sent again.
+            FalSubmitUnknown: it may run. Never send it again; `.request_id` is set where the answer named it.
+            FalRequestInvalid: nothing was sent. Any other FalError: fal refused it; nothing runs, not billed.
+            If the task is cancelled while it waits, treat that as FalSubmitUnknown.
+        """
+        headers = submit_headers(start_timeout, priority, tags, no_server_retry)
+        return await self._queue.submit(endpoint, body, webhook_url=webhook_url, headers=headers)
+
+    async def run(
+        self, endpoint: str, body: Mapping[str, object], *, timeout: float = 3600.0
+    ) -> GenerationResult:
+        """One generation by the synchronous route: one POST, the answer is the result (fal-protocol §1.1).
+
+        A result whose answer is lost cannot be fetched again; prefer `submit`.
+
+        Raises:
+            As for `submit`; FalValidationError, FalGenerationFailed, FalGenerationCancelled when it ran.
+        """
+        return await self._queue.run(endpoint, body, timeout=timeout)
+
+    async def status(
+        self, endpoint: str, request_id: str, *, logs: bool = True, receipt: SubmitReceipt | None = None
+    ) -> QueueStatus:
+        """Where a request stands.
+
+        Raises:
+            FalNotFound, FalUnavailable (after retries), FalAuthenticationError, FalProtocolError.
+        """
+        return await self._queue.status(self._urls(endpoint, request_id, receipt), request_id, logs=logs)
+
+    async def stream_status(
+        self, endpoint: str, request_id: str, *, receipt: SubmitReceipt | None = None
+    ) -> AsyncIterator[QueueStatus]:
+        """Its status whenever it changes, up to and with COMPLETED (fal-protocol §1.5).
+
+        Raises:
+            FalUnavailable: the stream broke or ended too early; go on with `status`.
+        """
+        async for status in self._queue.stream_status(self._urls(endpoint, request_id, receipt), request_id):
+            yield status
+
+    async def result(
+        self, endpoint: str, request_id: str, *, receipt: SubmitReceipt | None = None
+    ) -> GenerationResult:
+        """The video of a finished request (fal-protocol §1.6).
+
+        Raises:
+            FalResultNotReady: not finished. FalUnavailable: try again; it says nothing about the generation.
+            FalGenerationFailed, FalValidationError, FalGenerationCancelled: how the generation ended.
+            FalResultExpired: finished, and fal has it no more. FalNotFound: fal does not know the request.
+        """
+        return await self._queue.result(self._urls(endpoint, request_id, receipt), request_id)
+
+    async def cancel(
+        self, endpoint: str, request_id: str, *, receipt: SubmitReceipt | None = None
+    ) -> CancelOutcome:
+        """Ask fal to stop a request: one PUT, and asking again is harmless (fal-protocol §1.7).
+
+        Raises:
+            FalUnavailable: there was no answer; ask again.
+        """
+        return await self._queue.cancel(self._urls(endpoint, request_id, receipt), request_id)
+
+    async def upload(self, data: bytes | Path, *, content_type: str, file_name: str) -> str:
+        """The URL of an uploaded input file, from memory or from disk; over 100 MiB in parts.
+
+        Raises:
+            FalRequestInvalid: unreadable or empty. FalUploadError: it did not get there; nothing is billed.
+        """
+        return await self._storage.upload(Blob(data), content_type=content_type, file_name=file_name)
+
+    def list_requests(
+        self,
+        endpoint: str,
+        *,
+        start: datetime,
+        end: datetime | None = None,
+        request_id: str | None = None,
+        expand_payloads: bool = True,
+    ) -> AsyncIterator[ListedRequest]:
+        """fal's own list of the account's requests to `endpoint`, from `start` to before `end` (§7.3).
+
+        Raises:
+            FalPermissionDenied: the key may not list. FalProtocolError: an entry cannot be read, so that it
+            cannot be mistaken for an absent one.
+        """
+        return self._platform.list_requests(
+            endpoint, start=start, end=end, request_id=request_id, expand_payloads=expand_payloads
+        )
+
+    async def prices(self, endpoints: Iterable[str]) -> dict[str, ModelPrice]:
+        """What this account pays per unit, by endpoint id (fal-protocol §7.1)."""
+        return await self._platform.prices(endpoints)
+
+    async def billing_events(
+        self,
+        *,
+        request_ids: Sequence[str] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> list[BillingEvent]:
+        """What fal billed, for these requests or in this window (fal-protocol §7.2; an admin key).
+
+        Without `start` fal looks back 24 hours only, also for `request_ids`.
+
+        Raises:
+            FalPermissionDenied, FalAuthenticationError: a plain key may not read this.
+        """
+        return await self._platform.billing_events(request_ids, start, end)
+
+    async def download(
+        self,
+        url: str,
+        path: Path | str,
+        *,
+        on_progress: OnProgress | None = None,
+        expected_size: int | None = None,
+    ) -> Downloaded:
+        """`url` (http, https or a data URI) as the file `path`, whole or not at all; the key never goes
+        along.
+
+        `on_progress` gets (bytes so far, bytes in all or None). `expected_size` is what fal's result said.
+
+        Raises:
+            FalDownloadError: `.gone` where the file no longer exists. Nothing is left behind under `path`.
+        """
+        return await download(
+            self._http, url, Path(path), on_progress=on_progress, expected_size=expected_size
+        )
+
+    async def webhook_keys(self, *, refresh: bool = False) -> list[dict[str, Any]]:
+        """fal's public keys for `verify_webhook`, kept for at most 24 hours (fal-protocol §4)."""
+        if refresh or self._jwks is None or time.monotonic() - self._jwks[0] > _JWKS_SECONDS:
+            url = f"{self.hosts.rest}/.well-known/jwks.json"
+            self._jwks = (time.monotonic(), await self._http.free("GET", url, _read_keys))
+        return self._jwks[1]
+
+    def _urls(self, endpoint: str, request_id: str, receipt: SubmitReceipt | None) -> RequestUrls:
+        named = receipt.model_dump() if receipt is not None and receipt.request_id == request_id else {}
+        return RequestUrls.chosen(self.hosts, endpoint, request_id, named)
+
+
+def _fingerprint(hosts: FalHosts, key_id: str) -> str:
+    return hashlib.sha256(f"{hosts.account_host}\n{key_id}".encode()).hexdigest()[:16]
+
+
+def _read_keys(reply: Reply) -> list[dict[str, Any]]:
+    if not reply.ok:
+        raise refusal(reply, "the webhook keys")
+    keys = reply.any_object().get("keys")
+    if not isinstance(keys, list):
+        raise reply.unreadable("is no key set")
+    return [key for key in keys if isinstance(key, dict)]

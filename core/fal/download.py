@@ -1,0 +1,224 @@
+"""Fetching a result: complete and unchanged, or not at all. Never with the key: files are public or signed.
+
+The file grows under a temporary name in the same folder and gets its own name once its length is right, so a
+file that has the name is a whole one. A broken transfer goes on where it broke (Range with If-Range), or
+starts over where the server cannot do that or the file has changed (fal-protocol §6.3).
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Final
+from urllib.parse import unquote_to_bytes
+
+import httpx
+
+from prefect_ltx.fal.errors import FalDownloadError
+from prefect_ltx.fal.reply import Reply
+from prefect_ltx.fal.safe_text import strip_url
+from prefect_ltx.fal.transport import Transport
+from prefect_ltx.fal.wire import Downloaded
+
+OnProgress = Callable[[int, int | None], None]
+"""Called with (bytes so far, bytes in all or None)."""
+
+_MAX_REDIRECTS: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_GONE: Final = frozenset({404, 410})
+_PASSING: Final = frozenset({408, 416, 425, 429})
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+
+async def download(
+    transport: Transport,
+    url: str,
+    path: Path,
+    *,
+    on_progress: OnProgress | None = None,
+    expected_size: int | None = None,
+) -> Downloaded:
+    """`url` (http, https or a data URI) as the file `path`; see `FalClient.download`."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        growing = await asyncio.to_thread(_Growing, part, on_progress)
+        try:
+            if url[:5].lower() == "data:":
+                await _from_data_uri(url, growing)
+                growing.check(url, expected_size)
+            else:
+                await _fetch(transport, url, growing, expected_size)
+        except BaseException:
+            growing.discard()
+            raise
+        await asyncio.to_thread(growing.finish, path)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise FalDownloadError(
+            f"{path} cannot be written: {why}", next_step="Make room and try again"
+        ) from error
+    return Downloaded(
+        path=path, size=growing.size, sha256=growing.digest.hexdigest(), content_type=growing.content_type
+    )
+
+
+class _Growing:
+    """The file as far as it has come, with its running sha256 and what the server said about it."""
+
+    def __init__(self, part: Path, on_progress: OnProgress | None) -> None:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        self._part = part
+        self._file: BinaryIO = part.open("wb")
+        self._on_progress = on_progress
+        self.content_type: str | None = None
+        self._reset()
+
+    async def add(self, chunk: bytes) -> None:
+        await asyncio.to_thread(self._file.write, chunk)
+        self.digest.update(chunk)
+        self.size += len(chunk)
+        if self._on_progress is not None:
+            self._on_progress(self.size, self.total)
+
+    def start_over(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._reset()
+
+    def check(self, url: str, expected_size: int | None) -> None:
+        """Compare the length with what the server said, and with what fal's result said."""
+        for whole in (self.total, expected_size):
+            if whole is not None and whole != self.size:
+                got = self.size
+                self.start_over()
+                raise _PassingError(f"{strip_url(url)} gave {got} bytes in place of {whole}")
+
+    def finish(self, path: Path) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._part, path)
+
+    def discard(self) -> None:
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
+    def _reset(self) -> None:
+        self.size = 0
+        self.total: int | None = None
+        self.validator: str | None = None
+        self.digest = hashlib.sha256()
+
+
+class _PassingError(FalDownloadError):
+    """A failure after which another attempt makes sense; `.asked` is the wait that the server asked for."""
+
+    asked: float | None = None
+
+
+async def _fetch(transport: Transport, url: str, growing: _Growing, expected_size: int | None) -> None:
+    attempt, best = 0, 0
+    while True:
+        attempt += 1
+        try:
+            await _transfer(transport, url, growing)
+            growing.check(url, expected_size)
+            return
+        except _PassingError as error:
+            if growing.size > best:
+                # Attempts that get further are not counted, so a slow line ends only when it stands still.
+                attempt, best = 1, growing.size
+            wait = transport.rule.pause(attempt, error.asked)
+            if wait is None:
+                raise FalDownloadError(error.what, status=error.status) from error
+        await asyncio.sleep(wait)
+
+
+async def _transfer(transport: Transport, url: str, growing: _Growing) -> None:
+    """One attempt, from where the last one broke if the server allows it."""
+    headers = {"Accept-Encoding": "identity"}
+    if growing.size and growing.validator:
+        headers |= {"Range": f"bytes={growing.size}-", "If-Range": growing.validator}
+    for _ in range(_MAX_REDIRECTS + 1):
+        if httpx.URL(url).scheme not in ("http", "https"):
+            raise FalDownloadError(f"{strip_url(url)} is neither http nor https")
+        try:
+            async with transport.stream(url, headers) as response:
+                if response.status_code not in _REDIRECTS:
+                    _begin(response, url, growing)
+                    async for chunk in response.aiter_bytes():
+                        await growing.add(chunk)
+                    return
+                url = _redirected(url, response.headers.get("location", ""))
+        except httpx.HTTPError as error:
+            raise _PassingError(f"The transfer of {strip_url(url)} broke ({type(error).__name__})") from error
+    raise FalDownloadError(f"{strip_url(url)}: more than {_MAX_REDIRECTS} redirects")
+
+
+def _begin(response: httpx.Response, url: str, growing: _Growing) -> None:
+    """Look at the head of the answer: does it go on, start over, or refuse?"""
+    if response.status_code == 206:
+        found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+        if not found or int(found[1]) != growing.size:
+            growing.start_over()
+            raise _PassingError(f"{strip_url(url)} answered with another part of the file than asked for")
+        growing.total = int(found[2]) if found[2] != "*" else growing.total
+        return
+    if response.status_code != 200:
+        raise _refused(response, url, growing)
+    if growing.size:
+        growing.start_over()
+    growing.content_type = response.headers.get("content-type")
+    if response.headers.get("content-encoding", "identity") == "identity":
+        length = response.headers.get("content-length", "")
+        growing.total = int(length) if length.isdecimal() else None
+        growing.validator = _validator(response)
+
+
+def _refused(response: httpx.Response, url: str, growing: _Growing) -> FalDownloadError:
+    status = response.status_code
+    if status == 416:
+        growing.start_over()
+    what = f"{strip_url(url)} answered HTTP {status}"
+    if status >= 500 or status in _PASSING:
+        error = _PassingError(what, status=status)
+        error.asked = Reply(status, response.headers, b"").retry_after
+        return error
+    return FalDownloadError(what, status=status, gone=status in _GONE)
+
+
+def _validator(response: httpx.Response) -> str | None:
+    etag: str | None = response.headers.get("etag")
+    modified: str | None = response.headers.get("last-modified")
+    return etag if etag and not etag.startswith("W/") else modified
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        target = httpx.URL(url).join(location)
+    except (httpx.InvalidURL, ValueError):
+        raise FalDownloadError(f"{strip_url(url)} redirects to something that is no URL") from None
+    if httpx.URL(url).scheme == "https" and target.scheme != "https":
+        raise FalDownloadError(f"{strip_url(url)} redirects to an address without TLS")
+    return str(target)
+
+
+async def _from_data_uri(url: str, growing: _Growing) -> None:
+    head, comma, data = url[5:].partition(",")
+    if not comma:
+        raise FalDownloadError("The inline media is not a data URI")
+    media_type, *parameters = head.split(";")
+    growing.content_type = media_type or None
+    try:
+        inline = parameters[-1:] == ["base64"]
+        content = (
+            base64.b64decode(unquote_to_bytes(data), validate=True) if inline else unquote_to_bytes(data)
+        )
+    except (binascii.Error, ValueError):
+        raise FalDownloadError("The inline media is not readable base64") from None
+    await growing.add(content)
