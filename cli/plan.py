@@ -30,11 +30,15 @@ async def plan(
     Exit code 1 when a request is invalid or the budget does not cover all of them.
     """
     from prefect_ltx.cli.request_file import read_requests
-    from prefect_ltx.engine import Services
     from prefect_ltx.settings import Settings
 
     lines = read_requests(file, endpoint)
-    async with Services.from_settings(Settings()) as services:
+    settings = Settings()
+    settings.require_fal()
+
+    from prefect_ltx.engine import Services
+
+    async with Services.from_settings(settings) as services:
         planned = [await _planned(services, line, frame_rule) for line in lines]
 
     reports = [report for report, _ in planned if report is not None]
