@@ -14,6 +14,7 @@ from prefect_ltx.ledger.errors import (
     LedgerUnavailable,
     PlanInvalid,
     PostNotPermitted,
+    RequestClaimed,
 )
 from prefect_ltx.ledger.events import (
     Accepted,
@@ -39,6 +40,7 @@ from prefect_ltx.ledger.events import (
     WebhookReceived,
 )
 from prefect_ltx.ledger.key import generation_key
+from prefect_ltx.ledger.ledger import Ledger
 from prefect_ltx.ledger.machine import Step, advance, todo
 from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.records import Claim, Drift, Generation, LedgerEvent, Plan, Stray, Total
@@ -67,6 +69,7 @@ __all__ = [
     "GenerationNotFound",
     "KeyNotComputable",
     "LeaseLost",
+    "Ledger",
     "LedgerError",
     "LedgerEvent",
     "LedgerSchemaUnknown",
@@ -84,6 +87,7 @@ __all__ = [
     "RemoteCompleted",
     "RemoteFailed",
     "ReplyLost",
+    "RequestClaimed",
     "Resolved",
     "ResultGone",
     "Settled",

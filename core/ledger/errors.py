@@ -11,6 +11,7 @@ a URL's query or a request's body. All can be pickled.
     ├── KeyNotComputable        a request that cannot be keyed must not be sent
     ├── PlanInvalid             a plan that cannot be written down must not be sent
     ├── BudgetExceeded          a limit would be passed; raised before the row exists
+    ├── RequestClaimed          the request that was found belongs to another live row
     ├── LeaseLost               another owner has taken the row over, so this one may decide nothing
     └── PostNotPermitted        the one POST of this attempt may have left already, or is not wanted any more
 """
@@ -57,6 +58,10 @@ class KeyNotComputable(LedgerError):
 
 class PlanInvalid(LedgerError):
     """The plan's values cannot be written down. Without a row it must not be sent."""
+
+
+class RequestClaimed(LedgerError):
+    """The request that was found or named belongs to another live row: two rows never share one."""
 
 
 class LeaseLost(LedgerError):

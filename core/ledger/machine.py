@@ -114,6 +114,8 @@ def advance(row: Snapshot | State, event: Event) -> Step:
     chosen = next(line for line in _BY_PAIR[before.state, type(event)] if line.when.holds(before, event))
     strays = _strays(before, event, chosen)
     effects = chosen.effects
+    if isinstance(event, RemoteCompleted) and event.usd is not None:
+        effects = tuple(effect for effect in effects if effect is not Effect.SETTLE)
     if strays and not {Effect.REPORT_DOUBLE_CHARGE, Effect.KEEP_STRAY} & set(effects):
         effects = (*effects, Effect.REPORT_DOUBLE_CHARGE)
     after = before if chosen.outcome != "recorded" else _after(before, event, chosen)
@@ -162,6 +164,8 @@ def _after(row: Snapshot, event: Event, chosen: Rule) -> Snapshot:
             changes["post_may_have_left"] = True
         case RemoteCompleted():
             changes |= {"video_seen": True, "billed": "yes"}
+            if event.usd is not None and row.settled_by is None:
+                changes["settled_by"] = "billable_units"
         case RemoteFailed() | RemoteCancelled():
             changes["billed"] = event.billed
         case Collected():

@@ -33,9 +33,12 @@ class Owner:
     nonce: str
     host: str = ""
     """For people only."""
+    announces_posts: bool = False
+    """Whether it promises to call `Ledger.begin_post` before every POST. Then a row whose POST was not begun
+    is known to be unsent when this owner dies; without the promise it must be looked for."""
 
     @classmethod
-    def here(cls) -> Self:
+    def here(cls, *, announces_posts: bool = False) -> Self:
         """A new owner in this process."""
         return cls(
             boot=_boot_id(),
@@ -44,21 +47,23 @@ class Owner:
             started=_start_time(os.getpid()) or "",
             nonce=secrets.token_hex(8),
             host=socket.gethostname(),
+            announces_posts=announces_posts,
         )
 
     @classmethod
     def parse(cls, token: str) -> Self | None:
         """The owner that `token` was made from; None for a token of another form."""
         parts = token.split(_SEPARATOR)
-        if len(parts) != 6 or not parts[2].isdigit():
+        if len(parts) != 7 or not parts[2].isdigit():
             return None
-        boot, namespace, pid, started, nonce, host = parts
-        return cls(boot=boot, namespace=namespace, pid=int(pid), started=started, nonce=nonce, host=host)
+        boot, namespace, pid, started, nonce, host, promise = parts
+        return cls(boot, namespace, int(pid), started, nonce, host, promise == "announces")
 
     @property
     def token(self) -> str:
         """The owner as the ledger stores it."""
-        parts = (self.boot, self.namespace, str(self.pid), self.started, self.nonce, self.host)
+        promise = "announces" if self.announces_posts else ""
+        parts = (self.boot, self.namespace, str(self.pid), self.started, self.nonce, self.host, promise)
         return _SEPARATOR.join(part.replace(_SEPARATOR, "_") for part in parts)
 
     @property

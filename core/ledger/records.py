@@ -12,10 +12,11 @@ from typing import Any, Literal
 from prefect_ltx.fal import Billed, FalRequestInvalid, nano_to_usd, usd_to_nano
 from prefect_ltx.ledger.errors import PlanInvalid
 from prefect_ltx.ledger.events import SettlementSource
+from prefect_ltx.ledger.money import is_estimate
 from prefect_ltx.ledger.snapshot import Cancel, Effect, Snapshot
-from prefect_ltx.ledger.states import LIVE, WITHOUT_REQUEST, State
+from prefect_ltx.ledger.states import LIVE, State
 
-ClaimOutcome = Literal["submit", "resume", "busy", "done", "parked", "lost"]
+ClaimOutcome = Literal["submit", "resume", "busy", "done", "parked", "lost", "closed"]
 StrayKind = Literal["double_charge", "ran_after_all"]
 
 
@@ -61,6 +62,8 @@ class Plan:
                 raise PlanInvalid(f"{name}: {error.what}") from error
             if not 0 <= nano < 2**62:
                 raise PlanInvalid(f"{name} is {getattr(self, name)}, which is no price")
+        if isinstance(self.seed, bool) or not -(2**63) <= self.seed < 2**63:
+            raise PlanInvalid("The seed does not fit into 64 bits")
         object.__setattr__(self, "tags", tuple(dict.fromkeys(self.tags)))
 
 
@@ -176,15 +179,14 @@ class Generation:
         return nano_to_usd(self.held_nano)
 
     @property
+    def held_is_estimate(self) -> bool:
+        """Whether what is held is the expected price, for want of a known one."""
+        return is_estimate(self.state, settled=self.settled_nano)
+
+    @property
     def settled_usd(self) -> Decimal | None:
         """What it cost, where that is known."""
         return None if self.settled_nano is None else nano_to_usd(self.settled_nano)
-
-    @property
-    def may_cost_more(self) -> bool:
-        """Whether its cost is still open: a request exists, and neither fal nor a person has priced it."""
-        has_run = self.state not in WITHOUT_REQUEST | {State.RELEASED}
-        return has_run and self.settled_nano is None and self.billed != "no"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,8 @@ class Claim:
     """What the caller may do now.
 
     `outcome`: submit (POST now, once) · resume (the row is yours; `effects` say what is next) · busy (a
-    living owner has it) · done (archived: a hit) · parked and lost (a person decides).
+    living owner has it) · done (archived: a hit) · parked and lost (a person decides) · closed (ended
+    without a video; only from `take`).
     """
 
     outcome: ClaimOutcome

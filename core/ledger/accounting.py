@@ -1,0 +1,103 @@
+"""Money read from the rows: budgets, totals, what is not settled yet, and what cost more than expected."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
+
+from prefect_ltx.fal import nano_to_usd
+from prefect_ltx.ledger import schema
+from prefect_ltx.ledger.budget import BudgetLimit, BudgetStatus
+from prefect_ltx.ledger.records import Drift, Generation, Total
+from prefect_ltx.ledger.rows import generation_of
+from prefect_ltx.ledger.states import State
+
+Grouping = Literal["day", "tag", "endpoint", "state"]
+
+_table = schema.generation
+_PRICED: Final = (
+    State.COMPLETED,
+    State.COLLECTED,
+    State.ARCHIVED,
+    State.LOST,
+    State.FAILED,
+    State.CANCELLED,
+    State.WRITTEN_OFF,
+)
+"""States in which fal has finished with the request, so that its cost can be asked."""
+
+
+def held_in_period(connection: Connection, limit: BudgetLimit, now: float) -> Decimal:
+    """USD that count against `limit` in the period that holds `now`: reserved, spent or estimated."""
+    return _usd(connection.scalar(_counted(limit, now, func.sum(_table.c.held_nano))))
+
+
+def spending(connection: Connection, limits: Sequence[BudgetLimit], now: float) -> list[BudgetStatus]:
+    """How each limit stands now."""
+    settled = func.sum(case((_table.c.settled_nano.is_not(None), _table.c.settled_nano), else_=0))
+    found = []
+    for limit in limits:
+        spent = _usd(connection.scalar(_counted(limit, now, settled)))
+        found.append(BudgetStatus(limit, held_in_period(connection, limit, now) - spent, spent))
+    return found
+
+
+def totals(connection: Connection, by: Grouping) -> list[Total]:
+    """Sums over rows by UTC day of the intent, tag, endpoint or state. A row counts for each of its tags."""
+    columns: dict[str, ColumnElement[Any]] = {
+        "day": _table.c.created_day,
+        "tag": schema.tag.c.tag,
+        "endpoint": _table.c.endpoint,
+        "state": _table.c.state,
+    }
+    name = columns[by]
+    query = select(
+        name,
+        func.count(),
+        func.sum(_table.c.price_expected_nano),
+        func.sum(_table.c.held_nano),
+        func.sum(_table.c.settled_nano),
+    ).group_by(name)
+    if by == "tag":
+        query = query.select_from(_table.join(schema.tag))
+    rows = connection.execute(query.order_by(name)).all()
+    return [Total(row[0], row[1], _usd(row[2]), _usd(row[3]), _usd(row[4])) for row in rows]
+
+
+def unsettled(connection: Connection, before: float, *, by_billing: bool) -> list[Generation]:
+    """Finished rows that nobody has priced, or with `by_billing` none but fal's billing events could."""
+    open_ones: ColumnElement[bool] = _table.c.settled_by.is_(None) & or_(
+        _table.c.billed.is_(None), _table.c.billed != "no"
+    )
+    if by_billing:
+        open_ones = or_(_table.c.settled_by.is_(None), _table.c.settled_by != "billing_events")
+    query = select(_table).where(
+        _table.c.state.in_([state.value for state in _PRICED]),
+        _table.c.request_id.is_not(None),
+        func.coalesce(_table.c.completed_at, _table.c.closed_at, _table.c.updated_at) <= before,
+        open_ones,
+    )
+    return [generation_of(row) for row in connection.execute(query.order_by(_table.c.created_at))]
+
+
+def drift(connection: Connection) -> list[Drift]:
+    """Settled rows that cost something else than expected, the newest first."""
+    query = (
+        select(_table)
+        .where(_table.c.settled_nano.is_not(None), _table.c.settled_nano != _table.c.price_expected_nano)
+        .order_by(_table.c.created_at.desc())
+    )
+    rows = [generation_of(row) for row in connection.execute(query)]
+    return [Drift(row, row.price_expected_usd, row.settled_usd or Decimal(0)) for row in rows]
+
+
+def _counted(limit: BudgetLimit, now: float, what: ColumnElement[Any]) -> Select[Any]:
+    query = select(what).select_from(_table).where(_table.c.created_at >= limit.since(now))
+    if limit.tag is None:
+        return query
+    return query.join(schema.tag).where(schema.tag.c.tag == limit.tag)
+
+
+def _usd(nano: Any) -> Decimal:
+    return nano_to_usd(int(nano or 0))

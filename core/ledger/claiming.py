@@ -1,0 +1,155 @@
+"""Who may work on a generation, decided in one open transaction: claim, take over, hand back.
+
+Of any number of claims for one key at once, exactly one may send.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from sqlalchemy import select
+
+from prefect_ltx.fal import nano_to_usd, usd_to_nano
+from prefect_ltx.ledger import schema
+from prefect_ltx.ledger.accounting import held_in_period
+from prefect_ltx.ledger.budget import BudgetLimit
+from prefect_ltx.ledger.errors import BudgetExceeded, PostNotPermitted
+from prefect_ltx.ledger.events import Found, OwnerLost, PostStarted
+from prefect_ltx.ledger.machine import todo
+from prefect_ltx.ledger.owner import Owner
+from prefect_ltx.ledger.recording import Transaction, adoptable_stray, is_held, lease_lost, record
+from prefect_ltx.ledger.records import Claim, ClaimOutcome, Generation, Plan
+from prefect_ltx.ledger.rows import generation_of, new_row
+from prefect_ltx.ledger.states import CLOSED, State
+
+_table = schema.generation
+
+
+def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimit]) -> Claim:
+    """See `Ledger.claim`."""
+    query = select(_table).where(_table.c.key == plan.key, _table.c.live == 1)
+    row = tx.connection.execute(query).one_or_none()
+    if row is not None:
+        taken = take(tx, generation_of(row), owner)
+        if taken.outcome != "closed":
+            return taken
+    stray = adoptable_stray(tx, plan.key)
+    if stray is None:
+        _check_budgets(tx, plan, limits)
+    values = new_row(plan, tx.now)
+    tx.connection.execute(_table.insert().values(**values))
+    for tag in plan.tags:
+        tx.connection.execute(schema.tag.insert().values(generation_id=values["id"], tag=tag))
+    fresh = tx.load(values["id"])
+    tx.log(fresh, "Intended", owner.label, upper_usd=str(plan.price_upper_usd), tags=list(plan.tags))
+    if stray is None:
+        return _grant(tx, fresh, owner)
+    record(tx, fresh, Found(stray), owner=owner, actor=owner.label)
+    return _grant(tx, tx.load(fresh.id), owner)
+
+
+def take(tx: Transaction, row: Generation, owner: Owner) -> Claim:
+    """See `Ledger.take`."""
+    if fixed := _FIXED.get(row.state):
+        return Claim(fixed, row, todo(row.snapshot))
+    if row.state in CLOSED:
+        return Claim("closed", row)
+    ours = row.owner == owner.token
+    if not ours and is_held(row, tx.now):
+        return Claim("busy", row)
+    if row.state is State.INTENDED:
+        if ours and row.post_may_have_left:
+            return Claim("busy", row)  # our own POST may be on its way, from another coroutine
+        if not ours and row.owner is not None:
+            row = _owner_lost(tx, row, owner.label)
+            if row.state in CLOSED:
+                return Claim("closed", row)
+    return _grant(tx, row, owner)
+
+
+def adopt_seedless(tx: Transaction, seedless_key: str, owner: Owner) -> Generation | None:
+    """See `Ledger.adopt_seedless`."""
+    waits_for_person = _table.c.state.in_([State.PARKED.value, State.LOST.value])
+    query = (
+        select(_table)
+        .where(
+            _table.c.seedless_key == seedless_key,
+            _table.c.seed_drawn.is_(True),
+            _table.c.live == 1,
+            _table.c.state != State.ARCHIVED.value,
+            _table.c.cancel.in_(["none", "too_late"]),
+        )
+        .order_by(waits_for_person, _table.c.created_at, _table.c.id)
+    )
+    for row in tx.connection.execute(query).all():
+        found = generation_of(row)
+        if is_held(found, tx.now):
+            continue
+        if found.state is State.INTENDED and found.owner is not None:
+            found = _owner_lost(tx, found, owner.label)
+        _hold(tx, found, owner)
+        return tx.load(found.id)
+    return None
+
+
+def begin_post(tx: Transaction, row: Generation, owner: Owner) -> Generation:
+    """See `Ledger.begin_post`."""
+    if row.owner != owner.token:
+        raise lease_lost(row)
+    begun = tx.connection.scalar(select(_table.c.begun_attempt).where(_table.c.id == row.id))
+    if row.state is not State.INTENDED or begun == row.attempt or row.cancel != "none":
+        why = "a POST of this attempt may have left already" if begun == row.attempt else f"it is {row.state}"
+        if row.state is State.INTENDED and row.cancel != "none":
+            why = "it was cancelled"
+        raise PostNotPermitted(
+            f"Generation {row.id} must not be sent: {why}",
+            bill="Nothing more is sent",
+            next_step="Take it again and do what its state asks for",
+        )
+    record(tx, row, PostStarted(), owner=owner, actor=owner.label)
+    _hold(tx, row, owner, log=False)
+    return tx.load(row.id)
+
+
+def hand_back(tx: Transaction, row: Generation, actor: str) -> Generation:
+    """Nobody works on the row any more. An intent that may have been sent becomes UNKNOWN."""
+    if row.state is State.INTENDED:
+        row = _owner_lost(tx, row, actor)
+    tx.update(row.id, owner=None, lease_until=None)
+    return tx.load(row.id)
+
+
+_FIXED: dict[State, ClaimOutcome] = {
+    State.ARCHIVED: "done",
+    State.PARKED: "parked",
+    State.LOST: "lost",
+}
+
+
+def _owner_lost(tx: Transaction, row: Generation, actor: str) -> Generation:
+    record(tx, row, OwnerLost(), owner=None, actor=actor)
+    return tx.load(row.id)
+
+
+def _grant(tx: Transaction, row: Generation, owner: Owner) -> Claim:
+    _hold(tx, row, owner)
+    if row.state is State.INTENDED:
+        # The permission to POST. Without a promise to announce it, it may leave at any moment from here on.
+        tx.update(row.id, posted_at=tx.now, post_may_have_left=not owner.announces_posts)
+    effects = todo(row.snapshot)
+    return Claim("submit" if row.state is State.INTENDED else "resume", tx.load(row.id), effects)
+
+
+def _hold(tx: Transaction, row: Generation, owner: Owner, *, log: bool = True) -> None:
+    tx.update(row.id, owner=owner.token, lease_until=tx.now + tx.lease_seconds)
+    if log and row.owner != owner.token:
+        tx.log(row, "Taken", owner.label)
+
+
+def _check_budgets(tx: Transaction, plan: Plan, limits: Sequence[BudgetLimit]) -> None:
+    needed = nano_to_usd(max(usd_to_nano(plan.price_upper_usd), usd_to_nano(plan.price_expected_usd)))
+    for limit in limits:
+        if limit.tag is not None and limit.tag not in plan.tags:
+            continue
+        held: Decimal = held_in_period(tx.connection, limit, tx.now)
+        if held + needed > limit.usd:
+            raise BudgetExceeded(limit, held_usd=held, needed_usd=needed)

@@ -1,0 +1,77 @@
+"""Opening a database as a ledger: made when empty, brought up to date when older, refused otherwise.
+
+Everything happens in one transaction, so an interrupted migration has not happened.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from sqlalchemy import Connection, inspect, select
+
+from prefect_ltx.ledger.errors import LedgerSchemaUnknown
+from prefect_ltx.ledger.schema import APPLICATION, SCHEMA_VERSION, meta, metadata
+
+Migration = Callable[[Connection], None]
+
+MIGRATIONS: Final[Mapping[int, Migration]] = MappingProxyType({})
+"""The step from each version to the next. Steps are frozen: they never use the current table definitions."""
+
+
+def prepare(
+    connection: Connection,
+    *,
+    migrations: Mapping[int, Migration] = MIGRATIONS,
+    version: int = SCHEMA_VERSION,
+) -> str:
+    """Make or upgrade the ledger in `connection`'s open transaction, and return the ledger's id.
+
+    Raises:
+        LedgerSchemaUnknown: the database is not a ledger, or is one of a newer release.
+    """
+    tables = set(inspect(connection).get_table_names())
+    if meta.name not in tables:
+        if tables:
+            raise _not_a_ledger(f"it holds {len(tables)} tables of something else")
+        return _create(connection, version)
+    columns = {column["name"] for column in inspect(connection).get_columns(meta.name)}
+    if not {"name", "value"} <= columns:
+        raise _not_a_ledger(f"its table {meta.name} is something else")
+    known: dict[str, str] = {row[0]: row[1] for row in connection.execute(select(meta.c.name, meta.c.value))}
+    if known.get("application") != APPLICATION or not known.get("schema_version", "").isdigit():
+        raise _not_a_ledger(f"its table {meta.name} does not say so")
+    _upgrade(connection, int(known["schema_version"]), version, migrations)
+    return known["ledger_id"]
+
+
+def _create(connection: Connection, version: int) -> str:
+    metadata.create_all(connection)
+    ledger_id = str(uuid.uuid4())
+    facts = {"application": APPLICATION, "schema_version": str(version), "ledger_id": ledger_id}
+    connection.execute(meta.insert(), [{"name": name, "value": value} for name, value in facts.items()])
+    return ledger_id
+
+
+def _upgrade(connection: Connection, found: int, wanted: int, migrations: Mapping[int, Migration]) -> None:
+    if found > wanted:
+        raise LedgerSchemaUnknown(
+            f"The ledger has schema version {found}, and this release knows versions up to {wanted}",
+            next_step="Install the release of prefect-ltx that wrote it, or a newer one",
+        )
+    for step in range(found, wanted):
+        if step not in migrations:
+            raise LedgerSchemaUnknown(
+                f"The ledger has schema version {found}, and this release cannot bring it to {wanted}",
+                next_step="Open it once with a release in between",
+            )
+        migrations[step](connection)
+    if found != wanted:
+        connection.execute(meta.update().where(meta.c.name == "schema_version").values(value=str(wanted)))
+
+
+def _not_a_ledger(why: str) -> LedgerSchemaUnknown:
+    return LedgerSchemaUnknown(
+        f"The database is not a ledger: {why}",
+        next_step="Give the ledger a database of its own (PREFECT_LTX_LEDGER, --ledger)",
+    )

@@ -1,0 +1,145 @@
+"""Finding rows: by id, prefix, request id, key, state, flow run or tag; histories, strays, uploads."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, Select, or_, select
+
+from prefect_ltx.ledger import schema
+from prefect_ltx.ledger.errors import GenerationNotFound
+from prefect_ltx.ledger.records import Generation, LedgerEvent, Stray, StrayKind
+from prefect_ltx.ledger.rows import event_of, generation_of, stray_of
+from prefect_ltx.ledger.states import UNFINISHED, State
+
+_table = schema.generation
+_SHORTEST_PREFIX = 4
+
+
+def get(connection: Connection, name: str) -> Generation:
+    """The row whose id, request id or unique id prefix is `name`. Of rows that share a request the live one.
+
+    Raises:
+        GenerationNotFound: none, or several.
+    """
+    exact = or_(_table.c.id == name, _table.c.request_id == name)
+    found = connection.execute(_newest(select(_table).where(exact), live_first=True).limit(1)).all()
+    if not found and len(name) >= _SHORTEST_PREFIX:
+        prefix = or_(
+            _table.c.id.startswith(name, autoescape=True),
+            _table.c.request_id.startswith(name, autoescape=True),
+        )
+        found = connection.execute(_newest(select(_table).where(prefix), live_first=True).limit(2)).all()
+    if len(found) == 1:
+        return generation_of(found[0])
+    how_many = "more than one generation" if found else "no generation"
+    raise GenerationNotFound(
+        f"The ledger has {how_many} called {name!r}", next_step="`prefect-ltx ledger list` shows the ids"
+    )
+
+
+def find(
+    connection: Connection,
+    *,
+    key: str | None = None,
+    live: bool | None = None,
+    states: Iterable[State] | None = None,
+    flow_run_id: str | None = None,
+    request_id: str | None = None,
+    nonce: str | None = None,
+    tag: str | None = None,
+    limit: int | None = None,
+    oldest_first: bool = False,
+) -> list[Generation]:
+    """Rows that meet all conditions."""
+    query = select(_table)
+    for column, value in (
+        (_table.c.key, key),
+        (_table.c.flow_run_id, flow_run_id),
+        (_table.c.request_id, request_id),
+        (_table.c.nonce, nonce),
+        (_table.c.live, None if live is None else int(live)),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if states is not None:
+        query = query.where(_table.c.state.in_([State(state).value for state in states]))
+    if tag is not None:
+        query = query.join(schema.tag).where(schema.tag.c.tag == tag)
+    query = query.order_by(_table.c.created_at, _table.c.id) if oldest_first else _newest(query)
+    return [
+        generation_of(row) for row in connection.execute(query.limit(limit) if limit is not None else query)
+    ]
+
+
+def unfinished(connection: Connection) -> list[Generation]:
+    """Live rows on which something is left to do, the oldest first."""
+    return find(connection, states=UNFINISHED, oldest_first=True)
+
+
+def events(connection: Connection, generation_id: str) -> list[LedgerEvent]:
+    """The row's history, the oldest first."""
+    query = select(schema.event).where(schema.event.c.generation_id == generation_id)
+    return [event_of(row) for row in connection.execute(query.order_by(schema.event.c.id))]
+
+
+def claimed_request_ids(connection: Connection, endpoint: str | None) -> frozenset[str]:
+    """Every request id that a row, closed ones included, or a stray already has."""
+    rows = select(_table.c.request_id).where(_table.c.request_id.is_not(None))
+    strays = select(schema.stray.c.request_id)
+    if endpoint is not None:
+        rows = rows.where(_table.c.endpoint == endpoint)
+        strays = strays.where(schema.stray.c.endpoint == endpoint)
+    return frozenset(connection.scalars(rows)) | frozenset(connection.scalars(strays))
+
+
+def is_claimed(connection: Connection, request_id: str) -> bool:
+    """Whether a row or a stray has this request."""
+    rows = select(_table.c.id).where(_table.c.request_id == request_id).limit(1)
+    kept = select(schema.stray.c.key).where(schema.stray.c.request_id == request_id).limit(1)
+    return connection.scalar(rows) is not None or connection.scalar(kept) is not None
+
+
+def strays(
+    connection: Connection,
+    *,
+    key: str | None = None,
+    kind: StrayKind | None = None,
+    adopted: bool | None = None,
+) -> list[Stray]:
+    """Requests kept beside the rows, the oldest first."""
+    table = schema.stray
+    query = select(table)
+    if key is not None:
+        query = query.where(table.c.key == key)
+    if kind is not None:
+        query = query.where(table.c.kind == kind)
+    if adopted is not None:
+        query = query.where(table.c.adopted_by.is_not(None) if adopted else table.c.adopted_by.is_(None))
+    return [
+        stray_of(row) for row in connection.execute(query.order_by(table.c.noticed_at, table.c.request_id))
+    ]
+
+
+def find_upload(connection: Connection, account: str, sha256: str, until: float) -> str | None:
+    """The URL of an earlier upload of these bytes that is still there at `until`."""
+    table = schema.upload
+    return connection.scalar(
+        select(table.c.url).where(
+            table.c.account == account,
+            table.c.sha256 == sha256,
+            or_(table.c.expires_at.is_(None), table.c.expires_at > until),
+        )
+    )
+
+
+def save_upload(connection: Connection, values: dict[str, Any]) -> None:
+    """Remember an upload; a later one of the same bytes takes its place."""
+    table = schema.upload
+    same = (table.c.account == values["account"], table.c.sha256 == values["sha256"])
+    connection.execute(table.delete().where(*same))
+    connection.execute(table.insert().values(**values))
+
+
+def _newest(query: Select[Any], *, live_first: bool = False) -> Select[Any]:
+    first = [_table.c.live.desc()] if live_first else []
+    return query.order_by(*first, _table.c.created_at.desc(), _table.c.id)

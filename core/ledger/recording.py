@@ -1,0 +1,199 @@
+"""Recording one event in an open transaction: the machine decides, and this writes down what it decided.
+
+Facts about the world are recorded whoever brings them. What leads to a POST, or ends an attempt, is a
+decision: only the owner that holds the lease may bring it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, select
+
+from prefect_ltx.ledger import schema
+from prefect_ltx.ledger.errors import GenerationNotFound, LeaseLost, RequestClaimed
+from prefect_ltx.ledger.events import (
+    Event,
+    Found,
+    NotSent,
+    OwnerLost,
+    PostStarted,
+    ProvablyAbsent,
+    Rejected,
+    ReplyLost,
+    Resolved,
+    Undecidable,
+    public_detail,
+    request_id_of,
+)
+from prefect_ltx.ledger.machine import Step, advance
+from prefect_ltx.ledger.owner import Owner
+from prefect_ltx.ledger.records import Generation
+from prefect_ltx.ledger.rows import changes, generation_of
+from prefect_ltx.ledger.snapshot import Effect
+from prefect_ltx.ledger.states import UNFINISHED, State
+
+_DECISIONS: Final = (PostStarted, Rejected, NotSent, ProvablyAbsent)
+"""Events that permit a POST, or free the key for the next one: only from the holder of the lease."""
+_JUDGEMENTS: Final = (ReplyLost, Undecidable)
+"""Events about one's own looking: from the holder, or from anybody while nobody works on the row."""
+_WITHOUT_OWNER: Final = frozenset(State) - UNFINISHED | {State.PARKED, State.LOST}
+
+_table = schema.generation
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One open transaction of one ledger: where, when, and how long a lease is."""
+
+    connection: Connection
+    now: float
+    lease_seconds: float
+
+    def load(self, generation_id: str) -> Generation:
+        """The row with this id.
+
+        Raises:
+            GenerationNotFound: there is none.
+        """
+        row = self.connection.execute(select(_table).where(_table.c.id == generation_id)).one_or_none()
+        if row is None:
+            raise GenerationNotFound(f"The ledger has no generation {generation_id}")
+        return generation_of(row)
+
+    def update(self, generation_id: str, **values: Any) -> None:
+        """Change columns of one row."""
+        self.connection.execute(_table.update().where(_table.c.id == generation_id).values(**values))
+
+    def log(self, row: Generation, name: str, actor: str, step: Step | None = None, **detail: Any) -> None:
+        """Add a line to the row's history."""
+        self.connection.execute(
+            schema.event.insert().values(
+                generation_id=row.id,
+                at=self.now,
+                actor=actor or "-",
+                event=name,
+                detail=detail,
+                outcome=step.outcome if step else "recorded",
+                from_state=(step.before.state if step else row.state).value,
+                to_state=(step.after.state if step else row.state).value,
+                attempt=step.after.attempt if step else row.attempt,
+                effects=[effect.value for effect in step.effects] if step else [],
+                because=step.because if step else "",
+            )
+        )
+
+
+def record(tx: Transaction, row: Generation, event: Event, *, owner: Owner | None, actor: str) -> Step:
+    """Apply `event` to `row` and write down what follows. The lease has been checked.
+
+    Raises:
+        RequestClaimed: looking, or a person, named a request that another live row has.
+    """
+    _check_claimed(tx, row, event)
+    if isinstance(event, ProvablyAbsent) and (kept := adoptable_stray(tx, row.key)) is not None:
+        # What was thought absent is known after all, from a closed row of the same key.
+        event = Found(kept)
+    step = advance(row.snapshot, event)
+    values = changes(row, event, step, tx.now)
+    if isinstance(event, PostStarted) and step.outcome == "recorded":
+        values |= {"posted_at": tx.now, "begun_attempt": row.attempt}
+    if Effect.POST_ONCE in step.effects:
+        # A permission to POST; whoever holds it without a promise to announce may use it at any moment.
+        values |= {
+            "posted_at": tx.now,
+            "post_may_have_left": owner is not None and not owner.announces_posts,
+        }
+    if step.after.state in _WITHOUT_OWNER and row.owner is not None and step.moved:
+        values |= {"owner": None, "lease_until": None}
+    if values:
+        tx.update(row.id, **values)
+    tx.log(row, type(event).__name__, actor, step, **public_detail(event))
+    if isinstance(event, Found):
+        _mark_adopted(tx, row, event.request_id)
+    for request_id in step.strays:
+        _keep_stray(tx, row, request_id, step)
+    return step
+
+
+def check_lease(tx: Transaction, row: Generation, event: Event, owner: Owner | None) -> None:
+    """Refuse a decision by somebody who does not hold the lease.
+
+    Raises:
+        LeaseLost: with who holds it instead.
+    """
+    if owner is not None and row.owner == owner.token:
+        return
+    judged = isinstance(event, _JUDGEMENTS) and (owner is not None or is_held(row, tx.now))
+    stolen = isinstance(event, OwnerLost) and is_held(row, tx.now)
+    if isinstance(event, _DECISIONS) or judged or stolen:
+        raise lease_lost(row)
+
+
+def lease_lost(row: Generation) -> LeaseLost:
+    """The refusal, naming who has the row now."""
+    holder = Owner.parse(row.owner) if row.owner else None
+    has = f"is worked on by {holder.label}" if holder else f"is {row.state} and is not this owner's any more"
+    return LeaseLost(
+        f"Generation {row.id} {has}",
+        bill="Nothing more is sent by this one",
+        next_step="Stop working on it, or take it again",
+    )
+
+
+def is_held(row: Generation, now: float) -> bool:
+    """Whether somebody who may be alive works on the row."""
+    if row.owner is None or row.lease_until is None or row.lease_until.timestamp() <= now:
+        return False
+    holder = Owner.parse(row.owner)
+    return holder is None or not holder.is_dead()
+
+
+def adoptable_stray(tx: Transaction, key: str) -> str | None:
+    """A request of this key that ran without a live row and that no row has adopted yet."""
+    strays = schema.stray
+    return tx.connection.scalar(
+        select(strays.c.request_id)
+        .where(strays.c.key == key, strays.c.adopted_by.is_(None))
+        .order_by(strays.c.noticed_at, strays.c.request_id)
+        .limit(1)
+    )
+
+
+def _check_claimed(tx: Transaction, row: Generation, event: Event) -> None:
+    named = request_id_of(event)
+    if not isinstance(event, Found | Resolved) or named is None or row.request_id is not None:
+        return
+    query = select(_table.c.id).where(_table.c.request_id == named, _table.c.live == 1, _table.c.id != row.id)
+    if (other := tx.connection.scalar(query)) is not None:
+        raise RequestClaimed(
+            f"Request {named} belongs to generation {other}",
+            bill="Nothing was sent",
+            next_step="Look again without it",
+        )
+
+
+def _mark_adopted(tx: Transaction, row: Generation, request_id: str) -> None:
+    strays = schema.stray
+    tx.connection.execute(
+        strays.update()
+        .where(strays.c.key == row.key, strays.c.request_id == request_id, strays.c.adopted_by.is_(None))
+        .values(adopted_by=row.id)
+    )
+
+
+def _keep_stray(tx: Transaction, row: Generation, request_id: str, step: Step) -> None:
+    strays = schema.stray
+    known = select(strays.c.request_id).where(strays.c.request_id == request_id, strays.c.key == row.key)
+    if tx.connection.scalar(known) is not None:
+        return
+    kind = "ran_after_all" if Effect.KEEP_STRAY in step.effects else "double_charge"
+    tx.connection.execute(
+        strays.insert().values(
+            request_id=request_id,
+            key=row.key,
+            endpoint=row.endpoint,
+            generation_id=row.id,
+            kind=kind,
+            noticed_at=tx.now,
+        )
+    )
