@@ -177,7 +177,7 @@ def one_line_errors() -> Iterator[None]:
     """End the command with one line on stderr and exit code 1 when something goes wrong; 130 for Ctrl-C."""
     try:
         yield
-    except typer.Exit:
+    except (typer.Exit, typer.BadParameter):
         raise
     except KeyboardInterrupt:
         complain("Stopped. What fal has accepted goes on there; `prefect-ltx sweep` collects it.")

@@ -1,50 +1,74 @@
 """`prefect-ltx ledger list|show|spend|resolve`: the money record. Needs neither fal nor Prefect."""
 
+import getpass
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from prefect_ltx.cli.frame import Output, command
 
 if TYPE_CHECKING:
-    from prefect_ltx.ledger import Generation, Ledger
+    from prefect_ltx.ledger import Ledger
+
+
+class ResolveRefusedError(Exception):
+    """The decision does not fit the generation's state. Nothing was changed."""
+
+
+GenerationId = Annotated[
+    str, typer.Argument(metavar="ID", help="A generation's id or its beginning, or fal's request id.")
+]
+StateName = Literal[
+    "INTENDED",
+    "UNKNOWN",
+    "PARKED",
+    "SUBMITTED",
+    "COMPLETED",
+    "COLLECTED",
+    "ARCHIVED",
+    "LOST",
+    "RELEASED",
+    "FAILED",
+    "CANCELLED",
+    "WRITTEN_OFF",
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    group = typer.Typer(help="The money record.", no_args_is_help=True)
+    group = typer.Typer(
+        help="The money record: every generation, what it cost, what is left.", no_args_is_help=True
+    )
     app.add_typer(group, name="ledger")
     for name, function in (("list", list_), ("show", show), ("spend", spend), ("resolve", resolve)):
         command(group, name)(function)
 
 
-GenerationId = Annotated[
-    str, typer.Argument(metavar="ID", help="Generation id, its beginning, or fal's request id.")
-]
-
-
 def list_(
     output: Output,
-    state: Annotated[list[str] | None, typer.Option(help="Only in this state; may be repeated.")] = None,
+    state: Annotated[
+        list[StateName] | None,
+        typer.Option(case_sensitive=False, help="Only in this state; may be repeated."),
+    ] = None,
     tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
-    live: Annotated[
-        bool, typer.Option("--live", help="Only what blocks its key: unfinished or archived.")
-    ] = False,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    flow_run: Annotated[str | None, typer.Option(help="Only of this flow run.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
 ) -> None:
     """Generations, newest first: state, price, what was billed."""
+    from prefect_ltx.cli.ledger_view import generation_facts
     from prefect_ltx.cli.tables import grid, when
+    from prefect_ltx.ledger import State
 
-    wanted = [_state(each) for each in state or []]
+    states = [State(each) for each in state] if state else None
     with _opened() as ledger:
-        rows = ledger.find(states=wanted or None, tag=tag, live=True if live else None, limit=limit)
+        rows = ledger.find(states=states, tag=tag, flow_run_id=flow_run, limit=limit)
     output.result(
-        {"generations": [_public(row) for row in rows]},
+        {"generations": [generation_facts(row) for row in rows]},
         grid(
-            ("generation", "state", "endpoint", "created (UTC)", "$expected", "$billed", "request", "tags"),
+            ("generation", "state", "endpoint", "created (UTC)", "$expected", "$held", "$billed", "tags"),
             [
                 (
                     row.id,
@@ -52,30 +76,43 @@ def list_(
                     row.endpoint.rpartition("/")[2],
                     when(row.created_at),
                     row.price_expected_usd,
-                    row.price_billed_usd,
-                    row.request_id,
+                    row.held_usd,
+                    row.settled_usd,
                     row.tags,
                 )
                 for row in rows
             ],
-            title=None if rows else "The ledger has no such generation.",
-        ),
+        )
+        if rows
+        else "The ledger has no such generation.",
     )
 
 
 def show(output: Output, generation_id: GenerationId) -> None:
-    """One generation: every column, and everything that happened to it."""
+    """One generation: what is known of it, and everything that happened to it."""
+    from prefect_ltx.cli.ledger_view import event_facts, generation_facts
     from prefect_ltx.cli.tables import facts, grid, when
 
     with _opened() as ledger:
         row = ledger.get(generation_id)
         events = ledger.events(row.id)
+    shown = generation_facts(row)
     output.result(
-        {"generation": _public(row), "events": [asdict(each) for each in events]},
-        facts(_public(row)),
+        {"generation": shown, "events": [event_facts(each) for each in events]},
+        facts({name.replace("_", " "): value for name, value in shown.items()}),
+        "",
         grid(
-            ("at (UTC)", "event", "from", "to", "detail"),
-            [(when(each.at), each.event, each.before, each.after, each.detail) for each in events],
+            ("at (UTC)", "what happened", "state after", "because", "detail"),
+            [
+                (
+                    when(each.at),
+                    each.event,
+                    each.to_state if each.to_state != each.from_state else "",
+                    each.because,
+                    ", ".join(f"{name} {value}" for name, value in each.detail.items()),
+                )
+                for each in events
+            ],
         ),
     )
 
@@ -84,7 +121,38 @@ def spend(
     output: Output,
     by: Annotated[Literal["day", "tag", "endpoint", "state"], typer.Option(help="What to sum over.")] = "day",
 ) -> None:
-    """Sums of what is reserved and what was billed, and what is left of the budget."""
+    """What is reserved, what was billed, and what is left of the budget."""
+    from prefect_ltx.cli.tables import facts, grid
+    from prefect_ltx.engine import budget_from
+    from prefect_ltx.settings import Settings
+
+    with _opened() as ledger:
+        totals = ledger.totals(by=by)
+        budgets = ledger.spending(budget_from(Settings()))
+    left = {str(each.limit): each.left_usd for each in budgets}
+    output.result(
+        {
+            "by": by,
+            "totals": totals,
+            "budgets": [
+                {
+                    "limit": str(each.limit),
+                    "limit_usd": each.limit.usd,
+                    "held_usd": each.held_usd,
+                    "settled_usd": each.settled_usd,
+                    "left_usd": each.left_usd,
+                }
+                for each in budgets
+            ],
+        },
+        grid(
+            (by, "#generations", "$expected", "$held", "$billed"),
+            [(each.name, each.count, each.expected_usd, each.held_usd, each.settled_usd) for each in totals],
+        )
+        if totals
+        else "Nothing is written in this ledger.",
+        facts({f"left of budget {name}": amount for name, amount in left.items()}),
+    )
 
 
 def resolve(
@@ -98,7 +166,52 @@ def resolve(
         bool, typer.Option("--write-off", help="Give it up; the money counts as spent.")
     ] = False,
 ) -> None:
-    """Decide what looking could not: for a parked or lost generation. Give exactly one of the three."""
+    """Decide what looking could not, for a parked or lost generation: exactly one of the three options."""
+    from prefect_ltx.cli.ledger_view import generation_facts
+    from prefect_ltx.cli.tables import facts
+    from prefect_ltx.ledger import Resolved
+
+    if sum((adopt is not None, absent, write_off)) != 1:
+        raise typer.BadParameter("give exactly one of --adopt REQUEST_ID, --absent and --write-off.")
+    choice: Literal["adopt", "absent", "write_off"] = (
+        "adopt" if adopt is not None else "absent" if absent else "write_off"
+    )
+    with _opened() as ledger:
+        before = ledger.get(generation_id)
+        step = ledger.record(before.id, Resolved(choice=choice, request_id=adopt, by=_person()))
+        after = ledger.get(before.id)
+    if after.state == before.state:
+        raise ResolveRefusedError(
+            f"Generation {after.id} stays {after.state}: {step.because}. Nothing was sent or spent."
+        )
+    output.result(
+        {"generation": generation_facts(after)},
+        facts(
+            {
+                "generation": after.id,
+                "was": before.state,
+                "is now": after.state,
+                "request": after.request_id,
+                "counts as spent": after.held_usd,
+                "next": _NEXT[choice],
+            }
+        ),
+    )
+
+
+_NEXT = {
+    "adopt": "run the request again, or `prefect-ltx sweep`, to collect the video",
+    "absent": "its key and its budget are free; run the request again to send it",
+    "write_off": "its key is free; running the request again buys the video again",
+}
+
+
+def _person() -> str:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        name = "somebody"
+    return f"{name}@{platform.node()}"
 
 
 @contextmanager
@@ -111,11 +224,3 @@ def _opened() -> "Iterator[Ledger]":
         yield ledger
     finally:
         ledger.close()
-
-
-def _public(row: "Generation") -> dict[str, Any]:
-    return asdict(row)
-
-
-def _state(name: str) -> Any:
-    return name

@@ -6,23 +6,17 @@ from decimal import Decimal
 
 from rich.table import Table
 
+from prefect_ltx.ledger.budget import dollars
+
 
 def usd(amount: Decimal | None) -> str:
-    """Dollars to the last digit that is there, at least cents: `$0.26964`, `$1.20`; a dash for none."""
-    if amount is None:
-        return "-"
-    text = f"{amount:f}"
-    whole, _, cents = text.partition(".")
-    return f"${whole}.{cents.rstrip('0'):0<2}"
+    """Dollars, exact: `$0.26964`, `$1.20`; a dash for none."""
+    return "-" if amount is None else dollars(amount)
 
 
-def when(moment: datetime | float | None) -> str:
+def when(moment: datetime | None) -> str:
     """A moment in UTC to the second; a dash for none."""
-    if moment is None:
-        return "-"
-    if isinstance(moment, (int, float)):
-        moment = datetime.fromtimestamp(moment, UTC)
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return "-" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def facts(rows: Mapping[str, object], title: str | None = None) -> Table:
@@ -52,6 +46,8 @@ def _text(value: object) -> str:
 
     if isinstance(value, Decimal):
         return usd(value)
+    if isinstance(value, datetime):
+        return when(value)
     if isinstance(value, (list, tuple)):
         return escape(", ".join(str(each) for each in value))
     return "-" if value is None else escape(str(value))

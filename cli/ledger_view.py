@@ -1,0 +1,75 @@
+"""What the command line shows of a ledger row: everything that explains the money, nothing that opens a door.
+
+Left out: the webhook nonce, paths of this machine's work files, and the query of every URL (it may be a
+signature).
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prefect_ltx.ledger import Generation, LedgerEvent
+
+
+def generation_facts(row: "Generation") -> dict[str, Any]:
+    """One row, as names and JSON-like values in the order in which a person reads them."""
+    return {
+        "id": row.id,
+        "state": str(row.state),
+        "reason": row.reason,
+        "endpoint": row.endpoint,
+        "request_id": row.request_id,
+        "attempt": row.attempt,
+        "seed": row.seed,
+        "seed_drawn": row.seed_drawn,
+        "price_expected_usd": row.price_expected_usd,
+        "price_upper_usd": row.price_upper_usd,
+        "held_usd": row.held_usd,
+        "settled_usd": row.settled_usd,
+        "settled_by": row.settled_by,
+        "billable_units": row.units,
+        "billed": row.billed,
+        "cancel": None if row.cancel == "none" else row.cancel,
+        "cancel_by": row.cancel_by,
+        "tags": list(row.tags),
+        "flow_run_id": row.flow_run_id,
+        "created_at": row.created_at,
+        "submitted_at": row.submitted_at,
+        "completed_at": row.completed_at,
+        "collected_at": row.collected_at,
+        "closed_at": row.closed_at,
+        "sha256": row.sha256,
+        "size": row.size,
+        "location": row.location,
+        "folder": row.folder,
+        "key": row.key,
+        "account": row.account,
+        "body": without_queries(row.body),
+    }
+
+
+def event_facts(event: "LedgerEvent") -> dict[str, Any]:
+    """One line of a row's history."""
+    return {
+        "at": event.at,
+        "event": event.event,
+        "from_state": str(event.from_state),
+        "to_state": str(event.to_state),
+        "outcome": event.outcome,
+        "because": event.because,
+        "attempt": event.attempt,
+        "actor": event.actor,
+        "detail": dict(event.detail),
+    }
+
+
+def without_queries(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A wire body whose URLs have lost their queries and whose data URIs have lost their data."""
+    from prefect_ltx.fal.safe_text import strip_url
+
+    return {
+        name: strip_url(value)
+        if isinstance(value, str) and ("://" in value or value.startswith("data:")) and name.endswith("_url")
+        else value
+        for name, value in body.items()
+    }
