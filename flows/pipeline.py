@@ -82,9 +82,9 @@ async def _archived_before(services: Services, generation: Generation) -> Archiv
     manifest = await services.archive.manifest(row.folder or "")
     if manifest is None:
         raise FileNotFoundError(
-            f"Generation {row.id} was archived in {row.archive_location}/{row.folder}, and its manifest is not in "
-            f"{services.archive.location}. Not billed again: point PREFECT_LTX_ARCHIVE at that archive, or write "
-            f"it off with `prefect-ltx ledger resolve {row.id} --write-off` to buy the video again."
+            f"Generation {row.id} was archived in {row.location}/{row.folder}, and its manifest is not in "
+            f"{services.archive.location}. Nothing was sent or spent: point PREFECT_LTX_ARCHIVE at "
+            "that archive. If it is gone for good, another seed makes and buys a new video."
         )
     run_logger().info("Paid for before: generation %s of %s", row.id, services.archive.location)
     return archived(row, manifest, location=services.archive.location, reused=True)

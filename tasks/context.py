@@ -18,8 +18,8 @@ def current_owner() -> Owner:
     """Who works: one owner a flow run in this process, so that its tasks share a generation's lease."""
     run_id = flow_run_id()
     if run_id is None:
-        return Owner.here()
-    return _owners.setdefault(run_id, Owner.here())
+        return Owner.here(announces_posts=True)
+    return _owners.setdefault(run_id, Owner.here(announces_posts=True))
 
 
 def flow_run_id() -> str | None:

@@ -11,7 +11,7 @@ from prefect_ltx.engine.errors import lost
 from prefect_ltx.engine.progress import tell
 from prefect_ltx.engine.services import Services, in_thread
 from prefect_ltx.engine.wait import find_again, outcome
-from prefect_ltx.fal import Downloaded, FalDownloadError, FalNotFound, FalResultExpired
+from prefect_ltx.fal import Downloaded, FalDownloadError
 from prefect_ltx.ledger import Collected, Generation, ResultGone
 from prefect_ltx.media import MediaError, sha256_file, verify_video
 
@@ -111,7 +111,9 @@ async def _fetch(services: Services, generation: Generation, path: Path) -> tupl
         return generation, await services.client.download(
             generation.video_url, path, on_progress=half_way, expected_size=generation.file_size
         )
-    except (FalNotFound, FalResultExpired) as error:
+    except FalDownloadError as error:
+        if not error.gone:
+            raise
         # The file's URL has expired: fal may still name another one for the same request.
         before = generation.video_url
         await find_again(services, generation, error)
@@ -132,7 +134,7 @@ async def _give_up(services: Services, generation: Generation, reason: str) -> G
 def _collected(generation: Generation, path: Path) -> CollectedVideo:
     assert generation.sha256 is not None
     assert generation.size is not None
-    delivered = dict(generation.delivered or {})
+    delivered = dict(generation.facts)
     return CollectedVideo(
         generation_id=generation.id,
         path=path,

@@ -6,14 +6,12 @@ that were hashed.
 """
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel
 
@@ -74,7 +72,7 @@ async def fetch_input(
         path, name = await _to_file(services, source)
         info = await asyncio.to_thread(probe, path)
     except (MediaError, OSError, FalError) as error:
-        raise FalRequestInvalid(f"cannot use {describe(source)}: {error}") from error
+        raise FalRequestInvalid(f"cannot use {describe(source)}: {_reason(error)}") from error
     if kind not in ("any", info.kind):
         raise FalRequestInvalid(f"{describe(source)} is {info.kind}, not {kind}")
     digest = MediaDigest(
@@ -114,14 +112,18 @@ def describe(source: str) -> str:
     return repr(source)
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, FalError):
+        return error.what
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+
+
 async def _to_file(services: Services, source: str) -> tuple[Path, str]:
-    if source.startswith("data:"):
-        return await asyncio.to_thread(_from_data_uri, services, source), "inline"
     parts = urlsplit(source)
-    name = Path(unquote(parts.path)).name or "input"
-    if parts.scheme in ("http", "https"):
+    name = "inline" if parts.scheme == "data" else Path(unquote(parts.path)).name or "input"
+    if parts.scheme in ("http", "https", "data"):
         path = _temporary(services, source)
-        await services.client.download(source, path, max_size=MAX_INPUT_BYTES)
+        await services.client.download(source, path, on_progress=_bounded)
         return path, name
     if parts.scheme == "s3":
         path = _temporary(services, source)
@@ -135,26 +137,16 @@ async def _to_file(services: Services, source: str) -> tuple[Path, str]:
     return path, path.name
 
 
+def _bounded(done: int, total: int | None) -> None:
+    if max(done, total or 0) > MAX_INPUT_BYTES:
+        raise FalRequestInvalid(f"it is larger than {MAX_INPUT_BYTES >> 30} GiB")
+
+
 def _temporary(services: Services, source: str) -> Path:
     # A name of its own for each fetch: what a URL serves may change between two runs.
     folder = services.options.work_dir / INPUTS_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{hashlib.sha256(source.encode()).hexdigest()[:16]}-{secrets.token_hex(4)}"
-
-
-def _from_data_uri(services: Services, source: str) -> Path:
-    head, comma, payload = source.partition(",")
-    if not comma:
-        raise OSError("the data URI has no comma")
-    try:
-        data = (
-            base64.b64decode(payload, validate=True) if head.endswith(";base64") else unquote_to_bytes(payload)
-        )
-    except binascii.Error as error:
-        raise OSError("the data URI is not valid base64") from error
-    path = _temporary(services, source)
-    path.write_bytes(data)
-    return path
 
 
 def _from_s3(source: str, path: Path) -> None:

@@ -48,8 +48,10 @@ class PlannedGeneration(BaseModel, frozen=True):
     account: str
     key: str
     """sha256 over account, endpoint and canonical request: same key, same video, no second payment."""
-    seedless_key: str | None
-    """The key without the seed, where we drew the seed."""
+    seedless_key: str
+    """The key without the seed."""
+    seed_drawn: bool
+    """Whether the seed was drawn here, so that nobody else's request has it."""
     ledger_id: str
     earlier_attempts: int
     """How many generations of this key ended without a video, so that they may be tried again."""
@@ -98,8 +100,9 @@ async def prepare(
     """
     request = request.with_frames(frame_rule)
     inputs = await fetch_inputs(services, request)
-    seedless_key = _key(services, request, inputs) if request.seed is None else None
-    if seedless_key is not None:
+    seed_drawn = request.seed is None
+    seedless_key = _key(services, request.model_copy(update={"seed": None}), inputs)
+    if seed_drawn:
         # A run that died may have paid already: its unfinished twin goes on before a new seed is drawn.
         orphan = await in_thread(services.ledger.adopt_seedless, seedless_key, owner)
         request = request.with_seed(orphan.seed if orphan else draw_seed(seed_scope))
@@ -109,6 +112,7 @@ async def prepare(
         account=services.client.account,
         key=key,
         seedless_key=seedless_key,
+        seed_drawn=seed_drawn,
         ledger_id=services.ledger.id,
         earlier_attempts=await in_thread(services.ledger.released_attempts, key),
         seed=request.seed,
@@ -168,7 +172,7 @@ def ledger_plan(
         account=planned.account,
         body=body,
         seed=planned.seed,
-        seed_drawn=planned.seedless_key is not None,
+        seed_drawn=planned.seed_drawn,
         price_expected_usd=estimate.price_expected_usd,
         price_upper_usd=estimate.price_upper_usd,
         flow_run_id=flow_run_id,

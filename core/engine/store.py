@@ -54,7 +54,7 @@ async def store(
             run goes on from here.
     """
     archive = services.archive
-    folder = folder_for(generation.id, generation.endpoint, datetime.fromtimestamp(generation.created_at, UTC))
+    folder = folder_for(generation.id, generation.endpoint, generation.created_at)
     manifest = await archive.manifest(folder)
     if manifest is None:
         tell("before-archive", generation.id, "archiving")
@@ -165,9 +165,9 @@ def _manifest(
         account=generation.account,
         request={**generation.body, **digests},
         request_id=generation.request_id or "",
-        seed=generation.result_seed if generation.result_seed is not None else generation.seed,
+        seed=generation.delivered_seed if generation.delivered_seed is not None else generation.seed,
         prompt_sent=str(generation.body["prompt"]),
-        prompt_expanded=generation.result_prompt or "",
+        prompt_expanded=generation.prompt_expanded or "",
         price_expected_usd=generation.price_expected_usd,
         price_billed_usd=billed,
         billable_units=generation.units,

@@ -6,7 +6,7 @@ the permission, and never because of an error.
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import timedelta
 
 from prefect_ltx.engine.errors import lost, parked
 from prefect_ltx.engine.lease import BUSY_POLL_SECONDS, keep
@@ -36,7 +36,7 @@ from prefect_ltx.ledger import (
     match,
 )
 
-CLOCK_SKEW_SECONDS = 300
+CLOCK_SKEW = timedelta(minutes=5)
 """How far fal's clock and ours may differ when requests are looked for by time."""
 LOOK_PAUSE_SECONDS = (0.2, 10.0)
 
@@ -57,7 +57,6 @@ async def submit_once(services: Services, plan: Plan, owner: Owner) -> Generatio
         generation = claim.generation
         match claim.outcome:
             case "submit":
-                tell("after-intent", generation.id)
                 async with keep(services, generation.id, owner):
                     return await _post_once(services, generation, owner)
             case "resume":
@@ -74,6 +73,8 @@ async def submit_once(services: Services, plan: Plan, owner: Owner) -> Generatio
                 return await look_again(services, generation, owner)
             case "lost":
                 raise lost(generation)
+            case "closed":
+                continue  # its last owner released it this moment: claim again
 
 
 async def settle_submit(
@@ -107,13 +108,11 @@ async def settle_submit(
                 pause = min(pause * 2, longest)
             case ProvablyAbsent() if not may_post:
                 return generation
-            case ProvablyAbsent():
-                await in_thread(services.ledger.record, generation.id, found, owner=owner)
-                generation = await in_thread(services.ledger.get, generation.id)
-                return await _post_once(services, generation, owner)
             case _:
                 await in_thread(services.ledger.record, generation.id, found, owner=owner)
                 generation = await in_thread(services.ledger.get, generation.id)
+    if generation.state is State.INTENDED and may_post:
+        return await _post_once(services, generation, owner)
     if generation.state is State.PARKED:
         raise parked(generation)
     return generation
@@ -156,8 +155,11 @@ async def _post_once(services: Services, generation: Generation, owner: Owner) -
 
 
 async def _post(services: Services, generation: Generation, owner: Owner) -> Generation:
-    tell("submit", generation.id, f"submitting to {generation.endpoint}")
+    tell("after-intent", generation.id)
     record = services.ledger.record
+    # Refused where a POST of this attempt may have left already, where the lease is gone, or after a cancel.
+    generation = await in_thread(services.ledger.begin_post, generation.id, owner)
+    tell("submit", generation.id, f"submitting to {generation.endpoint}")
     try:
         receipt = await services.client.submit(generation.endpoint, generation.body)
     except FalNotSent as error:
@@ -190,7 +192,7 @@ async def _exists(services: Services, endpoint: str, request_id: str) -> bool:
 
 
 async def _listed(services: Services, generation: Generation) -> list[ListedRequest]:
-    start = datetime.fromtimestamp(generation.intended_at - CLOCK_SKEW_SECONDS, UTC)
+    start = generation.posted_at - CLOCK_SKEW
     return [
         each
         async for each in services.client.list_requests(

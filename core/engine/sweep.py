@@ -71,9 +71,8 @@ async def sweep_all(services: Services, owner: Owner, *, recipe: str = "web") ->
         await _sweep_one(services, generation, owner, recipe, report)
     await _settle(services, report)
     await _find_orphans(services, report)
-    report.double_charges = [
-        f"{row.id}: {', '.join(row.extra_request_ids)}" for row in await in_thread(services.ledger.double_charges)
-    ]
+    strays = await in_thread(services.ledger.strays, kind="double_charge")
+    report.double_charges = [f"{each.generation_id}: request {each.request_id}" for each in strays]
     await _clear_stale_files(services)
     return report
 
@@ -129,8 +128,8 @@ async def _advance(services: Services, generation: Generation, owner: Owner, rec
             await in_thread(ledger.record, generation.id, Resolved(choice="absent", request_id=None, by="sweep"))
             return
     if generation.state is State.SUBMITTED:
-        if generation.cancel_requested_by:
-            generation = await cancel(services, generation.id, owner, by=generation.cancel_requested_by)
+        if generation.cancel == "wanted":
+            generation = await cancel(services, generation.id, owner, by=generation.cancel_by or "")
         if generation.state is State.SUBMITTED:
             await read_result(services, generation)
             generation = await in_thread(ledger.get, generation.id)
@@ -140,7 +139,7 @@ async def _advance(services: Services, generation: Generation, owner: Owner, rec
 
 async def _settle(services: Services, report: SweepReport) -> None:
     """Put what fal billed in place of what was expected, from billing events where the key may read them."""
-    rows = await in_thread(services.ledger.unsettled, older_than=0.0)
+    rows = await in_thread(services.ledger.unsettled, by_billing=True)
     by_request = {row.request_id: row for row in rows if row.request_id}
     if not by_request:
         return

@@ -47,7 +47,7 @@ async def upload(
 
 async def _upload_once(services: Services, path: Path, digest: MediaDigest) -> UploadedMedia:
     ledger, account = services.ledger, services.client.account
-    url = await in_thread(ledger.find_upload, account, digest.sha256, now=time.time())
+    url = await in_thread(ledger.find_upload, account, digest.sha256)
     reused = url is not None
     if url is None:
         tell("upload", "", f"uploading {digest.name}")

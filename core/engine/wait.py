@@ -7,12 +7,11 @@ There is no FAILED status: failure is COMPLETED with an error, or an error on th
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from prefect_ltx.engine.errors import StillWaiting, ended, lost
 from prefect_ltx.engine.progress import tell
 from prefect_ltx.engine.services import Services, in_thread
-from prefect_ltx.engine.submit import CLOCK_SKEW_SECONDS
+from prefect_ltx.engine.submit import CLOCK_SKEW
 from prefect_ltx.fal import (
     FalError,
     FalGenerationCancelled,
@@ -119,7 +118,7 @@ async def find_again(services: Services, generation: Generation, error: FalError
 
 
 async def _from_listing(services: Services, generation: Generation) -> GenerationResult | None:
-    start = datetime.fromtimestamp(generation.intended_at - CLOCK_SKEW_SECONDS, UTC)
+    start = generation.posted_at - CLOCK_SKEW
     async for each in services.client.list_requests(
         generation.endpoint, start=start, end=None, request_id=generation.request_id, expand_payloads=True
     ):
