@@ -1,1 +1,39 @@
-"""See the design."""
+"""Write-once storage of finished videos in a folder or on S3: manifest last, every byte verifiable."""
+
+from prefect_ltx.archive.backend import StoredFile
+from prefect_ltx.archive.errors import (
+    ArchiveConflict,
+    ArchiveCorrupt,
+    ArchiveDenied,
+    ArchiveError,
+    ArchiveKeyInvalid,
+    ArchiveNotFound,
+    ArchiveUnavailable,
+    ManifestUnreadable,
+)
+from prefect_ltx.archive.keys import check_key, folder_for
+from prefect_ltx.archive.manifest import ArchivedFile, InputFile, Manifest, manifest_schema
+from prefect_ltx.archive.store import Archive
+from prefect_ltx.archive.verify import AlteredFile, VerifyProgress, VerifyReport
+
+__all__ = [
+    "AlteredFile",
+    "Archive",
+    "ArchiveConflict",
+    "ArchiveCorrupt",
+    "ArchiveDenied",
+    "ArchiveError",
+    "ArchiveKeyInvalid",
+    "ArchiveNotFound",
+    "ArchiveUnavailable",
+    "ArchivedFile",
+    "InputFile",
+    "Manifest",
+    "ManifestUnreadable",
+    "StoredFile",
+    "VerifyProgress",
+    "VerifyReport",
+    "check_key",
+    "folder_for",
+    "manifest_schema",
+]

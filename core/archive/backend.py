@@ -1,0 +1,79 @@
+"""What the archive needs of a place to keep files; a folder and S3 provide it, and one test suite holds both.
+
+Keys given to a backend are checked (`keys.check_key`). All calls are asynchronous and may run side by side.
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+
+class StoredFile(BaseModel):
+    """A file in the archive. `existed`: the same bytes were there before, and nothing was written."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    size: int
+    sha256: str
+    existed: bool = False
+
+
+class Stat(NamedTuple):
+    """Size in bytes, and the sha256 where the store keeps one beside the file."""
+
+    size: int
+    sha256: str | None
+
+
+class Backend(Protocol):
+    """A write-once store of files."""
+
+    location: str
+    parallel: int
+    """How many files are worth reading at the same time."""
+
+    async def put_file(self, key: str, path: Path, *, sha256: str, content_type: str) -> StoredFile:
+        """Store a local file whole or not at all; the same bytes again are no error.
+
+        Raises:
+            ArchiveConflict: other bytes are stored under the key.
+            ArchiveCorrupt: the local file's bytes are not those of `sha256`.
+        """
+        ...
+
+    async def put_bytes(
+        self, key: str, data: bytes, *, content_type: str, overwrite: bool = False
+    ) -> StoredFile:
+        """Store bytes whole or not at all; only with `overwrite` may they replace others."""
+        ...
+
+    def chunks(self, key: str) -> AsyncIterator[bytes]:
+        """Read a file in pieces.
+
+        Raises:
+            ArchiveNotFound: there is none.
+        """
+        ...
+
+    async def stat(self, key: str) -> Stat | None:
+        """Describe a file, or None where there is none."""
+        ...
+
+    async def list(self, prefix: str) -> dict[str, int]:
+        """Return every key that begins with `prefix`, sorted, with its size; no unfinished writes."""
+        ...
+
+    def url(self, key: str) -> str:
+        """Return the file's address: `file://…` or `s3://…`, without credentials."""
+        ...
+
+    async def clear_stale_temporaries(self, older_than: float) -> int:
+        """Remove what writers that were killed more than `older_than` seconds ago left; return how many."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections of the running event loop."""
+        ...

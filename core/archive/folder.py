@@ -1,0 +1,240 @@
+"""The archive in a folder: temporary file, fsync, hard link, fsync of the folder.
+
+A hard link fails where the name is taken, so of two writers one wins and no reader ever sees half a file. On
+a file system without hard links the name is looked up and then renamed to: files are still whole, but two
+writers racing for one name are kept apart by the ledger's lease alone.
+
+Unfinished writes are called `.ltx-<random>.part` and lie beside their goal.
+"""
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from prefect_ltx.archive.backend import Stat, StoredFile
+from prefect_ltx.archive.errors import (
+    ArchiveConflict,
+    ArchiveCorrupt,
+    ArchiveDenied,
+    ArchiveError,
+    ArchiveNotFound,
+    ArchiveUnavailable,
+)
+
+_CHUNK = 1 << 20
+_T = TypeVar("_T")
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+
+
+class FolderBackend:
+    """A write-once store in a local folder, which is made on the first write."""
+
+    parallel = max(2, min(8, os.cpu_count() or 2))
+
+    def __init__(self, root: Path) -> None:
+        """Keep files below `root` (absolute); nothing is touched yet."""
+        self.root = root
+        self.location = str(root)
+
+    async def put_file(self, key: str, path: Path, *, sha256: str, content_type: str) -> StoredFile:
+        """See `Backend`; the content type is the suffix's business here."""
+
+        def pieces() -> Iterator[bytes]:
+            with path.open("rb") as file:
+                yield from _read(file)
+
+        return await self._store(key, pieces, sha256=sha256)
+
+    async def put_bytes(
+        self, key: str, data: bytes, *, content_type: str, overwrite: bool = False
+    ) -> StoredFile:
+        """See `Backend`."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        return await self._store(key, lambda: iter([data]), sha256=sha256, overwrite=overwrite)
+
+    async def chunks(self, key: str) -> AsyncIterator[bytes]:
+        """See `Backend`."""
+        file = await self._in_thread(key, lambda _: (self.root / key).open("rb"))
+        try:
+            while chunk := await self._in_thread(key, lambda _: file.read(_CHUNK)):
+                yield chunk
+        finally:
+            file.close()
+
+    async def stat(self, key: str) -> Stat | None:
+        """See `Backend`; no sha256 is kept beside a file in a folder."""
+        try:
+            found = await self._in_thread(key, lambda _: (self.root / key).stat())
+        except ArchiveNotFound:
+            return None
+        return Stat(found.st_size, None)
+
+    async def list(self, prefix: str) -> dict[str, int]:
+        """See `Backend`."""
+        return await self._in_thread(prefix, lambda _: dict(sorted(self._walk(prefix))))
+
+    def url(self, key: str) -> str:
+        """See `Backend`."""
+        return (self.root / key).as_uri()
+
+    async def clear_stale_temporaries(self, older_than: float) -> int:
+        """See `Backend`."""
+
+        def clear(_: threading.Event) -> int:
+            before, cleared = time.time() - older_than, 0
+            for folder, _names, files in os.walk(self.root, onerror=_unless_missing):
+                for path in (Path(folder, name) for name in files if _is_temporary(name)):
+                    with contextlib.suppress(FileNotFoundError):
+                        if path.stat().st_mtime <= before:
+                            path.unlink()
+                            cleared += 1
+            return cleared
+
+        return await self._in_thread("", clear)
+
+    async def aclose(self) -> None:
+        """See `Backend`; there is nothing to close."""
+
+    async def _store(
+        self, key: str, pieces: Callable[[], Iterator[bytes]], *, sha256: str, overwrite: bool = False
+    ) -> StoredFile:
+        def store(stop: threading.Event) -> StoredFile:
+            final = self.root / key
+            _make_folders(final.parent)
+            temporary = final.with_name(f".ltx-{secrets.token_hex(8)}.part")
+            try:
+                size = _write(temporary, pieces(), sha256, key, stop)
+                if overwrite:
+                    temporary.replace(final)
+                    existed = False
+                else:
+                    existed = not _publish(temporary, final)
+            finally:
+                temporary.unlink(missing_ok=True)
+            if existed and _hash(final, stop) != sha256:
+                raise ArchiveConflict(f"{key} is in the archive already, with other bytes")
+            _sync_folder(final.parent)
+            return StoredFile(key=key, size=size, sha256=sha256, existed=existed)
+
+        return await self._in_thread(key, store)
+
+    def _walk(self, prefix: str) -> Iterator[tuple[str, int]]:
+        start = self.root / prefix.rpartition("/")[0]
+        for folder, names, files in os.walk(start, onerror=_unless_missing):
+            names[:] = [name for name in names if not name.startswith(".")]
+            for name in files:
+                path = Path(folder, name)
+                key = path.relative_to(self.root).as_posix()
+                if not _is_temporary(name) and key.startswith(prefix):
+                    with contextlib.suppress(FileNotFoundError):
+                        yield key, path.stat().st_size
+
+    async def _in_thread(self, key: str, work: Callable[[threading.Event], _T]) -> _T:
+        # A cancelled caller must not leave a thread copying on: it looks at `stop` between pieces.
+        stop = threading.Event()
+        try:
+            return await asyncio.to_thread(work, stop)
+        except OSError as error:
+            raise _explained(error, self.location, key) from error
+        finally:
+            stop.set()
+
+
+class _StoppedError(Exception):
+    """The caller was cancelled; nobody sees this."""
+
+
+def _write(temporary: Path, pieces: Iterator[bytes], sha256: str, key: str, stop: threading.Event) -> int:
+    digest, size = hashlib.sha256(), 0
+    with temporary.open("xb") as file:
+        for piece in pieces:
+            if stop.is_set():
+                raise _StoppedError
+            digest.update(piece)
+            size += file.write(piece)
+        if digest.hexdigest() != sha256:
+            raise ArchiveCorrupt(
+                f"The local file for {key} is not the one that was described: its sha256 differs",
+                next_step="Run again, so that it is fetched or made anew",
+            )
+        file.flush()
+        os.fsync(file.fileno())
+    return size
+
+
+def _publish(temporary: Path, final: Path) -> bool:
+    """Give the file its name; False where the name is taken."""
+    try:
+        os.link(temporary, final)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if final.exists():
+            return False
+        temporary.rename(final)
+    return True
+
+
+def _make_folders(folder: Path) -> None:
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        _sync_folder(each.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # Not every system lets a folder be opened; there a power cut may lose the name, but never halve the file.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _hash(path: Path, stop: threading.Event) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for piece in _read(file):
+            if stop.is_set():
+                raise _StoppedError
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _read(file: BinaryIO) -> Iterator[bytes]:
+    while piece := file.read(_CHUNK):
+        yield piece
+
+
+def _unless_missing(error: OSError) -> None:
+    # os.walk would pass over a folder it may not read, and a check would find nothing wrong in it.
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith(".ltx-") and name.endswith(".part")
+
+
+def _explained(error: OSError, location: str, key: str) -> ArchiveError:
+    where = f"{location}/{key}".rstrip("/")
+    reason = error.strerror or type(error).__name__
+    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+        return ArchiveNotFound(f"{error.filename or where}: {reason}")
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return ArchiveDenied(f"{where} cannot be used: {reason}")
+    return ArchiveUnavailable(f"{where} cannot be used: {reason}")

@@ -1,0 +1,162 @@
+"""What made a video: the last file written into a generation's folder, and the only one readers trust.
+
+A file that no manifest names does not count. A manifest is written once; readers of version 1 ignore fields
+they do not know, and refuse a higher `schema_version`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, Literal, Self
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+)
+
+from prefect_ltx.archive.errors import ManifestUnreadable
+from prefect_ltx.fal.safe_text import strip_url
+
+SCHEMA_VERSION: Final = 1
+_ADDRESS = re.compile(r"\s*(data:|[a-z][a-z0-9+.-]*://)\S*\s*", re.IGNORECASE)
+_SHA256 = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class InputFile(BaseModel):
+    """A media input, by content: `field` is fal's name for it, such as `image_url`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    field: str
+    sha256: str = _SHA256
+    size: int
+    content_type: str
+    name: str = ""
+
+
+class ArchivedFile(BaseModel):
+    """A file in the generation's folder: `role` is `video`, or the rendition's name such as `poster`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    role: str
+    name: str
+    sha256: str = _SHA256
+    size: int
+    content_type: str
+    facts: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Manifest(BaseModel):
+    """Everything that explains and reproduces one archived generation. Holds no secret and no signed URL."""
+
+    model_config = ConfigDict(extra="allow")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    generation_key: str = Field(description="sha256 over account, endpoint and the request with its content.")
+    generation_id: str = Field(default="", description="The ledger's id of the generation.")
+    endpoint: str
+    account: str = Field(description="Fingerprint of the fal account, not its key.")
+    request: dict[str, JsonValue] = Field(
+        description="The body sent to fal; media by content or bare address."
+    )
+    request_id: str = Field(description="fal's id of the request.")
+    seed: int = Field(description="The seed that made the video.")
+    prompt_sent: str
+    prompt_expanded: str = Field(default="", description="The prompt as fal expanded it, where it did.")
+    price_expected_usd: Decimal
+    price_billed_usd: Decimal | None = Field(default=None, description="None: not known when written.")
+    billable_units: Decimal | None = None
+    inputs: list[InputFile] = Field(default_factory=list)
+    files: list[ArchivedFile]
+    asked: dict[str, JsonValue] = Field(default_factory=dict)
+    delivered: dict[str, JsonValue] = Field(default_factory=dict)
+    differences: list[str] = Field(
+        default_factory=list, description="In which ways the delivery is not what was asked."
+    )
+    tools: dict[str, str] = Field(default_factory=dict, description="Versions of what worked on it.")
+    stand_in: bool = Field(default=False, description="Made by a stand-in server, not by the model.")
+    created_at: AwareDatetime
+    folder: str = Field(description="The generation's folder in the archive.")
+    tags: list[str] = Field(default_factory=list)
+
+    _written: bytes | None = PrivateAttr(default=None)
+
+    @field_validator("request", "asked", mode="after")
+    @classmethod
+    def _bare_addresses(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        return {name: _without_query(name, each) for name, each in value.items()}
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, name: str = "manifest.json") -> Self:
+        """Read a manifest; `name` is what an error calls it.
+
+        Raises:
+            ManifestUnreadable: no JSON, fields missing or wrong, or a newer schema version.
+        """
+        try:
+            found = json.loads(data)
+            version = found.get("schema_version") if isinstance(found, dict) else None
+            if isinstance(version, int) and version > SCHEMA_VERSION:
+                raise ManifestUnreadable(f"{name} has schema version {version}; this package reads up to 1")
+            manifest = cls.model_validate(found)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the whole"
+            raise ManifestUnreadable(f"{name} is no manifest: {place}: {first['msg']}") from error
+        except ValueError as error:
+            raise ManifestUnreadable(f"{name} is no manifest: not JSON") from error
+        manifest._written = data
+        return manifest
+
+    def to_bytes(self) -> bytes:
+        """Return the file's content: as it was read, or written for the first time (UTF-8 JSON, indented)."""
+        if self._written is not None:
+            return self._written
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False).encode() + b"\n"
+
+    @property
+    def sha256(self) -> str:
+        """The sha256 of the file's content."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @property
+    def video(self) -> ArchivedFile | None:
+        """The file that fal delivered, where the manifest names one."""
+        return self.file("video")
+
+    def file(self, role: str) -> ArchivedFile | None:
+        """The first file with a role, or None."""
+        return next((each for each in self.files if each.role == role), None)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy; a changed copy is not the file that was read."""
+        copied = super().model_copy(update=update, deep=deep)
+        if update:
+            copied._written = None
+        return copied
+
+
+def manifest_schema() -> dict[str, Any]:
+    """The JSON schema of `manifest.json` as it is written."""
+    schema = Manifest.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _without_query(name: str, value: JsonValue) -> JsonValue:
+    # A prompt is kept to the letter; everything else that is an address loses what may sign it.
+    if isinstance(value, str):
+        return strip_url(value) if _ADDRESS.fullmatch(value) and "prompt" not in name else value
+    if isinstance(value, list):
+        return [_without_query(name, each) for each in value]
+    if isinstance(value, dict):
+        return {each: _without_query(each, inner) for each, inner in value.items()}
+    return value

@@ -1,0 +1,43 @@
+"""Reading the manifests of an archive, several at a time, in the order of their folders."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+
+from prefect_ltx.archive.backend import Backend
+from prefect_ltx.archive.errors import ArchiveNotFound, ManifestUnreadable
+from prefect_ltx.archive.keys import MANIFEST_NAME
+from prefect_ltx.archive.manifest import Manifest
+
+
+def manifest_keys(keys: Iterable[str]) -> list[str]:
+    """Return those keys that are a folder's manifest, sorted."""
+    return sorted(key for key in keys if key.endswith(f"/{MANIFEST_NAME}"))
+
+
+def folder_of(manifest_key: str) -> str:
+    """Return the folder that a manifest lies in, which counts more than the one it names."""
+    return manifest_key.removesuffix(f"/{MANIFEST_NAME}")
+
+
+async def read_manifests(
+    backend: Backend, keys: list[str]
+) -> AsyncIterator[tuple[str, Manifest | ManifestUnreadable]]:
+    """Yield each key with its manifest, or with the reason why it is none; skip one that is gone."""
+    batch = backend.parallel * 2
+    for start in range(0, len(keys), batch):
+        some = keys[start : start + batch]
+        for key, found in zip(
+            some, await asyncio.gather(*(_read(backend, key) for key in some)), strict=True
+        ):
+            if found is not None:
+                yield key, found
+
+
+async def _read(backend: Backend, key: str) -> Manifest | ManifestUnreadable | None:
+    try:
+        data = b"".join([chunk async for chunk in backend.chunks(key)])
+        return Manifest.from_bytes(data, name=backend.url(key))
+    except ArchiveNotFound:
+        return None
+    except ManifestUnreadable as problem:
+        return problem

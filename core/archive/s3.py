@@ -1,0 +1,215 @@
+"""The archive in an S3 bucket, through s3fs.
+
+Every write is conditional (`If-None-Match: *`), carries its sha256 in the object's metadata, and is read back
+with a HEAD. A 412 may be our own write whose answer was lost, so it is settled by looking: the same size and
+sha256 is ours, anything else a conflict.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import FlexibleChecksumError
+
+from prefect_ltx.archive.backend import Stat, StoredFile
+from prefect_ltx.archive.errors import (
+    ArchiveConflict,
+    ArchiveCorrupt,
+    ArchiveError,
+    ArchiveKeyInvalid,
+    ArchiveNotFound,
+    ArchiveUnavailable,
+)
+from prefect_ltx.archive.s3_errors import GONE, RACED, TAKEN, error_code, explained, worth_another_try
+from prefect_ltx.archive.s3_session import ATTEMPTS, S3Session, S3Sessions, S3Settings
+from prefect_ltx.archive.s3_upload import SINGLE_LIMIT, put_large_file, put_object, put_small_file
+
+_CHUNK = 1 << 20
+
+
+class S3Backend:
+    """A write-once store below a prefix of a bucket, which has to exist."""
+
+    parallel = 8
+
+    def __init__(self, location: str, settings: S3Settings) -> None:
+        """Keep files at `location` (`s3://bucket/prefix`); nothing is sent yet.
+
+        Raises:
+            ArchiveKeyInvalid: no bucket in it, or a query.
+        """
+        bucket, _, prefix = location.removeprefix("s3://").partition("/")
+        if not bucket or set("?#@") & set(location):
+            raise ArchiveKeyInvalid(
+                "An S3 archive is named s3://bucket/prefix, without a query or credentials",
+                next_step="Give credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            )
+        self._bucket = bucket
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._sessions = S3Sessions(settings)
+        self.location = f"s3://{bucket}/{self._prefix}".rstrip("/")
+
+    async def put_file(self, key: str, path: Path, *, sha256: str, content_type: str) -> StoredFile:
+        """See `Backend`."""
+        try:
+            size = (await asyncio.to_thread(path.stat)).st_size
+            put = put_small_file if size <= SINGLE_LIMIT else _large(size)
+            return await self._create(key, size, sha256, put, path=path, content_type=content_type)
+        except FileNotFoundError as error:
+            raise ArchiveNotFound(f"{path}: there is no such file to archive") from error
+
+    async def put_bytes(
+        self, key: str, data: bytes, *, content_type: str, overwrite: bool = False
+    ) -> StoredFile:
+        """See `Backend`."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        if not overwrite:
+            return await self._create(
+                key, len(data), sha256, put_object, data=data, content_type=content_type
+            )
+        try:
+            await put_object(
+                self._sessions.here(),
+                self._target(key),
+                data,
+                sha256=sha256,
+                content_type=content_type,
+                create_only=False,
+            )
+        except Exception as error:
+            raise explained(error, self.url(key)) from error
+        return StoredFile(key=key, size=len(data), sha256=sha256)
+
+    async def chunks(self, key: str) -> AsyncIterator[bytes]:
+        """See `Backend`; a connection that breaks is taken up again where it broke."""
+        session, offset, end, etag = self._sessions.here(), 0, -1, ""
+        for attempt in range(1, ATTEMPTS + 1):
+            again = {"Range": f"bytes={offset}-", "IfMatch": etag} if offset else {}
+            try:
+                answer = await session.call("get_object", {**self._target(key), **again})
+                etag, end = answer["ETag"], offset + answer["ContentLength"]
+                try:
+                    while chunk := await answer["Body"].read(_CHUNK):
+                        offset += len(chunk)
+                        yield chunk
+                finally:
+                    answer["Body"].close()
+            except FlexibleChecksumError as error:
+                raise ArchiveUnavailable(f"{self.url(key)}: its bytes changed on the way") from error
+            except Exception as error:
+                if offset != end and (attempt == ATTEMPTS or not worth_another_try(error)):
+                    raise explained(error, self.url(key)) from error
+            if offset == end:
+                return
+        raise ArchiveUnavailable(f"{self.url(key)}: the connection to S3 broke off {ATTEMPTS} times")
+
+    async def stat(self, key: str) -> Stat | None:
+        """See `Backend`."""
+        try:
+            found = await self._sessions.here().call("head_object", self._target(key))
+        except Exception as error:
+            if error_code(error) in GONE:
+                return None
+            raise explained(error, self.url(key)) from error
+        return Stat(found["ContentLength"], _lower(found.get("Metadata", {})).get("sha256"))
+
+    async def list(self, prefix: str) -> dict[str, int]:
+        """See `Backend`."""
+        found: dict[str, int] = {}
+        page: dict[str, str] = {}
+        while True:
+            answer = await self._list_call("list_objects_v2", prefix, **page)
+            for each in answer.get("Contents", []):
+                found[each["Key"][len(self._prefix) :]] = each["Size"]
+            if not answer.get("IsTruncated"):
+                return dict(sorted(found.items()))
+            page = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    def url(self, key: str) -> str:
+        """See `Backend`."""
+        return f"s3://{self._bucket}/{self._prefix}{key}"
+
+    async def clear_stale_temporaries(self, older_than: float) -> int:
+        """See `Backend`: aborts multipart uploads below the prefix that were begun too long ago."""
+        before, cleared = datetime.now(UTC) - timedelta(seconds=older_than), 0
+        page: dict[str, str] = {}
+        while True:
+            answer = await self._list_call("list_multipart_uploads", "", **page)
+            for each in answer.get("Uploads", []):
+                if each["Initiated"] <= before:
+                    await self._abort(each["Key"], each["UploadId"])
+                    cleared += 1
+            if not answer.get("IsTruncated"):
+                return cleared
+            page = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+
+    async def aclose(self) -> None:
+        """See `Backend`."""
+        await self._sessions.aclose()
+
+    async def _create(self, key: str, size: int, sha256: str, put: Any, **what: Any) -> StoredFile:
+        session, target = self._sessions.here(), self._target(key)
+        # Looking first saves sending a large file again after a crash, and guards stores without conditions.
+        if (there := await self.stat(key)) is not None:
+            return await self._settle(key, there, size, sha256)
+        try:
+            await put(session, target, sha256=sha256, **what)
+        except ArchiveError:
+            raise
+        except Exception as error:
+            # NoSuchUpload is what a repeated Complete gets when the first one's answer was lost.
+            if error_code(error) not in TAKEN | RACED | {"NoSuchUpload"}:
+                raise explained(error, self.url(key)) from error
+            if (there := await self.stat(key)) is None:
+                raise ArchiveUnavailable(f"{self.url(key)}: another writer came in between") from error
+            return await self._settle(key, there, size, sha256)
+        if (there := await self.stat(key)) != Stat(size, sha256):
+            raise ArchiveCorrupt(f"{self.url(key)} was written but reads back otherwise: {there}")
+        return StoredFile(key=key, size=size, sha256=sha256)
+
+    async def _settle(self, key: str, there: Stat, size: int, sha256: str) -> StoredFile:
+        found = there.sha256
+        if found is None and there.size == size:
+            # Copied here by another tool: its bytes have to say what it is.
+            digest = hashlib.sha256()
+            async for chunk in self.chunks(key):
+                digest.update(chunk)
+            found = digest.hexdigest()
+        if (there.size, found) != (size, sha256):
+            raise ArchiveConflict(f"{self.url(key)} is in the archive already, with other bytes")
+        return StoredFile(key=key, size=size, sha256=sha256, existed=True)
+
+    async def _list_call(self, method: str, prefix: str, **page: str) -> Any:
+        try:
+            return await self._sessions.here().call(
+                method, {"Bucket": self._bucket, "Prefix": self._prefix + prefix, **page}
+            )
+        except Exception as error:
+            raise explained(error, self.location) from error
+
+    async def _abort(self, key: str, upload_id: str) -> None:
+        try:
+            await self._sessions.here().call(
+                "abort_multipart_upload", {"Bucket": self._bucket, "Key": key, "UploadId": upload_id}
+            )
+        except Exception as error:
+            if error_code(error) != "NoSuchUpload":
+                raise explained(error, self.location) from error
+
+    def _target(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._prefix + key}
+
+
+def _lower(metadata: dict[str, str]) -> dict[str, str]:
+    # Some servers capitalise header names.
+    return {name.lower(): value for name, value in metadata.items()}
+
+
+def _large(size: int) -> Any:
+    async def put(session: S3Session, target: dict[str, str], *, path: Path, **what: Any) -> None:
+        await put_large_file(session, target, path, size=size, **what)
+
+    return put

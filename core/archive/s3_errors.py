@@ -1,0 +1,116 @@
+"""What an S3 failure means: is it worth another try, and what is it called here.
+
+Server texts stay out of messages, because some quote headers and addresses; the error code says enough.
+"""
+
+import asyncio
+from typing import Final
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+
+from prefect_ltx.archive.errors import ArchiveDenied, ArchiveError, ArchiveNotFound, ArchiveUnavailable
+
+TAKEN: Final = frozenset({"PreconditionFailed", "412"})
+RACED: Final = frozenset({"ConditionalRequestConflict", "OperationAborted", "409"})
+GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound", "404"})
+
+_DENIED = {
+    "AccessDenied",
+    "AllAccessDisabled",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "Forbidden",
+    "401",
+    "403",
+}
+_AGAIN = {
+    "BadDigest",
+    "IncompleteBody",
+    "InternalError",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "XAmzContentChecksumMismatch",
+    "XAmzContentSHA256Mismatch",
+    "429",
+    "500",
+    "502",
+    "503",
+    "504",
+}
+
+
+def error_code(error: BaseException) -> str:
+    """Return S3's error code behind an exception of s3fs or botocore, or an empty string."""
+    client_error = _client_error(error)
+    return str(client_error.response.get("Error", {}).get("Code", "")) if client_error else ""
+
+
+def worth_another_try(error: BaseException) -> bool:
+    """Tell whether the same request may succeed if it is sent again."""
+    if isinstance(error, NoCredentialsError | PartialCredentialsError | asyncio.CancelledError):
+        return False
+    code = error_code(error)
+    if code:
+        return code in _AGAIN or code in RACED or _status(error) >= 500
+    # No answer, or half of one: connection errors of aiohttp, botocore and the system, time-outs.
+    return isinstance(error, OSError | BotoCoreError | asyncio.TimeoutError) or type(
+        error
+    ).__module__.startswith(("aiohttp", "urllib3", "botocore", "aiobotocore"))
+
+
+def explained(error: BaseException, where: str) -> ArchiveError:
+    """Return the archive's own error for a failure of S3 at `where` (`s3://bucket/key`)."""
+    code = error_code(error)
+    if isinstance(error, ArchiveError):
+        return error
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return ArchiveDenied(
+            f"{where}: there are no S3 credentials",
+            next_step="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name them in the archive's block",
+        )
+    if code == "NoSuchBucket":
+        return ArchiveNotFound(
+            f"{where}: the bucket does not exist", next_step="Create it, or correct its name"
+        )
+    if code in GONE:
+        return ArchiveNotFound(f"{where} is not in the archive")
+    if code in _DENIED:
+        return ArchiveDenied(f"{where}: S3 refuses it ({code})")
+    if code in ("NotImplemented", "501"):
+        return ArchiveUnavailable(
+            f"{where}: this S3 server does not support what was asked ({code})",
+            next_step="Use a server with conditional writes (If-None-Match), or a folder",
+        )
+    if code:
+        return ArchiveUnavailable(f"{where}: S3 answers {code} (HTTP {_status(error)})")
+    if isinstance(error, EndpointConnectionError):
+        return ArchiveUnavailable(f"{where}: the S3 server cannot be reached")
+    if isinstance(error, asyncio.TimeoutError):
+        return ArchiveUnavailable(f"{where}: S3 did not answer in time")
+    return ArchiveUnavailable(f"{where}: the connection to S3 failed ({type(error).__name__})")
+
+
+def _client_error(error: BaseException) -> ClientError | None:
+    # s3fs turns a ClientError into an OSError and keeps it as the cause.
+    for each in (error, error.__cause__):
+        if isinstance(each, ClientError):
+            return each
+    return None
+
+
+def _status(error: BaseException) -> int:
+    client_error = _client_error(error)
+    found = client_error.response.get("ResponseMetadata", {}) if client_error else {}
+    return int(found.get("HTTPStatusCode", 0))

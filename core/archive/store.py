@@ -1,0 +1,241 @@
+"""The archive of finished videos: a folder or an S3 bucket, write-once, the manifest last.
+
+Each generation has a folder of its own (`folder_for`) with `video.mp4`, its renditions and `manifest.json`.
+Nothing is ever overwritten but the gallery, `index.html` at the root. Readers trust what a manifest names.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import mimetypes
+import secrets
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import SecretStr
+
+from prefect_ltx.archive.backend import Backend, StoredFile
+from prefect_ltx.archive.errors import (
+    ArchiveConflict,
+    ArchiveCorrupt,
+    ArchiveKeyInvalid,
+    ArchiveNotFound,
+    ArchiveUnavailable,
+)
+from prefect_ltx.archive.folder import FolderBackend
+from prefect_ltx.archive.gallery import write_gallery
+from prefect_ltx.archive.keys import MANIFEST_NAME, check_key
+from prefect_ltx.archive.manifest import ArchivedFile, Manifest
+from prefect_ltx.archive.reading import manifest_keys, read_manifests
+from prefect_ltx.archive.s3 import S3Backend
+from prefect_ltx.archive.s3_session import S3Settings
+from prefect_ltx.archive.verify import VerifyProgress, VerifyReport, verify_archive
+
+
+class Archive:
+    """A write-once archive at `location`: a folder, `file:///folder` or `s3://bucket/prefix`.
+
+    For S3, what is not given comes from the environment as botocore reads it (`AWS_ACCESS_KEY_ID`,
+    `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`,
+    profiles, roles). The bucket has to exist, and its server has to know conditional writes.
+
+    All work is asynchronous, may be done from several event loops, and can be repeated after any failure.
+    Connections close with the event loop, or earlier with `aclose` or `async with`.
+
+    Raises:
+        ArchiveKeyInvalid: the location is none.
+    """
+
+    def __init__(
+        self,
+        location: str | Path,
+        *,
+        endpoint_url: str | None = None,
+        key: str | SecretStr | None = None,
+        secret: str | SecretStr | None = None,
+        token: str | SecretStr | None = None,
+        region: str | None = None,
+        addressing_style: str | None = None,
+        request_checksum_calculation: str = "when_supported",
+    ) -> None:
+        """Name the place; nothing is read, written or sent yet."""
+        self._backend: Backend
+        text = str(location)
+        if text.startswith("s3://"):
+            settings = S3Settings(
+                endpoint_url=endpoint_url,
+                key=key,
+                secret=secret,
+                token=token,
+                region=region,
+                addressing_style=addressing_style,
+                request_checksum_calculation=request_checksum_calculation,
+            )
+            self._backend = S3Backend(text, settings)
+        elif not text.strip() or "://" in text.removeprefix("file://"):
+            raise ArchiveKeyInvalid("An archive is a folder or s3://bucket/prefix")
+        else:
+            self._backend = FolderBackend(Path(text.removeprefix("file://")).expanduser().absolute())
+        self.location = self._backend.location
+
+    def __repr__(self) -> str:
+        """Show the place and no credentials."""
+        return f"Archive({self.location!r})"
+
+    async def __aenter__(self) -> Self:
+        """Use the archive; connections close at the end of the block."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close this event loop's connections."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close this event loop's connections; the archive can be used again afterwards."""
+        await self._backend.aclose()
+
+    async def put_file(
+        self, key: str, path: Path | str, *, sha256: str, content_type: str | None = None
+    ) -> StoredFile:
+        """Store a local file, whole or not at all. The same bytes again are no error (`existed`).
+
+        Raises:
+            ArchiveConflict: other bytes are stored under the key; they stay.
+            ArchiveCorrupt: the local file's bytes are not those of `sha256`; nothing was stored.
+            ArchiveError: it cannot be stored now.
+        """
+        kind = content_type or mimetypes.guess_type(key)[0] or "application/octet-stream"
+        return await self._backend.put_file(check_key(key), Path(path), sha256=sha256, content_type=kind)
+
+    async def put_bytes(self, key: str, data: bytes, *, content_type: str) -> StoredFile:
+        """Store a few bytes; otherwise like `put_file`."""
+        return await self._backend.put_bytes(check_key(key), data, content_type=content_type)
+
+    async def read_bytes(self, key: str) -> bytes:
+        """Read a small file.
+
+        Raises:
+            ArchiveNotFound: there is none.
+        """
+        return b"".join([chunk async for chunk in self._backend.chunks(check_key(key))])
+
+    async def fetch(self, key: str, path: Path | str, *, sha256: str | None = None) -> StoredFile:
+        """Copy a file out of the archive to `path`, whole or not at all, replacing what is there.
+
+        Raises:
+            ArchiveNotFound: there is none.
+            ArchiveCorrupt: its bytes are not those of `sha256`.
+            ArchiveUnavailable: it cannot be read, or not written at `path`.
+        """
+        path = Path(path)
+        temporary = path.with_name(f".ltx-{secrets.token_hex(8)}.part")
+        digest, size = hashlib.sha256(), 0
+        try:
+            file = await asyncio.to_thread(temporary.open, "xb")
+            with file:
+                async for chunk in self._backend.chunks(check_key(key)):
+                    digest.update(chunk)
+                    size += await asyncio.to_thread(file.write, chunk)
+            if sha256 is not None and digest.hexdigest() != sha256:
+                raise ArchiveCorrupt(f"{self.url(key)} is not what its manifest says: its sha256 differs")
+            temporary.replace(path)
+        except OSError as error:
+            raise ArchiveUnavailable(f"{path} cannot be written: {error.strerror}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        return StoredFile(key=key, size=size, sha256=digest.hexdigest(), existed=True)
+
+    async def exists(self, key: str) -> bool:
+        """Tell whether there is a file under `key`."""
+        return await self._backend.stat(check_key(key)) is not None
+
+    async def list(self, prefix: str = "") -> list[str]:
+        """Return all keys that begin with `prefix`, sorted."""
+        return list(await self._backend.list(_check_prefix(prefix)))
+
+    def url(self, key: str) -> str:
+        """Return a file's address, `file://…` or `s3://…`."""
+        return self._backend.url(check_key(key))
+
+    async def publish(self, manifest: Manifest) -> StoredFile:
+        """Write a generation's manifest, after everything it names; with it the generation is archived.
+
+        If another manifest of the same generation and video is there already, that one stands and is
+        described in the answer (`existed`, its `sha256`).
+
+        Raises:
+            ArchiveNotFound, ArchiveCorrupt: a file that it names is missing or has another size.
+            ArchiveConflict: the folder belongs to another generation.
+        """
+        await asyncio.gather(*(self._is_there(manifest.folder, each) for each in manifest.files))
+        key = check_key(f"{manifest.folder}/{MANIFEST_NAME}")
+        data = manifest.to_bytes()
+        try:
+            return await self._backend.put_bytes(key, data, content_type="application/json")
+        except ArchiveConflict:
+            there = Manifest.from_bytes(await self.read_bytes(key), name=self.url(key))
+            if (there.generation_key, _video(there)) != (manifest.generation_key, _video(manifest)):
+                raise
+            return StoredFile(key=key, size=len(there.to_bytes()), sha256=there.sha256, existed=True)
+
+    async def manifest(self, folder: str) -> Manifest | None:
+        """Read the manifest of a generation's folder; None while there is none.
+
+        Raises:
+            ManifestUnreadable: there is a file of that name which is no manifest.
+        """
+        key = check_key(f"{folder}/{MANIFEST_NAME}")
+        try:
+            return Manifest.from_bytes(await self.read_bytes(key), name=self.url(key))
+        except ArchiveNotFound:
+            # A missing bucket must not look like a missing manifest.
+            if not isinstance(self._backend, FolderBackend):
+                await self._backend.list(key)
+            return None
+
+    async def manifests(self) -> AsyncIterator[Manifest]:
+        """Read all manifests, in the order of their folders; `verify` names those that are unreadable."""
+        keys = manifest_keys(await self._backend.list(""))
+        async for _, found in read_manifests(self._backend, keys):
+            if isinstance(found, Manifest):
+                yield found
+
+    async def verify(self, on_progress: Callable[[VerifyProgress], None] | None = None) -> VerifyReport:
+        """Hash every file that a manifest names and compare; reads all bytes, several files at a time."""
+        return await verify_archive(self._backend, on_progress)
+
+    async def gallery(self) -> str:
+        """Write `index.html` at the root, a page that needs no server and no script; return its address."""
+        return await write_gallery(self._backend)
+
+    async def clear_stale_temporaries(self, older_than: float = 24 * 3600) -> int:
+        """Remove temporary files or multipart parts that killed writers left `older_than` seconds ago.
+
+        Returns how many. Younger ones may belong to a living writer.
+        """
+        return await self._backend.clear_stale_temporaries(older_than)
+
+    async def _is_there(self, folder: str, file: ArchivedFile) -> None:
+        key = check_key(f"{folder}/{file.name}")
+        found = await self._backend.stat(key)
+        if found is None:
+            raise ArchiveNotFound(f"{self.url(key)} is named by a manifest but is not in the archive")
+        if found.size != file.size or found.sha256 not in (None, file.sha256):
+            raise ArchiveCorrupt(f"{self.url(key)} is not the file that its manifest describes")
+
+
+def _video(manifest: Manifest) -> str | None:
+    return manifest.video.sha256 if manifest.video else None
+
+
+def _check_prefix(prefix: str) -> str:
+    whole, _, rest = prefix.rpartition("/")
+    for part in (whole, rest):
+        if part:
+            check_key(part)
+    return prefix

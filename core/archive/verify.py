@@ -1,0 +1,144 @@
+"""Is every archived byte what its manifest says it is.
+
+Reads everything: the files are hashed several at a time, on a folder in threads, from S3 as they arrive.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, Field, computed_field
+
+from prefect_ltx.archive.backend import Backend
+from prefect_ltx.archive.errors import ArchiveKeyInvalid, ArchiveNotFound
+from prefect_ltx.archive.keys import GALLERY_NAME, check_key
+from prefect_ltx.archive.manifest import ArchivedFile, Manifest
+from prefect_ltx.archive.reading import folder_of, manifest_keys, read_manifests
+
+
+class VerifyProgress(NamedTuple):
+    """Files and bytes checked so far, and how many there are."""
+
+    files: int
+    total_files: int
+    bytes: int
+    total_bytes: int
+
+
+class AlteredFile(BaseModel):
+    """A file whose bytes are not those its manifest names; sizes in bytes."""
+
+    key: str
+    expected_sha256: str
+    found_sha256: str | None = Field(description="None where the size alone tells.")
+    expected_size: int
+    found_size: int
+
+
+class VerifyReport(BaseModel):
+    """What a check found. `ok`: nothing missing, altered or unreadable; unlisted files are no damage.
+
+    `unlisted` files lie in the archive without a manifest that names them: an unfinished generation, what a
+    crash left, or strangers.
+    """
+
+    location: str
+    generations: int = 0
+    files: int = 0
+    bytes: int = 0
+    missing: list[str] = Field(default_factory=list)
+    altered: list[AlteredFile] = Field(default_factory=list)
+    unreadable: list[str] = Field(default_factory=list)
+    unlisted: list[str] = Field(default_factory=list)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def ok(self) -> bool:
+        """Every file that a manifest names is there and unchanged."""
+        return not (self.missing or self.altered or self.unreadable)
+
+
+async def verify_archive(
+    backend: Backend, on_progress: Callable[[VerifyProgress], None] | None = None
+) -> VerifyReport:
+    """Check the whole archive behind a backend.
+
+    Raises:
+        ArchiveError: the archive cannot be read now, so nothing can be said of it.
+    """
+    report = VerifyReport(location=backend.location)
+    there = await backend.list("")
+    expected: dict[str, ArchivedFile] = {}
+    listed = {GALLERY_NAME}
+    async for key, found in read_manifests(backend, manifest_keys(there)):
+        listed.add(key)
+        if not isinstance(found, Manifest):
+            report.unreadable.append(found.what)
+            continue
+        report.generations += 1
+        for file in found.files:
+            try:
+                expected[check_key(f"{folder_of(key)}/{file.name}")] = file
+            except ArchiveKeyInvalid as problem:
+                report.unreadable.append(f"{key}: {problem.what}")
+    report.missing = sorted(set(expected) - set(there))
+    report.unlisted = sorted(set(there) - set(expected) - listed)
+    await _Checker(backend, report, on_progress).check(
+        {key: file for key, file in expected.items() if key in there}, there
+    )
+    report.altered.sort(key=lambda each: each.key)
+    report.missing.sort()
+    return report
+
+
+class _Checker:
+    def __init__(
+        self, backend: Backend, report: VerifyReport, on_progress: Callable[[VerifyProgress], None] | None
+    ) -> None:
+        self._backend = backend
+        self._report = report
+        self._on_progress = on_progress
+        self._total: tuple[int, int] = (0, 0)
+        self._slots = asyncio.Semaphore(backend.parallel)
+
+    async def check(self, expected: dict[str, ArchivedFile], there: dict[str, int]) -> None:
+        self._total = (len(expected), sum(there[key] for key in expected))
+        async with asyncio.TaskGroup() as group:
+            for key, file in expected.items():
+                group.create_task(self._check(key, file, there[key]))
+
+    async def _check(self, key: str, file: ArchivedFile, size: int) -> None:
+        async with self._slots:
+            outcome, sha256 = await self._look(key, file, size)
+        report = self._report
+        if outcome == "missing":
+            report.missing.append(key)
+        elif outcome == "altered":
+            report.altered.append(
+                AlteredFile(
+                    key=key,
+                    expected_sha256=file.sha256,
+                    found_sha256=sha256,
+                    expected_size=file.size,
+                    found_size=size,
+                )
+            )
+        report.files += 1
+        report.bytes += size
+        if self._on_progress is not None:
+            self._on_progress(VerifyProgress(report.files, self._total[0], report.bytes, self._total[1]))
+
+    async def _look(
+        self, key: str, file: ArchivedFile, size: int
+    ) -> tuple[Literal["whole", "altered", "missing"], str | None]:
+        if size != file.size:
+            return "altered", None
+        digest = hashlib.sha256()
+        try:
+            async for chunk in self._backend.chunks(key):
+                await asyncio.to_thread(digest.update, chunk)
+        except ArchiveNotFound:
+            return "missing", None
+        found = digest.hexdigest()
+        return ("whole" if found == file.sha256 else "altered"), found
