@@ -43,7 +43,8 @@ from prefect_ltx.ledger.key import generation_key
 from prefect_ltx.ledger.ledger import Ledger
 from prefect_ltx.ledger.machine import Step, advance, todo
 from prefect_ltx.ledger.owner import Owner
-from prefect_ltx.ledger.records import Claim, Drift, Generation, LedgerEvent, Plan, Stray, Total
+from prefect_ltx.ledger.reconcile import Wait, match
+from prefect_ltx.ledger.records import Claim, DoubleCharge, Drift, Generation, LedgerEvent, Plan, Stray, Total
 from prefect_ltx.ledger.snapshot import Effect, Snapshot
 from prefect_ltx.ledger.states import CLOSED, LIVE, RANK, UNFINISHED, State
 
@@ -61,6 +62,7 @@ __all__ = [
     "CancelRequested",
     "Claim",
     "Collected",
+    "DoubleCharge",
     "Drift",
     "Effect",
     "Event",
@@ -97,8 +99,10 @@ __all__ = [
     "Stray",
     "Total",
     "Undecidable",
+    "Wait",
     "WebhookReceived",
     "advance",
     "generation_key",
+    "match",
     "todo",
 ]

@@ -22,7 +22,17 @@ from prefect_ltx.ledger.machine import Step
 from prefect_ltx.ledger.migrations import prepare
 from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.recording import Transaction, check_lease, is_held, record
-from prefect_ltx.ledger.records import Claim, Drift, Generation, LedgerEvent, Plan, Stray, StrayKind, Total
+from prefect_ltx.ledger.records import (
+    Claim,
+    DoubleCharge,
+    Drift,
+    Generation,
+    LedgerEvent,
+    Plan,
+    Stray,
+    StrayKind,
+    Total,
+)
 from prefect_ltx.ledger.rows import generation_of
 from prefect_ltx.ledger.states import State
 
@@ -211,6 +221,11 @@ class Ledger:
         """Requests kept beside the rows: double charges, and requests that ran after their row was closed."""
         with self._database.read() as connection:
             return reading.strays(connection, key=key, kind=kind, adopted=adopted)
+
+    def double_charges(self) -> list[DoubleCharge]:
+        """Rows for which more than one request was made, with the ids of the others."""
+        with self._database.read() as connection:
+            return reading.double_charges(connection)
 
     # -- money -------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Select, or_, select
 
 from prefect_ltx.ledger import schema
 from prefect_ltx.ledger.errors import GenerationNotFound
-from prefect_ltx.ledger.records import Generation, LedgerEvent, Stray, StrayKind
+from prefect_ltx.ledger.records import DoubleCharge, Generation, LedgerEvent, Stray, StrayKind
 from prefect_ltx.ledger.rows import event_of, generation_of, stray_of
 from prefect_ltx.ledger.states import UNFINISHED, State
 
@@ -118,6 +118,17 @@ def strays(
     return [
         stray_of(row) for row in connection.execute(query.order_by(table.c.noticed_at, table.c.request_id))
     ]
+
+
+def double_charges(connection: Connection) -> list[DoubleCharge]:
+    """Rows with further requests beside their own, the oldest first. Requests that a row adopted do not count."""
+    extra: dict[str, list[str]] = {}
+    for each in strays(connection, kind="double_charge", adopted=False):
+        extra.setdefault(each.generation_id, []).append(each.request_id)
+    rows = connection.execute(
+        select(_table).where(_table.c.id.in_(extra)).order_by(_table.c.created_at)
+    ).all()
+    return [DoubleCharge(row.id, row.key, row.endpoint, row.request_id, tuple(extra[row.id])) for row in rows]
 
 
 def find_upload(connection: Connection, account: str, sha256: str, until: float) -> str | None:

@@ -238,6 +238,20 @@ class Stray:
 
 
 @dataclass(frozen=True, slots=True)
+class DoubleCharge:
+    """A row for which more than one request was made.
+
+    `id` is the row's, `request_id` the one that it goes on with.
+    """
+
+    id: str
+    key: str
+    endpoint: str
+    request_id: str | None
+    extra_request_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Total:
     """Sums over a group of rows. `name` is the day, tag, endpoint or state."""
 
