@@ -1,0 +1,90 @@
+"""The FastAPI app of the embedded fal: the routes of every area over one site."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from prefect_ltx.local import (
+    control,
+    files,
+    page,
+    platform,
+    platform_money,
+    platform_requests,
+    queue,
+    storage,
+    submit,
+    wellknown,
+)
+from prefect_ltx.local.errors import Refusal
+from prefect_ltx.local.jobs import Jobs
+from prefect_ltx.local.origin import OriginMiddleware
+from prefect_ltx.local.replies import json_reply, refusal_reply
+from prefect_ltx.local.site import Site
+from prefect_ltx.local.webhooks import Webhooks
+
+_EXPOSED = (
+    "x-fal-request-id",
+    "x-fal-billable-units",
+    "x-fal-error-type",
+    "x-fal-retryable",
+    "x-fal-needs-retry",
+    "x-fal-request-timeout-type",
+    "etag",
+    "content-range",
+    "accept-ranges",
+)
+
+
+def build_app(site: Site) -> FastAPI:
+    """The app. Its lifespan takes up what an earlier server left, and leaves to the next what it cannot
+    finish."""
+    webhooks = Webhooks(site)
+    jobs = Jobs(site, webhooks)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await jobs.start()
+        await webhooks.start()
+        yield
+        await jobs.stop()
+        await webhooks.stop()
+
+    app = FastAPI(
+        title="prefect-ltx embedded fal",
+        lifespan=lifespan,
+        openapi_url=None,
+        redirect_slashes=False,
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=["*"],
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=list(_EXPOSED),
+            ),
+            Middleware(OriginMiddleware, log=site.log),
+        ],
+        exception_handlers={Refusal: refusal_reply, 404: _not_found, 405: _not_found},
+    )
+    app.state.site = site
+    app.state.jobs = jobs
+    app.state.webhooks = webhooks
+    # The routes of a request, and submit last of all, match any path: what is named exactly comes first.
+    for part in (page, wellknown, control, platform, platform_requests, platform_money, storage, files):
+        app.include_router(part.router)
+    app.include_router(queue.router)
+    app.include_router(submit.run_router)
+    app.include_router(submit.submit_router)
+    return app
+
+
+async def _not_found(request: Request, error: Any) -> Response:
+    status = getattr(error, "status_code", 404)
+    return json_reply({"detail": "Not Found" if status == 404 else "Method Not Allowed"}, status)

@@ -1,0 +1,224 @@
+"""The ffmpeg graphs of the stand-in's clips: the reference video restyled, or a walk over the sheet's panels.
+
+Everything that varies is drawn from the seed and the prompt, and no filter here depends on a thread count
+or a clock, so the same job gives the same frames (media-and-storage §8).
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Any, Final
+
+import ffmpeg
+
+from prefect_ltx.fal import IngredientRequest, ReferenceVideoRequest
+from prefect_ltx.local.panels import Panel
+from prefect_ltx.local.renderer import RenderJob
+from prefect_ltx.media import generator, source
+
+_NOTES: Final = (110.0, 130.81, 146.83, 164.81, 196.0, 220.0)
+_ANCHOR_FRAMES: Final = 16
+_LARGEST_CANVAS: Final = 4096
+_TRAVEL: Final = 0.35
+"""The share of a panel's time that goes into moving on to the next one."""
+
+
+def pixel_format(width: int, height: int) -> str:
+    """yuv420p holds a colour sample for two by two pixels, so x264 refuses odd sides with it; yuv444p does
+    not."""
+    return "yuv444p" if width % 2 or height % 2 else "yuv420p"
+
+
+def dice(job: RenderJob, purpose: str) -> random.Random:
+    """Chance for one purpose, the same for the same seed and prompt."""
+    return random.Random(f"{purpose} {job.seed} {job.prompt}")  # noqa: S311  (has to be repeatable)
+
+
+def restyled_video(job: RenderJob, request: ReferenceVideoRequest) -> Any:
+    """The reference video's motion in other colours and flat, outlined shapes; `image_url` opens the clip."""
+    assert job.video is not None
+    chance = dice(job, "style")
+    # The square root keeps the reference readable at the default 0.6 and still ends at nothing.
+    shows = math.sqrt(request.video_strength)
+    backdrop = _backdrop(job)
+    if shows == 0:
+        picture = backdrop
+    else:
+        picture = source(job.video, stream_loop=-1).video.filter("fps", _rate(job))
+        picture = _cover(picture, job)
+        picture = picture.filter(
+            "hue", h=f"{chance.uniform(-150, 150):.3f}", s=f"{chance.uniform(0.9, 1.5):.3f}"
+        )
+        steps = chance.choice((16, 20, 24, 32))
+        picture = picture.filter("lutyuv", y=f"trunc(val/{steps})*{steps}+{steps // 2}")
+        flat = picture.filter_multi_output("split")
+        outline = flat[1].filter("sobel", planes=1)
+        ink = f"{chance.uniform(0.5, 0.8):.3f}"
+        picture = ffmpeg.filter(
+            [flat[0], outline], "blend", c0_mode="subtract", c0_opacity=ink, c1_opacity=0, c2_opacity=0
+        )
+        picture = picture.filter("lagfun", decay=f"{chance.uniform(0.4, 0.65):.3f}", planes=1)
+        if shows < 1:
+            picture = ffmpeg.filter(
+                [picture, backdrop], "blend", all_mode="normal", all_opacity=f"{shows:.4f}"
+            )
+    if job.image is not None:
+        picture = _opened_by(
+            picture, _still(job, _cover(source(job.image).video, job), _fade_frames(job), fade=True), job
+        )
+    return picture
+
+
+def sheet_walk(
+    job: RenderJob, request: IngredientRequest, sheet_size: tuple[int, int], panels: Sequence[Panel]
+) -> Any:
+    """A camera that goes from panel to panel, in an order the seed draws; each fills the frame in turn."""
+    assert job.image is not None
+    chance = dice(job, "walk")
+    canvas = _canvas(job)
+    windows = [_window(panel, sheet_size, canvas) for panel in panels]
+    chance.shuffle(windows)
+    tighter = 1 + 0.08 * max(request.reference_strength - 1, 0)
+    windows = [(x, y, width / tighter) for x, y, width in windows]
+    on_canvas = _contained(source(job.image).video, canvas)
+    # Once, on the still: the strength of the ingredients shows as colour.
+    on_canvas = on_canvas.filter(
+        "hue", h=f"{chance.uniform(-12, 12):.3f}", s=f"{0.4 + 0.6 * request.ingredient_strength:.3f}"
+    )
+    on_canvas = on_canvas.filter("format", _format(job))
+    x, y, width = (_path([window[part] for window in windows], job.num_frames) for part in range(3))
+    breath = f"(1.05+0.05*sin(on/{job.num_frames}*PI*2+{chance.uniform(0, 6.28):.4f}))"
+    picture = on_canvas.filter(
+        "zoompan",
+        z=f"{breath}/({width})",
+        x=f"iw*({x})-iw/zoom/2",
+        y=f"ih*({y})-ih/zoom/2",
+        d=job.num_frames,
+        s=f"{job.width}x{job.height}",
+        fps=_rate(job),
+    ).filter("setsar", 1)
+    shows = math.sqrt(min(request.reference_strength, 1))
+    if shows < 1:
+        picture = ffmpeg.filter(
+            [picture, _backdrop(job)],
+            "blend",
+            all_mode="normal",
+            all_opacity=f"{shows:.4f}",
+        )
+    if job.sheet_lead_in:
+        sheet = _contained(source(job.image).video, (job.width, job.height))
+        picture = _opened_by(picture, _still(job, sheet, job.sheet_lead_in, fade=False), job)
+    return picture
+
+
+def sound(job: RenderJob) -> Any:
+    """A low note under soft noise, both drawn from the seed, exactly as long as the frames."""
+    chance = dice(job, "sound")
+    samples = max(round(job.num_frames / job.fps * 48000), 1)
+    tone = generator(f"sine=f={chance.choice(_NOTES)}:b=4:r=48000")
+    noise = generator(f"anoisesrc=r=48000:a=0.03:c=pink:seed={chance.randrange(2**31)}")
+    return (
+        ffmpeg.filter([tone, noise], "amix", inputs=2, duration="first")
+        .filter("atrim", end_sample=samples)
+        .filter("aformat", channel_layouts="stereo")
+    )
+
+
+def _rate(job: RenderJob) -> str:
+    return f"{job.fps.numerator}/{job.fps.denominator}"
+
+
+def _format(job: RenderJob) -> str:
+    return pixel_format(job.width, job.height)
+
+
+def _cover(stream: Any, job: RenderJob) -> Any:
+    return (
+        stream.filter("format", _format(job))
+        .filter("scale", job.width, job.height, force_original_aspect_ratio="increase", flags="fast_bilinear")
+        .filter("crop", job.width, job.height)
+        .filter("setsar", 1)
+    )
+
+
+def _contained(stream: Any, size: tuple[int, int]) -> Any:
+    width, height = size
+    return (
+        stream.filter("format", "yuv444p")
+        .filter("scale", width, height, force_original_aspect_ratio="decrease", flags="bicubic")
+        .filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2", "black")
+        .filter("setsar", 1)
+    )
+
+
+def _backdrop(job: RenderJob) -> Any:
+    chance = dice(job, "backdrop")
+    size = f"{max(job.width // 16, 8)}x{max(job.height // 16, 8)}"
+    colours = ":".join(
+        f"c{n}=0x{chance.randrange(0x20, 0xE0):02x}{chance.randrange(256):02x}{chance.randrange(256):02x}"
+        for n in range(4)
+    )
+    speed = f"{chance.uniform(0.01, 0.03):.4f}"
+    small = generator(
+        f"gradients=s={size}:r={_rate(job)}:n=4:{colours}:seed={chance.randrange(2**31)}:speed={speed}"
+    )
+    return (
+        small.video.filter("format", _format(job))
+        .filter("scale", job.width, job.height, flags="fast_bilinear")
+        .filter("setsar", 1)
+    )
+
+
+def _fade_frames(job: RenderJob) -> int:
+    return max(min(_ANCHOR_FRAMES, job.num_frames // 3), 1)
+
+
+def _still(job: RenderJob, picture: Any, frames: int, *, fade: bool) -> Any:
+    alpha = "yuva444p" if _format(job) == "yuv444p" else "yuva420p"
+    still = (
+        picture.filter("format", alpha)
+        .filter("loop", loop=-1, size=1)
+        .filter("settb", f"{job.fps.denominator}/{job.fps.numerator}")
+        .filter("setpts", "N")
+        .filter("trim", end_frame=frames)
+    )
+    return still.filter("fade", t="out", start_frame=1, nb_frames=frames, alpha=1) if fade else still
+
+
+def _opened_by(picture: Any, still: Any, job: RenderJob) -> Any:
+    layout = "yuv444" if _format(job) == "yuv444p" else "yuv420"
+    return ffmpeg.overlay(picture, still, eof_action="pass", format=layout)
+
+
+def _canvas(job: RenderJob) -> tuple[int, int]:
+    # Twice the frame, so that a panel of a two by two sheet is seen at its own size.
+    scale = min(2.0, _LARGEST_CANVAS / max(job.width, job.height))
+    scale = max(scale, 1.0)
+    return max(round(job.width * scale), 2), max(round(job.height * scale), 2)
+
+
+def _window(panel: Panel, sheet: tuple[int, int], canvas: tuple[int, int]) -> tuple[float, float, float]:
+    """Centre and width, as shares of the canvas, of the largest view with the frame's shape inside a
+    panel."""
+    scale = min(canvas[0] / sheet[0], canvas[1] / sheet[1])
+    offset = [(canvas[side] - sheet[side] * scale) / 2 for side in range(2)]
+    width = (panel.right - panel.left) * sheet[0] * scale
+    height = (panel.bottom - panel.top) * sheet[1] * scale
+    x = offset[0] + (panel.left + panel.right) / 2 * sheet[0] * scale
+    y = offset[1] + (panel.top + panel.bottom) / 2 * sheet[1] * scale
+    view = min(width, height * canvas[0] / canvas[1])
+    return x / canvas[0], y / canvas[1], min(max(view / canvas[0], 0.11), 1)
+
+
+def _path(values: Sequence[float], frames: int) -> str:
+    """An ffmpeg expression over `on` that stays at each value for its share of the frames and eases to the
+    next."""
+    share = frames / len(values)
+    text = f"{values[-1]:.5f}"
+    for at in range(len(values) - 2, -1, -1):
+        begin, travel = (at + 1 - _TRAVEL) * share, _TRAVEL * share
+        done = f"clip((on-{begin:.3f})/{travel:.3f},0,1)"
+        eased = f"({done})*({done})*(3-2*({done}))"
+        step = values[at + 1] - values[at]
+        text = f"if(lt(on,{(at + 1) * share:.3f}),{values[at]:.5f}+({step:.5f})*{eased},{text})"
+    return text

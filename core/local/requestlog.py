@@ -1,0 +1,40 @@
+"""What arrived on the wire: (method, path, status) of every request, so that a test can count POSTs."""
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass
+class LogEntry:
+    """One request; `status` is 0 for as long as no reply was begun, so also after a reset connection."""
+
+    method: str
+    path: str
+    status: int = 0
+
+
+class RequestLog:
+    """The last `limit` requests, oldest first. Paths are those of the flat layout, without query strings."""
+
+    def __init__(self, limit: int = 50_000) -> None:
+        """Keep the last `limit` requests."""
+        self._entries: deque[LogEntry] = deque(maxlen=limit)
+        self._lock = threading.Lock()
+
+    def begin(self, method: str, path: str) -> LogEntry:
+        """Note a request when it arrives; the status is filled in when its reply begins."""
+        entry = LogEntry(method, path)
+        with self._lock:
+            self._entries.append(entry)
+        return entry
+
+    def entries(self) -> list[tuple[str, str, int]]:
+        """A copy of the log as plain tuples."""
+        with self._lock:
+            return [(entry.method, entry.path, entry.status) for entry in self._entries]
+
+    def clear(self) -> None:
+        """Forget everything so far."""
+        with self._lock:
+            self._entries.clear()

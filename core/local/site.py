@@ -1,0 +1,48 @@
+"""Everything one running embedded fal consists of, in one place for its routes."""
+
+import asyncio
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from starlette.requests import Request
+
+from prefect_ltx.fal import UNIT_PRICE_USD
+from prefect_ltx.local.auth import Keys
+from prefect_ltx.local.faults import Fault, Faults
+from prefect_ltx.local.filestore import FileStore
+from prefect_ltx.local.renderer import Renderer
+from prefect_ltx.local.requestlog import RequestLog
+from prefect_ltx.local.store import Store
+
+
+@dataclass
+class Site:
+    """The parts. `closing` is set when the server has begun to stop, so that waits end."""
+
+    data: Path
+    store: Store
+    files: FileStore
+    keys: Keys
+    faults: Faults
+    renderer: Renderer
+    render_seconds: float
+    concurrency: int
+    log: RequestLog
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def unit_price(self) -> Decimal:
+        """Dollars a megapixel, with the knob of that name."""
+        value = self.faults.value("unit_price")
+        return UNIT_PRICE_USD if value is None else Decimal(str(value))
+
+    def fault(self, name: str, request: Request, endpoint: str = "") -> Fault | None:
+        """The fault of this name if it acts on this HTTP request."""
+        return self.faults.take(name, endpoint=endpoint, path=request.url.path)
+
+
+def site_of(request: Request) -> Site:
+    """The site that an HTTP request came to."""
+    site: Site = request.app.state.site
+    return site
