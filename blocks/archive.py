@@ -6,7 +6,7 @@ from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr
 
 from prefect_ltx.archive import Archive
-from prefect_ltx.blocks.credentials import DOCUMENTATION, LOGO
+from prefect_ltx.blocks.credentials import DOCUMENTATION
 
 
 class VideoArchive(Block):
@@ -27,7 +27,6 @@ class VideoArchive(Block):
 
     _block_type_name: ClassVar[str] = "Video Archive"
     _block_type_slug: ClassVar[str] = "video-archive"
-    _logo_url: ClassVar[HttpUrl] = HttpUrl(LOGO)
     _documentation_url: ClassVar[HttpUrl] = HttpUrl(DOCUMENTATION)
     _description: ClassVar[str] = "A write-once archive of videos and manifests, in a folder or an S3 bucket."
 
@@ -40,7 +39,9 @@ class VideoArchive(Block):
         description="URL of an S3 server other than AWS; empty for AWS or the environment's setting.",
     )
     region: str | None = Field(
-        default=None, title="Region", description="AWS region of the bucket; empty for the environment's setting."
+        default=None,
+        title="Region",
+        description="AWS region of the bucket; empty for the environment's setting.",
     )
     access_key_id: SecretStr | None = Field(
         default=None, title="Access key ID", description="Empty for the machine's own credentials."

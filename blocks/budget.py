@@ -6,7 +6,7 @@ from typing import ClassVar
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl
 
-from prefect_ltx.blocks.credentials import DOCUMENTATION, LOGO
+from prefect_ltx.blocks.credentials import DOCUMENTATION
 from prefect_ltx.ledger import BudgetLimit
 
 
@@ -29,7 +29,6 @@ class SpendingBudget(Block):
 
     _block_type_name: ClassVar[str] = "Spending Budget"
     _block_type_slug: ClassVar[str] = "spending-budget"
-    _logo_url: ClassVar[HttpUrl] = HttpUrl(LOGO)
     _documentation_url: ClassVar[HttpUrl] = HttpUrl(DOCUMENTATION)
     _description: ClassVar[str] = "The most that may be spent: a day, a month, or a month for a tag."
 
@@ -52,7 +51,9 @@ class SpendingBudget(Block):
         if self.per_day_usd is not None:
             found.append(BudgetLimit(usd=self.per_day_usd, period="day", tag=None, name=f"{name} (day)"))
         if self.per_month_usd is not None:
-            found.append(BudgetLimit(usd=self.per_month_usd, period="month", tag=None, name=f"{name} (month)"))
+            found.append(
+                BudgetLimit(usd=self.per_month_usd, period="month", tag=None, name=f"{name} (month)")
+            )
         for tag, usd in self.per_tag_usd.items():
             found.append(BudgetLimit(usd=usd, period="month", tag=tag, name=f"{name} (month, tag {tag})"))
         return tuple(found)

@@ -7,8 +7,7 @@ from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from prefect_ltx.fal import FalClient, FalHosts
 
-DOCUMENTATION = "https://github.com/prefect-ltx/prefect-ltx#readme"
-LOGO = "https://raw.githubusercontent.com/prefect-ltx/prefect-ltx/main/docs/logo.png"
+DOCUMENTATION = "https://fal.ai/models/fal-ai/ltx-2.3-quality/reference-video-to-video/api"
 
 
 class FalCredentials(CredentialsBlock):
@@ -29,14 +28,13 @@ class FalCredentials(CredentialsBlock):
 
     _block_type_name: ClassVar[str] = "fal Credentials"
     _block_type_slug: ClassVar[str] = "fal-credentials"
-    _logo_url: ClassVar[HttpUrl] = HttpUrl(LOGO)
     _documentation_url: ClassVar[HttpUrl] = HttpUrl(DOCUMENTATION)
     _description: ClassVar[str] = "An account at fal: its API key, and the hosts it is used on."
 
     api_key: SecretStr | None = Field(
         default=None,
         title="API key",
-        description="The whole key as fal shows it, id and secret with a colon between; empty for a server without keys.",
+        description="The key as fal shows it, id:secret; empty for a server without keys.",
     )
     base_url: str | None = Field(
         default=None,
@@ -47,8 +45,12 @@ class FalCredentials(CredentialsBlock):
     queue_url: str | None = Field(
         default=None, title="Queue URL", description="In place of https://queue.fal.run."
     )
-    rest_url: str | None = Field(default=None, title="REST URL", description="In place of https://rest.fal.ai.")
-    cdn_url: str | None = Field(default=None, title="CDN URL", description="In place of https://v3.fal.media.")
+    rest_url: str | None = Field(
+        default=None, title="REST URL", description="In place of https://rest.fal.ai."
+    )
+    cdn_url: str | None = Field(
+        default=None, title="CDN URL", description="In place of https://v3.fal.media."
+    )
     api_url: str | None = Field(
         default=None, title="Platform API URL", description="In place of https://api.fal.ai."
     )

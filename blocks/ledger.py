@@ -5,7 +5,7 @@ from typing import ClassVar
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr
 
-from prefect_ltx.blocks.credentials import DOCUMENTATION, LOGO
+from prefect_ltx.blocks.credentials import DOCUMENTATION
 from prefect_ltx.ledger import Ledger
 
 
@@ -28,9 +28,10 @@ class GenerationLedger(Block):
 
     _block_type_name: ClassVar[str] = "Generation Ledger"
     _block_type_slug: ClassVar[str] = "generation-ledger"
-    _logo_url: ClassVar[HttpUrl] = HttpUrl(LOGO)
     _documentation_url: ClassVar[HttpUrl] = HttpUrl(DOCUMENTATION)
-    _description: ClassVar[str] = "The database that remembers every generation, so that none is paid for twice."
+    _description: ClassVar[str] = (
+        "The database that remembers every generation, so that none is paid for twice."
+    )
 
     url: SecretStr = Field(
         default=...,

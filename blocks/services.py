@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from prefect.blocks.core import Block
 
 from prefect_ltx.archive import Archive
 from prefect_ltx.blocks.archive import VideoArchive
@@ -12,8 +15,10 @@ from prefect_ltx.blocks.credentials import FalCredentials
 from prefect_ltx.blocks.ledger import GenerationLedger
 from prefect_ltx.engine import Options, Services, budget_from
 from prefect_ltx.fal import FalClient
-from prefect_ltx.ledger import Ledger
+from prefect_ltx.ledger import BudgetLimit, Ledger
 from prefect_ltx.settings import Settings
+
+B = TypeVar("B", bound=Block)
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class _Shared:
     users: int
 
 
-_open: dict[tuple[int, BlockNames, str], _Shared] = {}
+_open: dict[tuple[int, BlockNames, int], _Shared] = {}
 
 
 @asynccontextmanager
@@ -46,7 +51,8 @@ async def services_for(names: BlockNames) -> AsyncIterator[Services]:
         LedgerError: the ledger cannot be opened. Nothing was sent or spent.
     """
     settings = Settings()
-    place = (id(asyncio.get_running_loop()), names, repr(settings))
+    # The settings with their secret hashed: two accounts must never share a client.
+    place = (id(asyncio.get_running_loop()), names, hash(repr(settings.model_dump()) + _secret(settings)))
     shared = _open.get(place)
     if shared is None:
         opened = await _opened(names, settings)
@@ -64,6 +70,10 @@ async def services_for(names: BlockNames) -> AsyncIterator[Services]:
             await shared.services.aclose()
 
 
+def _secret(settings: Settings) -> str:
+    return settings.fal_key.get_secret_value() if settings.fal_key else ""
+
+
 async def _opened(names: BlockNames, settings: Settings) -> Services:
     client, settings = await _client(names.credentials, settings)
     return Services(
@@ -71,7 +81,7 @@ async def _opened(names: BlockNames, settings: Settings) -> Services:
         ledger=await _ledger(names.ledger, settings),
         archive=await _archive(names.archive, settings),
         options=Options.from_settings(settings, client.hosts),
-        limits=(await SpendingBudget.aload(names.budget)).limits() if names.budget else budget_from(settings),
+        limits=await _limits(names.budget, settings),
     )
 
 
@@ -79,7 +89,7 @@ async def _client(name: str, settings: Settings) -> tuple[FalClient, Settings]:
     if not name:
         settings.require_fal()
         return FalClient(settings.fal_key, base_url=settings.fal_url), settings
-    block = await FalCredentials.aload(name)
+    block = await _loaded(FalCredentials, name)
     own = {
         field: value
         for field in ("listing_lag_seconds", "absence_is_proof")
@@ -90,12 +100,21 @@ async def _client(name: str, settings: Settings) -> tuple[FalClient, Settings]:
 
 async def _ledger(name: str, settings: Settings) -> Ledger:
     if name:
-        block = await GenerationLedger.aload(name)
+        block = await _loaded(GenerationLedger, name)
         return await asyncio.to_thread(block.get_ledger)
     return await asyncio.to_thread(Ledger, settings.ledger_url, lease_seconds=settings.lease_seconds)
 
 
 async def _archive(name: str, settings: Settings) -> Archive:
     if name:
-        return (await VideoArchive.aload(name)).get_archive()
+        return (await _loaded(VideoArchive, name)).get_archive()
     return Archive(settings.archive_location)
+
+
+async def _limits(name: str, settings: Settings) -> tuple[BudgetLimit, ...]:
+    return (await _loaded(SpendingBudget, name)).limits() if name else budget_from(settings)
+
+
+async def _loaded(kind: type[B], name: str) -> B:
+    # Prefect's `aload` is typed as giving back anything.
+    return cast(B, await kind.aload(name))

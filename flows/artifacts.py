@@ -48,7 +48,9 @@ def generation_markdown(result: ArchivedGeneration, manifest: Manifest, picture:
     table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
     parts = [f"![preview]({picture})" if picture else "", table]
     if manifest.stand_in:
-        parts.insert(0, "**Rehearsal: made by a stand-in server, not by the model at fal. Nothing was paid.**")
+        parts.insert(
+            0, "**Rehearsal: made by a stand-in server, not by the model at fal. Nothing was paid.**"
+        )
     parts += [f"- fal delivered {difference}" for difference in result.differences]
     parts += ["Prompt", _code(manifest.prompt_sent)]
     if manifest.prompt_expanded and manifest.prompt_expanded != manifest.prompt_sent:
@@ -58,7 +60,9 @@ def generation_markdown(result: ArchivedGeneration, manifest: Manifest, picture:
 
 def sweep_markdown(report: SweepReport) -> str:
     """The sweep's report as a table, with what needs a person first."""
-    lines = [f"**A person has to decide about {len(report.needs_a_person)}.**"] if report.needs_a_person else []
+    lines = (
+        [f"**A person has to decide about {len(report.needs_a_person)}.**"] if report.needs_a_person else []
+    )
     lines += ["| Generation | Request | Before | After | Note |", "|---|---|---|---|---|"]
     lines += [
         f"| `{each.generation_id}` | `{each.request_id}` | {each.before} | {each.after} | {_cell(each.note)} |"

@@ -32,5 +32,7 @@ async def sweep(
     for item in report.needs_a_person:
         log.warning("A person has to decide about generation %s (%s)", item.generation_id, item.after)
     if report.items or report.orphans or report.double_charges:
-        await acreate_markdown_artifact(sweep_markdown(report), key="ltx-sweep", description="What the sweep did")
+        await acreate_markdown_artifact(
+            sweep_markdown(report), key="ltx-sweep", description="What the sweep did"
+        )
     return report

@@ -94,7 +94,7 @@ async def _cancel_paid_job(services: Services, generation: Generation, owner: Ow
 
 async def _until_cancelled(run_id: str | None) -> None:
     # A run that was started by hand is not killed when a person cancels it: it has to look for itself.
-    while not await cancelled_by_person(run_id):
+    while not await cancelled_by_person(run_id):  # noqa: ASYNC110 - the state lives on the server
         await asyncio.sleep(CANCEL_LOOK_SECONDS)
 
 
@@ -104,7 +104,7 @@ class _Display:
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
         self._log = run_logger()
-        self._seen: set[tuple[str, str]] = set()
+        self._seen: set[tuple[str | None, str]] = set()
         self._place: str | None = None
         self._percent = 0.0
         self._began: float | None = None
@@ -113,7 +113,11 @@ class _Display:
 
     def take(self, status: QueueStatus) -> None:
         """Note a status: called once a poll, and quick."""
-        place = f"in the queue, {status.queue_position} ahead" if status.status == "IN_QUEUE" else status.status.lower()
+        place = (
+            f"in the queue, {status.queue_position} ahead"
+            if status.status == "IN_QUEUE"
+            else status.status.lower()
+        )
         if place != self._place:
             self._log.info("Generation %s is %s", self._generation.id, place.replace("_", " "))
             self._place = place
@@ -121,7 +125,11 @@ class _Display:
             mark = (line.timestamp, line.message)
             if mark not in self._seen:
                 self._seen.add(mark)
-                level = logging.getLevelName(line.level) if line.level in ("ERROR", "WARN", "DEBUG") else logging.INFO
+                level = (
+                    logging.getLevelName(line.level)
+                    if line.level in ("ERROR", "WARN", "DEBUG")
+                    else logging.INFO
+                )
                 self._log.log(level if isinstance(level, int) else logging.INFO, "fal: %s", line.message)
         if status.status == "IN_PROGRESS":
             self._began = self._began or time.monotonic()

@@ -11,9 +11,10 @@ import pytest
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
+from support import environment
+
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import make_reference_clip, make_reference_sheet
-from support import environment
 
 
 @pytest.fixture(autouse=True)

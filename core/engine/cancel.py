@@ -1,5 +1,7 @@
 """Cancelling the paid job of a generation, and writing down whether it was too late."""
 
+from contextlib import suppress
+
 from prefect_ltx.engine.services import Services, in_thread
 from prefect_ltx.engine.submit import settle_submit
 from prefect_ltx.engine.wait import read_result
@@ -30,8 +32,6 @@ async def cancel(services: Services, generation_id: str, owner: Owner, *, by: st
     outcome = await services.client.cancel(generation.endpoint, generation.request_id)
     await in_thread(record, generation_id, CancelAnswered(outcome))
     if outcome == "already_completed":
-        try:
+        with suppress(FalError):  # where it ended in an error of its own, that is recorded
             await read_result(services, generation)
-        except FalError:  # it ended in an error of its own, which is recorded
-            pass
     return await in_thread(services.ledger.get, generation_id)

@@ -154,5 +154,3 @@ def _differences(generation: Generation, delivered: dict[str, Any]) -> list[str]
         for name in ("width", "height", "num_frames", "audio")
         if name in asked and delivered.get(name) != asked[name]
     ]
-
-

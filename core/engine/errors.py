@@ -57,5 +57,6 @@ def ended(generation: Generation) -> GenerationEnded:
     money = "Not billed." if held == 0 else f"May have been billed (up to ${held})."
     what = "was cancelled" if generation.state is State.CANCELLED else "failed"
     return GenerationEnded(
-        f"Generation {generation.id} {what} at fal: {generation.reason or 'no reason given'}. {money}", generation
+        f"Generation {generation.id} {what} at fal: {generation.reason or 'no reason given'}. {money}",
+        generation,
     )

@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from decimal import Decimal
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -12,16 +12,12 @@ from prefect_ltx.engine.services import Services, in_thread
 from prefect_ltx.fal import (
     FrameRule,
     GenerationRequest,
-    IngredientRequest,
-    ReferenceVideoRequest,
     megapixels,
     requested_size,
     snap_num_frames,
     upper_bound_size,
 )
 from prefect_ltx.ledger import Generation, Owner, Plan, State, generation_key
-
-Request = TypeVar("Request", ReferenceVideoRequest, IngredientRequest)
 
 PIXEL_BUDGET_MEGAPIXELS = 150
 """Above about 135 to 150 megapixels the reference-video endpoint was seen to answer 422 (ltx-model §2)."""
@@ -83,12 +79,12 @@ def draw_seed(scope: str | None) -> int:
 
 async def prepare(
     services: Services,
-    request: Request,
+    request: GenerationRequest,
     *,
     owner: Owner,
     frame_rule: FrameRule = "as_is",
     seed_scope: str | None = None,
-) -> tuple[PlannedGeneration, Request, dict[str, InputMedia]]:
+) -> tuple[PlannedGeneration, GenerationRequest, dict[str, InputMedia]]:
     """Hash the media, settle seed and frames, and price the request.
 
     The one write is taking over the drawn seed of a run that died. Gives the plan, the request with its seed

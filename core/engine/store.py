@@ -18,6 +18,7 @@ from prefect_ltx.engine.services import Services, in_thread
 from prefect_ltx.ledger import Archived, Generation, State
 from prefect_ltx.media import Rendition, ffmpeg_version, sha256_file
 
+
 class ArchivedGeneration(BaseModel):
     """A generation that is paid for, verified and archived. Holds no URL that expires and no secret."""
 
@@ -87,7 +88,9 @@ async def store(
     return manifest
 
 
-def archived(generation: Generation, manifest: Manifest, *, location: str, reused: bool) -> ArchivedGeneration:
+def archived(
+    generation: Generation, manifest: Manifest, *, location: str, reused: bool
+) -> ArchivedGeneration:
     """What a run says of an archived generation."""
 
     def place(name: str) -> str:

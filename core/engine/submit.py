@@ -176,7 +176,9 @@ async def _post(services: Services, generation: Generation, owner: Owner) -> Gen
         await in_thread(record, generation.id, event, owner=owner)
         raise
     except BaseException as error:
-        await in_thread(record, generation.id, ReplyLost(f"interrupted by {type(error).__name__}"), owner=owner)
+        await in_thread(
+            record, generation.id, ReplyLost(f"interrupted by {type(error).__name__}"), owner=owner
+        )
         raise
     tell("after-reply", generation.id)
     await in_thread(record, generation.id, Accepted(receipt.request_id), owner=owner)

@@ -125,7 +125,9 @@ async def _advance(services: Services, generation: Generation, owner: Owner, rec
         generation = await settle_submit(services, generation, owner, may_post=False)
         if generation.state is State.UNKNOWN:
             # It provably never ran. Sending it is for whoever wants it; the budget and the key are freed.
-            await in_thread(ledger.record, generation.id, Resolved(choice="absent", request_id=None, by="sweep"))
+            await in_thread(
+                ledger.record, generation.id, Resolved(choice="absent", request_id=None, by="sweep")
+            )
             return
     if generation.state is State.SUBMITTED:
         if generation.cancel == "wanted":

@@ -166,7 +166,9 @@ class _Watch:
         assert self._generation.request_id is not None
         now = time.monotonic()
         try:
-            status = await self._services.client.status(self._generation.endpoint, self._generation.request_id)
+            status = await self._services.client.status(
+                self._generation.endpoint, self._generation.request_id
+            )
         except FalNotFound as error:
             await find_again(self._services, self._generation, error)
             outcome(await in_thread(self._services.ledger.get, self._generation.id))

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import environment
+
 from prefect_ltx.archive import Archive
 from prefect_ltx.engine import Services, sweep_all
 from prefect_ltx.ledger import Ledger, Owner, State
 from prefect_ltx.local import Bill, LocalFal
 from prefect_ltx.settings import Settings
-from support import environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]
 
@@ -59,7 +60,11 @@ class World:
             request["seed"] = seed
         self.request = folder / "request.json"
         self.request.write_text(json.dumps(request))
-        self.base = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_LOGGING_LEVEL": "ERROR"}
+        self.base = {
+            **os.environ,
+            "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+            "PREFECT_LOGGING_LEVEL": "ERROR",
+        }
 
     def child(self, url: str, *where: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -107,7 +112,9 @@ async def check(world: World, url: str, bill: Bill, monkeypatch: pytest.MonkeyPa
     assert len([each async for each in archive.manifests()]) == 1
     verified = await archive.verify()
     assert verified.ok, verified
-    assert [path for path in (world.folder / "archive").rglob("*") if "tmp" in path.name or "part" in path.name] == []
+    assert [
+        path for path in (world.folder / "archive").rglob("*") if "tmp" in path.name or "part" in path.name
+    ] == []
     work = world.folder / "home" / "work"
     assert [path for path in work.rglob("*") if path.is_file()] == []
 

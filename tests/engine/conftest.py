@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from prefect_ltx.engine import Services
 from prefect_ltx.fal import IngredientRequest
 from prefect_ltx.settings import Settings

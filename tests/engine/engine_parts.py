@@ -2,12 +2,22 @@
 
 from typing import Any
 
-from prefect_ltx.engine import PlannedGeneration, Services, in_thread, ledger_plan, prepare, submit_once, upload
+from prefect_ltx.engine import (
+    PlannedGeneration,
+    Services,
+    in_thread,
+    ledger_plan,
+    prepare,
+    submit_once,
+    upload,
+)
 from prefect_ltx.fal import IngredientRequest
 from prefect_ltx.ledger import Generation, Owner
 
 
-async def planned(services: Services, request: IngredientRequest, owner: Owner) -> tuple[PlannedGeneration, Any]:
+async def planned(
+    services: Services, request: IngredientRequest, owner: Owner
+) -> tuple[PlannedGeneration, Any]:
     plan, settled, inputs = await prepare(services, request, owner=owner)
     urls = {field: (await upload(services, str(media.path))).url for field, media in inputs.items()}
     return plan, ledger_plan(plan, settled.with_media(urls).body(), flow_run_id=None, tags=())

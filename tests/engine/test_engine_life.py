@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from engine_parts import submitted
+from support import submits
+
 from prefect_ltx.archive import Archive
 from prefect_ltx.engine import (
     GenerationEnded,
@@ -24,12 +26,13 @@ from prefect_ltx.fal import FalGenerationCancelled, FalValidationError, Ingredie
 from prefect_ltx.ledger import Ledger, LedgerError, Owner, State
 from prefect_ltx.local import LocalFal
 from prefect_ltx.settings import Settings, SettingsError
-from support import submits
 
 Make = Callable[..., IngredientRequest]
 
 
-async def test_result_that_expired_is_found_by_id(services: Services, fal: LocalFal, make_request: Make) -> None:
+async def test_result_that_expired_is_found_by_id(
+    services: Services, fal: LocalFal, make_request: Make
+) -> None:
     """An expired result is read from fal's listing by its id, and collected."""
     generation = await submitted(services, make_request())
     fal.faults.add("result_404")
@@ -64,7 +67,9 @@ async def test_5xx_on_the_result_is_not_a_failed_generation(
     assert generation.state is State.COMPLETED
 
 
-async def test_failed_generation_may_be_tried_again(services: Services, fal: LocalFal, make_request: Make) -> None:
+async def test_failed_generation_may_be_tried_again(
+    services: Services, fal: LocalFal, make_request: Make
+) -> None:
     """A generation that fal refused after the queue is closed, and the same request may be sent anew."""
     fal.faults.add("job_422")
     with pytest.raises(FalValidationError):
@@ -74,7 +79,9 @@ async def test_failed_generation_may_be_tried_again(services: Services, fal: Loc
     assert len(fal.bill) == 1
 
 
-async def test_damaged_download_is_fetched_again(services: Services, fal: LocalFal, make_request: Make) -> None:
+async def test_damaged_download_is_fetched_again(
+    services: Services, fal: LocalFal, make_request: Make
+) -> None:
     """A download that was cut, and one with other bytes, end in the right file."""
     generation = await wait_for(services, await submitted(services, make_request()))
     fal.faults.add("truncated_download")
@@ -95,7 +102,9 @@ async def test_delivery_that_differs_is_recorded_beside_what_was_asked(
     assert any("num_frames 9 instead of 12" in each for each in video.differences)
 
 
-async def test_cancel_in_the_queue_costs_nothing(services: Services, fal: LocalFal, make_request: Make) -> None:
+async def test_cancel_in_the_queue_costs_nothing(
+    services: Services, fal: LocalFal, make_request: Make
+) -> None:
     """A cancel while the job is queued ends it free of charge."""
     fal.faults.add("stuck_queue")
     generation = await submitted(services, make_request())
@@ -105,7 +114,9 @@ async def test_cancel_in_the_queue_costs_nothing(services: Services, fal: LocalF
         await wait_for(services, after)
 
 
-async def test_cancel_while_running_is_seen_by_the_wait(services: Services, fal: LocalFal, make_request: Make) -> None:
+async def test_cancel_while_running_is_seen_by_the_wait(
+    services: Services, fal: LocalFal, make_request: Make
+) -> None:
     """A cancel of a running job is a request; the waiting run learns how it ended."""
     fal.faults.add("slow_run", value=20)
     generation = await submitted(services, make_request())
@@ -119,7 +130,9 @@ async def test_cancel_while_running_is_seen_by_the_wait(services: Services, fal:
     assert (await in_thread(services.ledger.get, generation.id)).state is State.CANCELLED
 
 
-async def test_cancel_that_is_too_late_keeps_the_video(services: Services, fal: LocalFal, make_request: Make) -> None:
+async def test_cancel_that_is_too_late_keeps_the_video(
+    services: Services, fal: LocalFal, make_request: Make
+) -> None:
     """A cancel after completion is recorded as too late; the paid video is still collected."""
     generation = await wait_for(services, await submitted(services, make_request()))
     await cancel(services, generation.id, Owner.here(), by="test")
@@ -128,7 +141,9 @@ async def test_cancel_that_is_too_late_keeps_the_video(services: Services, fal: 
     assert len(fal.bill) == 1
 
 
-async def test_queue_budget_stops_the_run_not_the_job(services: Services, fal: LocalFal, make_request: Make) -> None:
+async def test_queue_budget_stops_the_run_not_the_job(
+    services: Services, fal: LocalFal, make_request: Make
+) -> None:
     """A wait that outlasts its queue budget ends with what to do; the job goes on and is collected later."""
     fal.faults.add("stuck_queue")
     generation = await submitted(services, make_request())
@@ -141,7 +156,9 @@ async def test_queue_budget_stops_the_run_not_the_job(services: Services, fal: L
     assert submits(fal) == 1
 
 
-async def test_sweep_collects_what_nobody_waited_for(services: Services, fal: LocalFal, make_request: Make) -> None:
+async def test_sweep_collects_what_nobody_waited_for(
+    services: Services, fal: LocalFal, make_request: Make
+) -> None:
     """The sweep archives finished requests that nobody collected, leaves living runs alone, and is idempotent."""
     owner = Owner.here()
     held = await submitted(services, make_request(seed=1), owner)
@@ -176,7 +193,9 @@ async def test_archive_is_written_once(services: Services, fal: LocalFal, make_r
     generation = await wait_for(services, await submitted(services, make_request()))
     video = await collect(services, generation)
     first = await store(services, generation, video)
-    before = {path: path.read_bytes() for path in Path(services.archive.location).rglob("*") if path.is_file()}
+    before = {
+        path: path.read_bytes() for path in Path(services.archive.location).rglob("*") if path.is_file()
+    }
     second = await store(services, await in_thread(services.ledger.get, generation.id), video)
     after = {path: path.read_bytes() for path in Path(services.archive.location).rglob("*") if path.is_file()}
     assert (first, before) == (second, after)
@@ -191,7 +210,12 @@ async def test_archive_is_written_once(services: Services, fal: LocalFal, make_r
     ],
 )
 async def test_bad_configuration_stops_before_any_post(
-    name: str, value: str, error: type[Exception] | None, ltx_env: Path, fal: LocalFal, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    value: str,
+    error: type[Exception] | None,
+    ltx_env: Path,
+    fal: LocalFal,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An unreachable database, a wrong URL and a missing account stop in one clear line, nothing sent."""
     monkeypatch.setenv(name, value)
@@ -204,7 +228,9 @@ async def test_bad_configuration_stops_before_any_post(
     assert submits(fal) == 0
 
 
-async def test_read_only_ledger_stops_before_any_post(ltx_env: Path, fal: LocalFal, make_request: Make) -> None:
+async def test_read_only_ledger_stops_before_any_post(
+    ltx_env: Path, fal: LocalFal, make_request: Make
+) -> None:
     """A ledger that cannot be written stops the run before anything is sent."""
     folder = ltx_env / "locked"
     folder.mkdir()

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import httpx
 import pytest
 from engine_parts import submitted
+from support import submits
+
 from prefect_ltx.engine import GenerationParked, Services
 from prefect_ltx.fal import FalClient, IngredientRequest
 from prefect_ltx.ledger import State
 from prefect_ltx.local import LocalFal
-from support import submits
 
 Make = Callable[..., IngredientRequest]
 

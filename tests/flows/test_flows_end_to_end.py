@@ -10,12 +10,19 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
+from support import submits
+
 from prefect_ltx.archive import Archive
-from prefect_ltx.fal import FalRequestInvalid, FalValidationError, IngredientRequest, ReferenceVideoRequest, price_usd
+from prefect_ltx.fal import (
+    FalRequestInvalid,
+    FalValidationError,
+    IngredientRequest,
+    ReferenceVideoRequest,
+    price_usd,
+)
 from prefect_ltx.flows import ingredient_to_video, reference_video_to_video
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import probe
-from support import submits
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]
 
@@ -28,7 +35,10 @@ SMALL: dict[str, Any] = {
 
 
 def sheet_request(media: Path, **changes: Any) -> IngredientRequest:
-    data = {"prompt": "Reference sheet: a cup. Generated video: it turns.", "image_url": str(media / "sheet.png")}
+    data = {
+        "prompt": "Reference sheet: a cup. Generated video: it turns.",
+        "image_url": str(media / "sheet.png"),
+    }
     return IngredientRequest.model_validate(data | SMALL | changes)
 
 
@@ -43,7 +53,9 @@ async def last_run(name: str) -> FlowRun:
     return runs[0]
 
 
-async def test_reference_video_becomes_an_archived_video(fal: LocalFal, ltx_env: Path, media_folder: Path) -> None:
+async def test_reference_video_becomes_an_archived_video(
+    fal: LocalFal, ltx_env: Path, media_folder: Path
+) -> None:
     """A reference video becomes one paid, verified, archived video with exactly what was asked for."""
     result = await reference_video_to_video(clip_request(media_folder))
     info = probe(Path(result.video))
@@ -66,7 +78,9 @@ async def test_reference_sheet_without_audio_and_with_fractional_rate(
     assert (info.frames, info.fps, info.audio) == (9, "24000/1001", None)
 
 
-async def test_second_run_is_cached_and_pays_nothing(fal: LocalFal, ltx_env: Path, media_folder: Path) -> None:
+async def test_second_run_is_cached_and_pays_nothing(
+    fal: LocalFal, ltx_env: Path, media_folder: Path
+) -> None:
     """The same seeded request again shows Cached, makes no POST and gives the same video."""
     first = await ingredient_to_video(sheet_request(media_folder))
     before = submits(fal)
@@ -120,7 +134,9 @@ async def test_a_422_fails_the_run_with_field_message_and_money(
     assert submits(fal) == 1
 
 
-async def test_bad_media_stops_before_anything_is_sent(fal: LocalFal, ltx_env: Path, media_folder: Path) -> None:
+async def test_bad_media_stops_before_anything_is_sent(
+    fal: LocalFal, ltx_env: Path, media_folder: Path
+) -> None:
     """A missing file, or an image where a video is needed, is one clear line and no request to fal."""
     with pytest.raises(FalRequestInvalid, match="no such file"):
         await reference_video_to_video(clip_request(media_folder, video_url="/nowhere/clip.mp4"))
@@ -179,6 +195,8 @@ async def test_no_secret_and_no_signed_url_anywhere(
         assert found
         haystack += [str(each.data) for each in found]
     haystack += [
-        path.read_text(errors="ignore") for path in (ltx_env / "archive").rglob("*") if path.suffix in (".json", ".html")
+        path.read_text(errors="ignore")
+        for path in (ltx_env / "archive").rglob("*")
+        if path.suffix in (".json", ".html")
     ]
     assert not [text for text in haystack if "needle-in-haystack" in text]
