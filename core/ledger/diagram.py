@@ -1,4 +1,4 @@
-"""The state machine as a page: a diagram, and every rule with the fact it rests on. Generated, never edited."""
+"""The state machine as a page: a diagram, and every rule with the fact that it rests on."""
 
 from collections import defaultdict
 from typing import Final
@@ -16,13 +16,15 @@ a test keeps both equal. "§" numbers are sections of the wire's fact sheet (fal
 
 """
 
+_STAYS: Final = {"recorded": "(stays)", "stray": "(kept beside the row)", "ignored": "(ignored)"}
+
 
 def edges() -> dict[tuple[State, State], tuple[str, ...]]:
     """The events on which each transition happens."""
     found: defaultdict[tuple[State, State], dict[str, None]] = defaultdict(dict)
     for line in RULES:
         for state in line.states:
-            if line.to is not None and line.to is not state:
+            if line.to is not None:
                 found[state, line.to][line.event.__name__] = None
     return {pair: tuple(events) for pair, events in found.items()}
 
@@ -67,9 +69,7 @@ def _rules() -> str:
 
 def _row(line: Rule) -> str:
     states = "any state" if len(line.states) == len(State) else ", ".join(line.states)
-    becomes = (
-        line.to or {"recorded": "(stays)", "stray": "(kept beside the row)", "ignored": "–"}[line.outcome]
-    )
+    becomes = line.to or _STAYS[line.outcome]
     effects = ", ".join(line.effects) or "–"
     return f"| {states} | {line.when.label or '–'} | {becomes} | {effects} | {line.because} |"
 

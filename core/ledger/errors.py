@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - the names are the public contract
 """Everything that can go wrong in the ledger. None of these classes means that money was spent.
 
 Every message is one line: what happened, what it means for the bill, what to do next. None holds a password,

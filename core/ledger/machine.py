@@ -18,7 +18,7 @@ as it is):
     INTENDED  -> SUBMITTED    Accepted, Found, WebhookReceived, Resolved
     INTENDED  -> COMPLETED    RemoteCompleted
     INTENDED  -> UNKNOWN      ReplyLost, OwnerLost
-    INTENDED  -> RELEASED     Rejected, NotSent, OwnerLost, CancelRequested
+    INTENDED  -> RELEASED     Rejected, NotSent, CancelRequested
     INTENDED  -> FAILED       RemoteFailed
     INTENDED  -> CANCELLED    RemoteCancelled
     UNKNOWN   -> INTENDED     ProvablyAbsent

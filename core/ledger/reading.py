@@ -121,7 +121,7 @@ def strays(
 
 
 def double_charges(connection: Connection) -> list[DoubleCharge]:
-    """Rows with further requests beside their own, the oldest first. Requests that a row adopted do not count."""
+    """Rows with further requests beside their own, the oldest first. What a row adopted does not count."""
     extra: dict[str, list[str]] = {}
     for each in strays(connection, kind="double_charge", adopted=False):
         extra.setdefault(each.generation_id, []).append(each.request_id)

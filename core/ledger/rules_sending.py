@@ -69,14 +69,6 @@ SENDING: Final[tuple[Rule, ...]] = (
     rule(
         _INTENDED,
         OwnerLost,
-        State.RELEASED,
-        Do.RELEASE_HOLD,
-        because="the POST had not begun, and nobody wants it any more",
-        when=POST_NOT_BEGUN & CANCEL_WANTED,
-    ),
-    rule(
-        _INTENDED,
-        OwnerLost,
         None,
         Do.POST_ONCE,
         because="the POST had not begun, and without the lease its old owner may not begin it",
