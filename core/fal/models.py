@@ -257,7 +257,10 @@ def parse_request(data: Mapping[str, object], endpoint: str | None = None) -> Ge
     """
     model = _model_named(endpoint) if endpoint is not None else _model_meant(data)
     try:
-        return model.model_validate(dict(data))
+        return model.model_validate(
+            # An empty column of a table is no field at all.
+            {name: value for name, value in data.items() if value is not None or name in model.model_fields}
+        )
     except ValidationError as error:
         raise invalid_request(error, model, model.ENDPOINT) from None
 

@@ -84,7 +84,8 @@ class Transport:
             FalSubmitUnknown: it left, and what came back is no answer or only part of one.
         """
         answer = _Answer()
-        waits = httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
+        # A third: TCP and TLS then time out before the whole does, and it is clear that nothing was sent.
+        waits = httpx.Timeout(timeout, connect=min(timeout / 3, CONNECT_SECONDS))
         try:
             async with asyncio.timeout(timeout):
                 await self._exchange(self._once_client(), "POST", url, headers, content, waits, answer)
