@@ -2,7 +2,6 @@
 # PYTHON=… names the interpreter, WORKERS=… the number of test processes, OUT=… the demo's folder.
 
 ROOMS   := blocks tasks flows deployments cli
-CHECKED := core $(ROOMS) tests benchmarks examples
 PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
 WORKERS ?= 2
 CHAOS_ROUNDS ?= 100
@@ -27,10 +26,10 @@ setup: .venv/.ready ## Make .venv and install the package, its tools and its pin
 	if [ -z "$$found" ]; then \
 	  echo "No working Python 3.11, 3.12 or 3.13 with venv was found; name one with PYTHON=/path/to/python." >&2; exit 1; \
 	fi; \
-	echo "Setting up .venv with $$("$$found" --version); the first time takes about a minute."; \
+	echo "Setting up .venv with $$("$$found" --version); this takes a minute or two, once."; \
 	rm -f $@; "$$found" -m venv --clear .venv
-	@$(PIP) install --quiet -c constraints.txt pip
-	@$(PIP) install --quiet -c constraints.txt -e '.[postgres]' --group dev
+	@$(PIP) install -qq -c constraints.txt pip
+	@$(PIP) install -qq -c constraints.txt -e '.[postgres]' --group dev
 	@touch $@
 
 demo: setup ## Both endpoints end to end on the embedded fal: no key, no network, nothing spent
@@ -48,8 +47,8 @@ e2e: setup
 	.venv/bin/pytest -m 'e2e and not chaos and not wheel and not js'
 
 lint: setup ## Ruff: rules and format
-	.venv/bin/ruff check $(CHECKED)
-	.venv/bin/ruff format --check $(CHECKED)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
 
 # The rooms become one package by a mapping that neither mypy nor import-linter can follow; links can be followed.
 .PHONY: .types
