@@ -44,7 +44,7 @@ def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`clip.mp4` (25 frames, 256x144) and `sheet.png`, small."""
     folder = tmp_path_factory.mktemp("media")
     asyncio.run(make_reference_clip(folder / "clip.mp4", width=256, height=144, frames=25, fps=24))
-    asyncio.run(make_reference_sheet(folder / "sheet.png", width=384, height=224))
+    asyncio.run(make_reference_sheet(folder / "sheet.png", width=448, height=256))
     return folder
 
 

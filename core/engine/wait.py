@@ -61,8 +61,7 @@ async def wait_for(
         if status is not None:
             if on_status is not None:
                 on_status(status)
-            if status.status == "COMPLETED":
-                await read_result(services, generation)
+            if status.status == "COMPLETED" and await watch.finish():
                 generation = await in_thread(services.ledger.get, generation.id)
                 continue
         await asyncio.sleep(watch.pause(status))
@@ -164,7 +163,6 @@ class _Watch:
         """The status, or None while fal cannot be asked."""
         self._check_budgets()
         assert self._generation.request_id is not None
-        now = time.monotonic()
         try:
             status = await self._services.client.status(
                 self._generation.endpoint, self._generation.request_id
@@ -173,15 +171,28 @@ class _Watch:
             await find_again(self._services, self._generation, error)
             outcome(await in_thread(self._services.ledger.get, self._generation.id))
             return QueueStatus(status="COMPLETED", request_id=self._generation.request_id)
-        except FalUnavailable:
-            self._down_since = self._down_since or now
-            if now - self._down_since > UNAVAILABLE_PATIENCE:
-                raise
+        except FalUnavailable as error:
+            self._sit_out(error)
             return None
         self._down_since = None
         # A job may go back to the queue when fal retries it: its run starts over then.
-        self._running_since = (self._running_since or now) if status.status == "IN_PROGRESS" else None
+        self._running_since = (self._running_since or time.monotonic()) if status.status == "IN_PROGRESS" else None
         return status
+
+    async def finish(self) -> bool:
+        """Read the result of the completed job; False while fal's result route is down."""
+        try:
+            await read_result(self._services, self._generation)
+        except FalUnavailable as error:
+            self._sit_out(error)
+            return False
+        return True
+
+    def _sit_out(self, error: FalUnavailable) -> None:
+        now = time.monotonic()
+        self._down_since = self._down_since or now
+        if now - self._down_since > UNAVAILABLE_PATIENCE:
+            raise error
 
     def pause(self, status: QueueStatus | None) -> float:
         """Seconds until the next question: short at first and near the expected end, longer in between."""

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-import httpx
 import pytest
 from engine_parts import submitted
-from support import submits
+from support import SECRET, submits
 
 from prefect_ltx.engine import GenerationParked, Services
 from prefect_ltx.fal import FalClient, IngredientRequest
@@ -21,7 +20,7 @@ ACCEPTED_AND_LOST = ["lost_reply", "accept_then_timeout", "accept_then_502", "ac
 def _impatient(services: Services) -> None:
     # The client's own patience is a setting; a test does not wait a minute for an answer that never comes.
     services.client = FalClient(
-        services.client.key, hosts=services.client.hosts, timeout=httpx.Timeout(2.0, connect=2.0)
+        SECRET, hosts=services.client.hosts, submit_timeout=2.0
     )
 
 
@@ -36,7 +35,7 @@ async def test_accepted_and_lost_is_adopted(
     assert submits(fal) == 1
 
 
-@pytest.mark.parametrize("fault", ACCEPTED_AND_LOST)
+@pytest.mark.parametrize("fault", [each for each in ACCEPTED_AND_LOST if each != "accept_then_cut_body"])
 async def test_accepted_and_lost_is_parked_where_listing_is_forbidden(
     fault: str, services: Services, fal: LocalFal, make_request: Make
 ) -> None:
@@ -46,6 +45,14 @@ async def test_accepted_and_lost_is_parked_where_listing_is_forbidden(
     for _ in range(2):
         with pytest.raises(GenerationParked, match="ledger resolve"):
             await submitted(services, make_request())
+    assert submits(fal) == 1
+
+
+async def test_an_id_in_a_cut_body_is_enough(services: Services, fal: LocalFal, make_request: Make) -> None:
+    """A cut reply that still names the request is adopted by that id, without the listing."""
+    fal.faults.add("accept_then_cut_body")
+    fal.faults.add("listing_forbidden")
+    assert (await submitted(services, make_request())).state is State.SUBMITTED
     assert submits(fal) == 1
 
 
