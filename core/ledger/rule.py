@@ -87,7 +87,7 @@ def ran_after_all(event: type[Event], *, when: Guard = NEW_TO_ROW) -> Rule:
         None,
         Effect.KEEP_STRAY,
         Effect.NOTIFY_PERSON,
-        because="a paid video is never lost: the key's next claim adopts it instead of paying again",
+        because="design, promise 2: a paid video is never lost; the key's next claim adopts it, unpaid",
         when=when,
         outcome="stray",
     )

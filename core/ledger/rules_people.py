@@ -17,7 +17,7 @@ CANCELLING: Final[tuple[Rule, ...]] = (
         CancelRequested,
         State.RELEASED,
         Do.RELEASE_HOLD,
-        because="the POST had not begun, and a released row forbids it",
+        because="§8.4: the POST had not begun, and a released row forbids it",
         when=POST_NOT_BEGUN,
     ),
     rule(
@@ -96,7 +96,7 @@ RESOLVING: Final[tuple[Rule, ...]] = (
         _LOOKED_FOR | _IN_HAND | {State.SUBMITTED, State.LOST},
         Resolved,
         State.WRITTEN_OFF,
-        because="a person gives it up; its price counts as spent",
+        because="§7.5: a person gives it up; its price counts as spent",
         when=chose("write_off"),
     ),
     ignored(Resolved, "its owner may be sending now, or it is closed, or fal itself can be asked by id"),

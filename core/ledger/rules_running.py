@@ -135,7 +135,7 @@ COLLECTING: Final[tuple[Rule, ...]] = (
         {State.COLLECTED},
         Archived,
         State.ARCHIVED,
-        because="the manifest is written last and once: whoever sees it sees all files",
+        because="design, Archive: the manifest is written last, so whoever sees it sees all files",
     ),
     ignored(Archived, "what is archived never changes, and only verified bytes are archived"),
     ignored(

@@ -106,7 +106,7 @@ LOOKING: Final[tuple[Rule, ...]] = (
         ProvablyAbsent,
         State.RELEASED,
         Do.RELEASE_HOLD,
-        because="nothing ran, and a cancel waited: it is not sent again",
+        because="§7.5: nothing ran; a cancel waited, so it is not sent again",
         when=CANCEL_WANTED,
     ),
     rule(
