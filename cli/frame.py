@@ -19,6 +19,7 @@ import typer
 
 DEBUG_VARIABLE: Final = "PREFECT_LTX_DEBUG"
 _PANEL: Final = "Settings"
+_WIDE: Final = 240
 
 
 def _usd(text: str) -> str:
@@ -114,9 +115,10 @@ class Output:
             return
         from rich.console import Console
 
-        console = Console(soft_wrap=not sys.stdout.isatty())
+        # What goes into a file or a pipe is not folded to a terminal's width.
+        console = Console() if sys.stdout.isatty() else Console(width=_WIDE)
         for renderable in renderables:
-            console.print(renderable)
+            console.print(renderable, soft_wrap=isinstance(renderable, str))
 
 
 def use_settings(

@@ -21,20 +21,6 @@ class ResolveRefusedError(Exception):
 GenerationId = Annotated[
     str, typer.Argument(metavar="ID", help="A generation's id or its beginning, or fal's request id.")
 ]
-StateName = Literal[
-    "INTENDED",
-    "UNKNOWN",
-    "PARKED",
-    "SUBMITTED",
-    "COMPLETED",
-    "COLLECTED",
-    "ARCHIVED",
-    "LOST",
-    "RELEASED",
-    "FAILED",
-    "CANCELLED",
-    "WRITTEN_OFF",
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -50,8 +36,7 @@ def register(app: typer.Typer) -> None:
 def list_(
     output: Output,
     state: Annotated[
-        list[StateName] | None,
-        typer.Option(case_sensitive=False, help="Only in this state; may be repeated."),
+        list[str] | None, typer.Option(help="Only in this state, such as PARKED; may be repeated.")
     ] = None,
     tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
     flow_run: Annotated[str | None, typer.Option(help="Only of this flow run.")] = None,
@@ -62,7 +47,10 @@ def list_(
     from prefect_ltx.cli.tables import grid, when
     from prefect_ltx.ledger import State
 
-    states = [State(each) for each in state] if state else None
+    try:
+        states = [State(each.upper()) for each in state] if state else None
+    except ValueError:
+        raise typer.BadParameter(f"--state is one of {', '.join(State)}.") from None
     with _opened() as ledger:
         rows = ledger.find(states=states, tag=tag, flow_run_id=flow_run, limit=limit)
     output.result(

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -16,16 +16,6 @@ from prefect_ltx.cli.frame import DEBUG_VARIABLE
 
 if TYPE_CHECKING:
     from prefect_ltx.engine.progress import Progress as Step
-
-STEPS: Final = {
-    "upload": "Uploading",
-    "submit": "Submitting",
-    "wait": "Generating",
-    "download": "Downloading",
-    "render": "Rendering",
-    "archive": "Archiving",
-}
-"""The steps a person cares about; the engine's other stages are checkpoints for tests."""
 
 
 def quieten_prefect() -> None:
@@ -62,24 +52,20 @@ def _bars() -> Iterator[Callable[["Step"], None]]:
         TextColumn("{task.fields[who]}", style="dim"),
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        TextColumn("{task.fields[what]}", style="dim"),
         TimeElapsedColumn(),
     )
     rows: dict[str, TaskID] = {}
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
 
         def on_step(step: "Step") -> None:
-            label = STEPS.get(step.stage)
-            if label is None:
+            text = _text(step)
+            if text is None:
                 return
             row = rows.get(step.generation_id)
             if row is None:
-                who = step.generation_id[:8]
-                row = rows[step.generation_id] = bars.add_task(label, total=None, who=who, what="")
+                row = rows[step.generation_id] = bars.add_task(text, total=None, who=step.generation_id[:8])
             total = None if step.fraction is None else 1.0
-            bars.update(
-                row, description=label, total=total, completed=step.fraction or 0.0, what=step.message
-            )
+            bars.update(row, description=text, total=total, completed=step.fraction or 0.0)
 
         yield on_step
 
@@ -88,9 +74,14 @@ def _lines() -> Callable[["Step"], None]:
     last: dict[str, str] = {}
 
     def on_step(step: "Step") -> None:
-        label = STEPS.get(step.stage)
-        if label is not None and last.get(step.generation_id) != step.stage:
-            last[step.generation_id] = step.stage
-            say(f"{step.generation_id[:8]} {label.lower()} {step.message}".rstrip())
+        text = _text(step)
+        if text is not None and last.get(step.generation_id) != text:
+            last[step.generation_id] = text
+            say(f"{step.generation_id[:8]} {text}".lstrip())
 
     return on_step
+
+
+def _text(step: "Step") -> str | None:
+    """What a person is told of a step; most of the engine's checkpoints are for tests."""
+    return step.message or ("waiting for fal" if step.stage == "while-polling" else None)
