@@ -1,4 +1,3 @@
-# ruff: noqa: N818, D105, D107 - the names are the public contract; the classes' docstrings say it all
 """Everything that can go wrong with fal, and what it means for the bill.
 
 Every message is one line that says what happened, whether money was spent, and what to do next. None holds a

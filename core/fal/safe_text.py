@@ -10,7 +10,10 @@ from urllib.parse import urlsplit
 
 _URL: Final = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>`]+")
 _DATA_URI: Final = re.compile(r"\bdata:[\w.+/;=-]*,[^\s\"'<>`]*", re.IGNORECASE)
-_CREDENTIAL: Final = re.compile(r"\b(key|bearer|basic|token)\s+[^\s\"',;]{8,}", re.IGNORECASE)
+# With a digit in it, as every real one has: "Invalid Key Authorization header" is a sentence of fal's.
+_CREDENTIAL: Final = re.compile(
+    r"\b(key|bearer|basic|token)\s+(?=[^\s\"',;]*\d)[^\s\"',;]{8,}", re.IGNORECASE
+)
 _FAL_KEY: Final = re.compile(r"\b[0-9a-fA-F]{8}-[0-9a-fA-F-]{18,}:[0-9a-fA-F]{8,}")
 
 

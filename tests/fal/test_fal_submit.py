@@ -1,7 +1,5 @@
 import asyncio
 import json
-import socket
-from collections.abc import Iterator
 
 import pytest
 from fal_wire import Answer, Wire, answer
@@ -13,7 +11,6 @@ from prefect_ltx.fal import (
     FalClient,
     FalError,
     FalNotFound,
-    FalNotSent,
     FalPermissionDenied,
     FalRateLimited,
     FalRequestInvalid,
@@ -235,64 +232,6 @@ async def test_a_server_that_never_answers_is_unknown_in_time(wire: Wire, key: s
         assert isinstance(await failed(client, wire), FalSubmitUnknown)
 
 
-async def test_no_connection_means_not_sent(key: str) -> None:
-    """Where nothing listens, nothing was sent, and the error says that it may be tried again."""
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    async with FalClient(key, base_url=f"http://127.0.0.1:{port}") as client:
-        with pytest.raises(FalNotSent, match="try again") as caught:
-            await client.submit(INGREDIENT, BODY)
-    assert caught.value.billed == "no"
-
-
-async def test_a_name_that_does_not_resolve_means_not_sent(key: str) -> None:
-    """A wrong host name is not an unknown submit."""
-    async with FalClient(key, base_url="http://nowhere.invalid") as client:
-        with pytest.raises(FalNotSent):
-            await client.submit(INGREDIENT, BODY)
-
-
-async def test_a_server_without_tls_means_not_sent(wire: Wire, key: str) -> None:
-    """A failed TLS handshake comes before the request, so nothing was sent."""
-    async with FalClient(key, base_url=wire.url.replace("http:", "https:"), submit_timeout=0.9) as client:
-        with pytest.raises(FalNotSent):
-            await client.submit(INGREDIENT, BODY)
-
-
-@pytest.fixture
-def full_backlog() -> Iterator[int]:
-    """A port that accepts no further connection: its queue of one is taken."""
-    with socket.socket() as server, socket.socket() as first, socket.socket() as second:
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
-        for client in (first, second):
-            client.setblocking(False)
-            client.connect_ex(server.getsockname())
-        yield server.getsockname()[1]
-
-
-async def test_a_connection_that_is_never_accepted_means_not_sent(full_backlog: int, key: str) -> None:
-    """A connect timeout is before the first byte."""
-    async with FalClient(key, base_url=f"http://127.0.0.1:{full_backlog}", submit_timeout=0.3) as client:
-        with pytest.raises(FalNotSent):
-            await client.submit(INGREDIENT, BODY)
-
-
-async def test_a_proxy_that_refuses_the_tunnel_means_not_sent(
-    wire: Wire, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A proxy that does not open the tunnel has not seen the request, which would follow only afterwards."""
-    monkeypatch.setenv("HTTPS_PROXY", wire.url)
-    wire.on("queue.fal.run:443", Answer(407, b"no"))
-    wire.on("", Answer(407, b"no"))
-    async with FalClient(key) as client:
-        with pytest.raises(FalNotSent) as caught:
-            await client.submit(INGREDIENT, BODY)
-    assert [one.method for one in wire.seen] == ["CONNECT"]
-    assert not any("authorization" in one.headers for one in wire.seen)
-    assert caught.value.billed == "no"
-
-
 async def test_every_submit_has_a_connection_of_its_own(client: FalClient, wire: Wire) -> None:
     """No kept connection is used for a POST, so none that the server has closed meanwhile can lose it."""
     wire.on("/.well-known/jwks.json", answer({"keys": []}))
@@ -325,35 +264,3 @@ async def test_urls_of_foreign_hosts_are_rebuilt(client: FalClient, wire: Wire) 
     got = await client.submit(INGREDIENT, BODY)
     base = f"{wire.url}/fal-ai/ltx-2.3-quality/requests/{ID}"
     assert (got.status_url, got.response_url, got.cancel_url) == (f"{base}/status", base, f"{base}/cancel")
-
-
-async def test_the_synchronous_run_is_one_post_too(client: FalClient, wire: Wire) -> None:
-    """A run gives the result, its id and its units from one POST below /run."""
-    output = {"video": {"url": "data:video/mp4;base64,AAAA"}, "seed": 7, "prompt": "a fox"}
-    wire.on(f"/run/{INGREDIENT}", answer(output, x_fal_request_id=ID, x_fal_billable_units="167"))
-    result = await client.run(INGREDIENT, BODY)
-    assert (result.request_id, result.billable_units, result.video.seed) == (ID, 167, 7)
-    assert len(wire.seen) == 1
-
-
-@pytest.mark.parametrize(
-    ("what", "billed"),
-    [
-        (answer({"detail": [{"loc": ["body", "seed"], "msg": "no", "type": "x"}]}, 422), "maybe"),
-        (answer({"detail": "slow down"}, 429), "no"),
-        (answer({"detail": "boom"}, 500, x_fal_retryable="true"), "no"),
-        (answer({"detail": "boom"}, 500), "maybe"),
-        (Answer(502, b"<html/>"), "maybe"),
-        (Answer(end="silent"), "maybe"),
-        (answer({"video": 1}), "maybe"),
-    ],
-)
-async def test_a_failed_run_says_what_it_may_have_cost(
-    client: FalClient, wire: Wire, what: Answer, billed: str
-) -> None:
-    """A run is never repeated, and only what fal says about it makes it free."""
-    wire.on(f"/run/{INGREDIENT}", what)
-    with pytest.raises(FalError) as caught:
-        await client.run(INGREDIENT, BODY)
-    assert caught.value.billed == billed
-    assert len(wire.seen) == 1
