@@ -10,6 +10,7 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from prefect_ltx.archive import ArchiveError, Manifest
 from prefect_ltx.engine import ArchivedGeneration, Services, SweepReport
+from prefect_ltx.ledger.budget import dollars
 from prefect_ltx.tasks.context import run_logger
 
 PICTURE_LIMIT_BYTES = 300_000
@@ -31,7 +32,7 @@ async def publish_artifact(services: Services, result: ArchivedGeneration) -> No
 def generation_markdown(result: ArchivedGeneration, manifest: Manifest, picture: str | None) -> str:
     """The artifact's text; prompts stand in code blocks, where nothing in them is rendered."""
     delivered, asked = manifest.delivered, manifest.asked
-    billed = "not known yet" if result.price_billed_usd is None else f"${result.price_billed_usd}"
+    billed = "not known yet" if result.price_billed_usd is None else dollars(result.price_billed_usd)
     rows = {
         "Endpoint": f"`{result.endpoint}`",
         "Request": f"`{result.request_id}`",
@@ -40,7 +41,7 @@ def generation_markdown(result: ArchivedGeneration, manifest: Manifest, picture:
         "Asked": f"{asked.get('width')}x{asked.get('height')}, {asked.get('num_frames')} frames",
         "Delivered": f"{delivered.get('width')}x{delivered.get('height')}, {delivered.get('num_frames')} frames, "
         f"{delivered.get('fps')} fps, audio: {'yes' if delivered.get('audio') else 'no'}",
-        "Price expected": f"${result.price_expected_usd}",
+        "Price expected": dollars(result.price_expected_usd),
         "Price billed": f"{billed}{' (by an earlier run; this one cost nothing)' if result.reused else ''}",
         "Video": f"`{result.video}`",
         "Manifest": f"`{result.manifest}`",

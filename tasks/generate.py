@@ -17,6 +17,7 @@ from prefect_ltx.engine import (
 )
 from prefect_ltx.fal import FalRequestInvalid, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.ledger import State, generation_key
+from prefect_ltx.ledger.budget import dollars
 from prefect_ltx.tasks.context import current_owner, flow_run_id, run_logger
 from prefect_ltx.tasks.handle import GenerationHandle
 from prefect_ltx.tasks.policy import GenerationCachePolicy
@@ -78,12 +79,12 @@ async def submit_generation(
             services, ledger_plan(plan, body, flow_run_id=flow_run_id(), tags=tuple(tags)), owner
         )
     log.info(
-        "Generation %s is request %s at fal: seed %d, %d megapixels, $%s expected",
+        "Generation %s is request %s at fal: seed %d, %d megapixels, %s expected",
         generation.id,
         generation.request_id,
         generation.seed,
         plan.estimate.megapixels,
-        generation.price_expected_usd,
+        dollars(generation.price_expected_usd),
     )
     return GenerationHandle.of(generation)
 

@@ -14,6 +14,7 @@ from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.engine import Services, cancel, hold, in_thread, outcome, wait_for
 from prefect_ltx.fal import QueueStatus
 from prefect_ltx.ledger import Generation, Owner, State
+from prefect_ltx.ledger.budget import dollars
 from prefect_ltx.tasks.context import cancelled_by_person, current_owner, flow_run_id, run_logger
 from prefect_ltx.tasks.handle import GenerationHandle
 from prefect_ltx.tasks.policy import free_to_repeat
@@ -84,11 +85,11 @@ async def _watched(services: Services, generation: Generation, owner: Owner) -> 
 async def _cancel_paid_job(services: Services, generation: Generation, owner: Owner) -> None:
     after = await cancel(services, generation.id, owner, by="flow run cancelled")
     run_logger().warning(
-        "Cancelled by a person: generation %s, request %s, is %s now; held against the budget: $%s",
+        "Cancelled by a person: generation %s, request %s, is %s now; held against the budget: %s",
         after.id,
         after.request_id,
         after.state,
-        after.held_usd,
+        dollars(after.held_usd),
     )
 
 

@@ -1,6 +1,7 @@
 """How a generation can stop short, beside fal's own errors: what happened, the money, the next step."""
 
 from prefect_ltx.ledger import Generation, State
+from prefect_ltx.ledger.budget import dollars
 
 
 class GenerationStopped(Exception):
@@ -35,7 +36,7 @@ def parked(generation: Generation) -> GenerationParked:
     """The error for a parked generation."""
     return GenerationParked(
         f"Generation {generation.id} is parked: {generation.reason or 'its submit cannot be accounted for'}. "
-        f"It may have been billed (up to ${generation.price_upper_usd}). Look at fal's request history, then "
+        f"It may have been billed (up to {dollars(generation.price_upper_usd)}). Look at fal's request history, then "
         f"`prefect-ltx ledger resolve {generation.id} --adopt REQUEST_ID`, or --absent where it never ran.",
         generation,
     )
@@ -45,7 +46,7 @@ def lost(generation: Generation) -> PaidVideoLost:
     """The error for a paid video that fal no longer has."""
     return PaidVideoLost(
         f"Generation {generation.id} is lost: fal made it as request {generation.request_id} and no longer has "
-        f"the video ({generation.reason or 'the result expired'}). Billed: ${generation.held_usd}. "
+        f"the video ({generation.reason or 'the result expired'}). Billed: {dollars(generation.held_usd)}. "
         f"To buy it again: `prefect-ltx ledger resolve {generation.id} --write-off`, then run it again.",
         generation,
     )
@@ -54,7 +55,7 @@ def lost(generation: Generation) -> PaidVideoLost:
 def ended(generation: Generation) -> GenerationEnded:
     """The error for a generation that fal ended without a video."""
     held = generation.held_usd
-    money = "Not billed." if held == 0 else f"May have been billed (up to ${held})."
+    money = "Not billed." if held == 0 else f"May have been billed (up to {dollars(held)})."
     what = "was cancelled" if generation.state is State.CANCELLED else "failed"
     return GenerationEnded(
         f"Generation {generation.id} {what} at fal: {generation.reason or 'no reason given'}. {money}",
