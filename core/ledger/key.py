@@ -10,7 +10,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any, Final, Protocol
 
 from prefect_ltx.fal import FalRequestInvalid, IngredientRequest, ReferenceVideoRequest, parse_request
@@ -90,11 +89,10 @@ def canonical(value: Any, where: str = "value") -> Any:
             return value
         case int():
             return int(value)
-        case float() | Decimal():
-            number = float(value)
-            if not math.isfinite(number) or (number == 0 and math.copysign(1, number) < 0):
+        case float():
+            if not math.isfinite(value) or (value == 0 and math.copysign(1, value) < 0):
                 raise KeyNotComputable(f"{where} is {value!r}, which has no canonical form")
-            return int(number) if number.is_integer() else number
+            return int(value) if value.is_integer() else value
         case Mapping():
             if any(not isinstance(name, str) for name in value):
                 raise KeyNotComputable(f"{where} has a name that is not text")
