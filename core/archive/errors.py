@@ -1,4 +1,3 @@
-# ruff: noqa: N818, D107 - the names are the public contract; the classes' docstrings say it all
 """What can go wrong with the archive. None of it costs anything at fal, and none of it loses a paid video.
 
 Every message is one line: what happened, that nothing was spent, what to do next. None holds a secret.

@@ -112,7 +112,7 @@ class Manifest(BaseModel):
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(str(part) for part in first["loc"]) or "the whole"
             raise ManifestUnreadable(f"{name} is no manifest: {place}: {first['msg']}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ManifestUnreadable(f"{name} is no manifest: not JSON") from error
         manifest._written = data
         return manifest

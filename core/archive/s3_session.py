@@ -18,7 +18,6 @@ from prefect_ltx.archive.s3_errors import worth_another_try
 
 ATTEMPTS: Final = 4
 BODIES_IN_FLIGHT: Final = 8  # with parts of 8 MiB: what an archive holds in memory while it writes
-_FIRST_WAIT_SECONDS = 0.2
 
 
 class S3Settings:
@@ -34,6 +33,7 @@ class S3Settings:
         region: str | None = None,
         addressing_style: str | None = None,
         request_checksum_calculation: str = "when_supported",
+        retry_wait: float = 0.2,
         request_timeout: float = 120,
     ) -> None:
         """Keep settings; secrets are hidden from every representation."""
@@ -42,6 +42,7 @@ class S3Settings:
         self.region = region or None
         self.addressing_style = addressing_style or self._usual_style()
         self.request_checksum_calculation = request_checksum_calculation
+        self.retry_wait = retry_wait
         self.request_timeout = request_timeout
 
     def _usual_style(self) -> str:
@@ -89,7 +90,7 @@ class S3Session:
         self._open = False
 
     async def call(self, method: str, request: Mapping[str, Any], *, attempts: int = ATTEMPTS) -> Any:
-        """Send a request, up to `attempts` times while another try may help; raise the last error as it is."""
+        """Send a request, up to `attempts` times while that may help; the last error is raised as it is."""
         await self._ensure_open()
         for attempt in range(1, attempts + 1):
             try:
@@ -98,7 +99,8 @@ class S3Session:
             except Exception as error:
                 if attempt == attempts or not worth_another_try(error):
                     raise
-            await asyncio.sleep(_FIRST_WAIT_SECONDS * 3 ** (attempt - 1) * random.uniform(0.7, 1.3))  # noqa: S311
+            wait = self._settings.retry_wait * 3 ** (attempt - 1)
+            await asyncio.sleep(wait * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
         raise AssertionError("unreachable")
 
     async def aclose(self) -> None:

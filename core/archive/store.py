@@ -41,6 +41,9 @@ class Archive:
     `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`,
     profiles, roles). The bucket has to exist, and its server has to know conditional writes.
 
+    `request_checksum_calculation="when_required"` is for servers that refuse checksums they do not know;
+    `retry_wait` is the first of three growing pauses, in seconds, before a failed request is sent again.
+
     All work is asynchronous, may be done from several event loops, and can be repeated after any failure.
     Connections close with the event loop, or earlier with `aclose` or `async with`.
 
@@ -59,6 +62,7 @@ class Archive:
         region: str | None = None,
         addressing_style: str | None = None,
         request_checksum_calculation: str = "when_supported",
+        retry_wait: float = 0.2,
     ) -> None:
         """Name the place; nothing is read, written or sent yet."""
         self._backend: Backend
@@ -72,6 +76,7 @@ class Archive:
                 region=region,
                 addressing_style=addressing_style,
                 request_checksum_calculation=request_checksum_calculation,
+                retry_wait=retry_wait,
             )
             self._backend = S3Backend(text, settings)
         elif not text.strip() or "://" in text.removeprefix("file://"):

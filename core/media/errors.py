@@ -6,13 +6,14 @@ MediaError
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class MediaError(Exception):
     """Base of every error of `prefect_ltx.media`; its text is one line."""
 
 
-class MediaInvalid(MediaError):  # noqa: N818 - the condition, as the field says it
+class MediaInvalid(MediaError):
     """A file is not what it should be.
 
     `problems` holds one entry per difference found.
@@ -24,8 +25,12 @@ class MediaInvalid(MediaError):  # noqa: N818 - the condition, as the field says
         self.problems = tuple(problems)
         super().__init__(f"{name}: {'; '.join(self.problems)}.")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by parts: Prefect sends errors between processes."""
+        return type(self), (self.name, self.problems)
 
-class FfmpegFailed(MediaError):  # noqa: N818
+
+class FfmpegFailed(MediaError):
     """ffmpeg could not be run, or ran without giving what was asked. No output file was left behind."""
 
     def __init__(self, what: str, *, returncode: int | None = None, log: Sequence[str] = ()) -> None:

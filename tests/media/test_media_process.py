@@ -1,5 +1,6 @@
 import asyncio
 import os
+import pickle
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from prefect_ltx.media import (
     FfmpegFailed,
+    MediaInvalid,
     Progress,
     generator,
     nowhere,
@@ -187,3 +189,10 @@ async def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
     await run_ffmpeg(target(generator("testsrc2=s=64x64").video, path=path))
     with pytest.raises(ValueError, match=r"media\.target"):
         await run_ffmpeg(target(source(path).video, path=path))
+
+
+def test_errors_survive_a_pickle() -> None:
+    """Prefect sends a failed task's error between processes; it arrives with the same words and parts."""
+    for error in (MediaInvalid("a.mp4", ["too short", "no audio"]), FfmpegFailed("it ended", returncode=8)):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))

@@ -1,0 +1,134 @@
+"""An HTTP proxy on loopback that does to S3 requests what networks and busy servers do. Keeps a log."""
+
+import asyncio
+import re
+import threading
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal, Self
+
+Fault = Literal["lost_answer", "reset", "slow_down", "cut_answer", "corrupt", "hang"]
+
+SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please slow down.</Message></Error>"
+
+
+@dataclass
+class _Rule:
+    pattern: re.Pattern[str]
+    fault: Fault
+    left: int
+
+
+@dataclass
+class FaultProxy:
+    """Forwards to a port of this machine; `with FaultProxy(port) as proxy: proxy.url`."""
+
+    port: int
+    log: list[str] = field(default_factory=list)
+    """`METHOD target` of every request, faulty ones too."""
+
+    _rules: list[_Rule] = field(default_factory=list)
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    def fault(self, pattern: str, fault: Fault, *, times: int = 1) -> None:
+        """Let the next requests whose `METHOD target` matches run into a fault."""
+        self._rules.append(_Rule(re.compile(pattern), fault, times))
+
+    def seen(self, pattern: str) -> int:
+        return sum(bool(re.search(pattern, line)) for line in self.log)
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = self._do(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._do(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _stop(self) -> None:
+        self._server.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.transport.abort()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = await reader.readuntil(b"\r\n\r\n")
+        line = " ".join(head.split(b"\r\n", 1)[0].decode().split(" ")[:2])
+        self.log.append(line)
+        fault = self._fault_for(line)
+        if fault == "reset":
+            return False
+        if b"100-continue" in head.lower():
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = await reader.readexactly(_length(head))
+        if fault == "hang":
+            await asyncio.sleep(60)
+        if fault == "slow_down":
+            writer.write(
+                b"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\n"
+                b"Content-Length: %d\r\n\r\n%s" % (len(SLOW_DOWN), SLOW_DOWN)
+            )
+            await writer.drain()
+            return True
+        if fault == "corrupt" and body:
+            body = bytes([body[0] ^ 0xFF]) + body[1:]
+        answer_head, answer = await self._forward(head, body, line)
+        if fault == "lost_answer":
+            return False
+        if fault == "cut_answer":
+            answer = answer[: len(answer) // 2]
+        writer.write(answer_head + answer)
+        await writer.drain()
+        return fault != "cut_answer"
+
+    async def _forward(self, head: bytes, body: bytes, line: str) -> tuple[bytes, bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(re.sub(rb"(?i)\r\nexpect:[^\r]*", b"", head) + body)
+            await writer.drain()
+            answer_head = await reader.readuntil(b"\r\n\r\n")
+            if line.startswith("HEAD") or b" 204 " in answer_head.split(b"\r\n", 1)[0]:
+                return answer_head, b""
+            if b"chunked" in answer_head.lower():
+                return answer_head, await reader.readuntil(b"0\r\n\r\n")
+            return answer_head, await reader.readexactly(_length(answer_head))
+        finally:
+            writer.transport.abort()
+
+    def _fault_for(self, line: str) -> Fault | None:
+        for rule in self._rules:
+            if rule.left > 0 and rule.pattern.search(line):
+                rule.left -= 1
+                return rule.fault
+        return None
+
+
+def _length(head: bytes) -> int:
+    found = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return int(found[1]) if found else 0
