@@ -1,0 +1,137 @@
+"""A person's cancel cancels the paid job; a stopped worker does not."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelling
+from support import environment
+
+from prefect_ltx.engine import Services, sweep_all
+from prefect_ltx.flows import ingredient_to_video
+from prefect_ltx.ledger import Ledger, Owner, State
+from prefect_ltx.local import LocalFal
+from prefect_ltx.settings import Settings
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.usefixtures("prefect_server"),
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),  # Prefect's own client
+    pytest.mark.timeout(240),
+]
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[PrefectClient]:
+    async with get_client() as found:
+        yield found
+
+
+@pytest.fixture
+async def worker(
+    fal: LocalFal, ltx_env: Path, client: PrefectClient
+) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """A process worker of a pool of its own, in the environment of the test's user."""
+    pool = f"pool-{uuid.uuid4().hex[:8]}"
+    await client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+    environ = (
+        os.environ
+        | environment(fal.url, ltx_env)
+        | {
+            "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+        }
+    )
+    with (ltx_env / "worker.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool],
+            env=environ,
+            cwd=ltx_env,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    process.pool = pool  # type: ignore[attr-defined]
+    yield process
+    if process.poll() is None:
+        process.terminate()
+    process.wait(60)
+
+
+async def start(client: PrefectClient, pool: str, sheet: Path) -> UUID:
+    """Start a run of the ingredient flow on the pool; gives its id."""
+    deployment = await client.create_deployment(
+        flow_id=await client.create_flow(ingredient_to_video),
+        name=f"test-{uuid.uuid4().hex[:8]}",
+        entrypoint="prefect_ltx.flows.generate:ingredient_to_video",
+        work_pool_name=pool,
+        pull_steps=[],
+    )
+    request = {
+        "prompt": "Reference sheet: a cup. Generated video: it turns.",
+        "image_url": str(sheet),
+        "num_frames": 9,
+        "resolution": {"width": 256, "height": 128},
+    }
+    run = await client.create_flow_run_from_deployment(deployment, parameters={"request": request})
+    return run.id
+
+
+async def until(condition: object, seconds: float = 90) -> None:
+    async with asyncio.timeout(seconds):
+        while not (await found if asyncio.iscoroutine(found := condition()) else found):  # type: ignore[operator]
+            await asyncio.sleep(0.2)
+
+
+def polled(fal: LocalFal) -> bool:
+    return sum(path.endswith("/status") for _, path, _ in fal.log) >= 2
+
+
+async def test_cancelling_the_run_cancels_the_paid_job(
+    fal: LocalFal, ltx_env: Path, client: PrefectClient, worker: subprocess.Popen[bytes], media_folder: Path
+) -> None:
+    """Cancelling the flow run by the API cancels the queued job at fal, and the ledger says what it cost."""
+    fal.faults.add("stuck_queue")
+    run_id = await start(client, worker.pool, media_folder / "sheet.png")  # type: ignore[attr-defined]
+    await until(lambda: polled(fal))
+    await client.set_flow_run_state(run_id, Cancelling())
+
+    async def cancelled() -> bool:
+        state = (await client.read_flow_run(run_id)).state
+        return state is not None and state.is_cancelled()
+
+    await until(cancelled)
+    ledger = Ledger(environment(fal.url, ltx_env)["PREFECT_LTX_LEDGER"])
+    await until(lambda: [row.state for row in ledger.find()] == [State.CANCELLED])
+    (row,) = ledger.find()
+    assert row.flow_run_id == str(run_id)
+    assert (row.held_usd, len(fal.bill)) == (0, 0)
+
+
+async def test_stopping_the_worker_keeps_the_paid_job(
+    fal: LocalFal, ltx_env: Path, client: PrefectClient, worker: subprocess.Popen[bytes], media_folder: Path
+) -> None:
+    """SIGTERM to the worker, as a deploy or a scale-down sends it, leaves the job running; the sweep collects it."""
+    fal.faults.add("stuck_queue")
+    await start(client, worker.pool, media_folder / "sheet.png")  # type: ignore[attr-defined]
+    await until(lambda: polled(fal))
+    worker.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(worker.wait, 90)
+    fal.faults.clear()
+    await until(lambda: len(fal.bill) == 1)
+    async with Services.from_settings(Settings()) as services:
+        ledger = services.ledger
+        (row,) = ledger.find()
+        assert (row.state, row.cancel) == (State.SUBMITTED, "none")
+        await sweep_all(services, Owner.here(announces_posts=True))
+        assert [each.state for each in ledger.find()] == [State.ARCHIVED]
+    assert len(fal.bill) == 1
