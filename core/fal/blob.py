@@ -29,11 +29,14 @@ class Blob:
         """`length` bytes from `offset`, fewer at the end.
 
         Raises:
-            FalRequestInvalid: when the file became shorter meanwhile.
+            FalRequestInvalid: when the file has become shorter or has gone meanwhile.
         """
         if isinstance(self._source, bytes):
             return self._source[offset : offset + length]
-        piece = await asyncio.to_thread(_read, self._source, offset, length)
+        try:
+            piece = await asyncio.to_thread(_read, self._source, offset, length)
+        except OSError as error:
+            raise _unreadable(self._source, error) from None
         if len(piece) < min(length, self.size - offset):
             raise FalRequestInvalid(f"{self._source} changed while it was uploaded")
         return piece
@@ -49,7 +52,11 @@ def _size(path: Path) -> int:
         with path.open("rb") as file:
             return os.fstat(file.fileno()).st_size
     except OSError as error:
-        raise FalRequestInvalid(f"Cannot read {path}: {error.strerror or type(error).__name__}") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> FalRequestInvalid:
+    return FalRequestInvalid(f"Cannot read {path}: {error.strerror or type(error).__name__}")
 
 
 def _read(path: Path, offset: int, length: int) -> bytes:

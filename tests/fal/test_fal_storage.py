@@ -213,6 +213,22 @@ async def test_a_naive_expiry_is_read_as_utc(client: FalClient, wire: Wire) -> N
     assert len(wire.calls(TOKEN)) == 1
 
 
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_file_that_changes_under_the_upload_is_named(
+    client: FalClient, wire: Wire, large: Path, gone: bool
+) -> None:
+    """A file that becomes shorter or vanishes while it goes up ends the upload with one clear error."""
+
+    def start(seen: Seen) -> Answer:
+        large.unlink() if gone else large.write_bytes(b"short")
+        return answer({"access_url": f"{wire.url}/files/l", "uploadId": "1"})
+
+    wire.on(TOKEN, token())
+    wire.on(PARTS, start)
+    with pytest.raises(FalRequestInvalid, match=str(large)):
+        await client.upload(large, content_type="video/mp4", file_name="large.mp4")
+
+
 async def test_upload_errors_are_fals_errors(client: FalClient, wire: Wire) -> None:
     """Whatever goes wrong is one error tree."""
     wire.on(TOKEN, Answer(end="reset"))
