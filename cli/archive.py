@@ -1,5 +1,7 @@
 """`prefect-ltx archive verify|gallery`: check every byte; build the page."""
 
+import errno
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -27,7 +29,22 @@ async def verify(output: Output) -> bool:
         report = await archive.verify()
     finally:
         await archive.aclose()
-    output.result(report, facts({"archive": archive.location, **report.model_dump()}))
+    output.result(
+        report,
+        facts(
+            {
+                "archive": report.location,
+                "generations": report.generations,
+                "files": report.files,
+                "bytes": f"{report.bytes:,}",
+                "missing": report.missing,
+                "altered": [each.key for each in report.altered],
+                "unreadable": report.unreadable,
+                "in no manifest": report.unlisted,
+                "result": "every byte is as its manifest says" if report.ok else "DAMAGED",
+            }
+        ),
+    )
     return report.ok
 
 
@@ -47,4 +64,8 @@ def _open() -> "Archive":
     from prefect_ltx.archive import Archive
     from prefect_ltx.settings import Settings
 
-    return Archive(Settings().archive_location)
+    location = Settings().archive_location
+    # A mistyped folder must not pass for an archive in which nothing is wrong.
+    if "://" not in location and not Path(location).expanduser().is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such archive folder", location)
+    return Archive(location)

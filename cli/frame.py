@@ -32,6 +32,15 @@ def _usd(text: str) -> str:
     return text
 
 
+def _recipe(name: str) -> str:
+    from prefect_ltx.media import RECIPES
+
+    # Found out here and not when the video is paid for.
+    if name not in RECIPES:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(RECIPES)}.")
+    return name
+
+
 def _endpoint(name: str) -> str:
     short = name.removeprefix("fal-ai/ltx-2.3-quality/")
     if short not in ("reference-video-to-video", "ingredient"):
@@ -93,6 +102,9 @@ EndpointOption = Annotated[
         help="reference-video-to-video or ingredient; told from the fields when left out.",
         show_default=False,
     ),
+]
+RecipeOption = Annotated[
+    str, typer.Option("--recipe", callback=lambda name: _recipe(name), help="Which renditions to make.")
 ]
 AsJson = Annotated[
     bool,

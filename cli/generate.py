@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from prefect_ltx.cli.frame import EndpointOption, FrameRuleOption, Output, command
+from prefect_ltx.cli.frame import EndpointOption, FrameRuleOption, Output, RecipeOption, command
 
 
 def register(app: typer.Typer) -> None:
@@ -17,7 +17,7 @@ async def generate(
     output: Output,
     request: Annotated[Path, typer.Argument(metavar="REQUEST.json", help="A request, in fal's field names.")],
     endpoint: EndpointOption = None,
-    recipe: Annotated[str, typer.Option(help="Which renditions to make: web, none.")] = "web",
+    recipe: RecipeOption = "web",
     tag: Annotated[list[str] | None, typer.Option(help="A tag for the ledger; may be repeated.")] = None,
     frame_rule: FrameRuleOption = "as_is",
 ) -> None:

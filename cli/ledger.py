@@ -79,7 +79,7 @@ def list_(
 def show(output: Output, generation_id: GenerationId) -> None:
     """One generation: what is known of it, and everything that happened to it."""
     from prefect_ltx.cli.ledger_view import event_facts, generation_facts
-    from prefect_ltx.cli.tables import facts, grid, when
+    from prefect_ltx.cli.tables import facts, grid, text, when
 
     with _opened() as ledger:
         row = ledger.get(generation_id)
@@ -87,7 +87,12 @@ def show(output: Output, generation_id: GenerationId) -> None:
     shown = generation_facts(row)
     output.result(
         {"generation": shown, "events": [event_facts(each) for each in events]},
-        facts({name.replace("_", " "): value for name, value in shown.items()}),
+        facts(
+            {
+                **{name.replace("_", " "): value for name, value in shown.items() if name != "body"},
+                "prompt": row.body.get("prompt"),
+            }
+        ),
         "",
         grid(
             ("at (UTC)", "what happened", "state after", "because", "detail"),
@@ -97,7 +102,7 @@ def show(output: Output, generation_id: GenerationId) -> None:
                     each.event,
                     each.to_state if each.to_state != each.from_state else "",
                     each.because,
-                    ", ".join(f"{name} {value}" for name, value in each.detail.items()),
+                    "; ".join(f"{name} {text(value)}" for name, value in each.detail.items()),
                 )
                 for each in events
             ],

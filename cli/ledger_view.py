@@ -27,7 +27,7 @@ def generation_facts(row: "Generation") -> dict[str, Any]:
         "held_usd": row.held_usd,
         "settled_usd": row.settled_usd,
         "settled_by": row.settled_by,
-        "billable_units": row.units,
+        "billable_units": None if row.units is None else str(row.units),
         "billed": row.billed,
         "cancel": None if row.cancel == "none" else row.cancel,
         "cancel_by": row.cancel_by,

@@ -8,6 +8,10 @@ import typer
 from prefect_ltx.cli.frame import Output, command
 
 
+class LocalFalError(Exception):
+    """The embedded fal cannot be started as asked."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
     command(app, "local-fal", settings=False)(local_fal)
@@ -34,11 +38,16 @@ def local_fal(
 
     It is not the model: its pictures are drawn. Nothing costs anything.
     """
-    from prefect_ltx.cli.request_file import RequestFileError
     from prefect_ltx.local import serve
 
-    if faults is not None and not faults.is_file():
-        raise RequestFileError(f"Cannot read {faults}: no such file.")
-    serve(
-        host=host, port=port, data=data, faults_file=faults, render_seconds=render_seconds, renderer=renderer
-    )
+    try:
+        serve(
+            host=host,
+            port=port,
+            data=data,
+            faults_file=faults,
+            render_seconds=render_seconds,
+            renderer=renderer,
+        )
+    except ValueError as error:
+        raise LocalFalError(f"{faults}: {error}") from error

@@ -1,10 +1,10 @@
 """`prefect-ltx sweep`: bring what was paid for to its end. Needs no Prefect server, and spends nothing."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from prefect_ltx.cli.frame import Output, command
+from prefect_ltx.cli.frame import Output, RecipeOption, command
 
 
 def register(app: typer.Typer) -> None:
@@ -14,9 +14,7 @@ def register(app: typer.Typer) -> None:
 
 async def sweep(
     output: Output,
-    recipe: Annotated[
-        str, typer.Option(help="Which renditions to make of what is found: web, none.")
-    ] = "web",
+    recipe: RecipeOption = "web",
 ) -> bool:
     """Adopt what was paid for and not archived; settle prices; report double charges and orphans.
 

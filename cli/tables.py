@@ -26,7 +26,7 @@ def facts(rows: Mapping[str, object], title: str | None = None) -> Table:
     table.add_column(overflow="fold")
     for name, value in rows.items():
         if value not in (None, "", [], ()):
-            table.add_row(name, _text(value))
+            table.add_row(name, text(value))
     return table
 
 
@@ -37,11 +37,12 @@ def grid(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | 
         number = name[:1] in "$#"
         table.add_column(name.lstrip("$#"), justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_text(value) for value in row))
+        table.add_row(*(text(value) for value in row))
     return table
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """A value as a cell's text: amounts as dollars, lists with commas, and no markup of rich's in it."""
     from rich.markup import escape
 
     if isinstance(value, Decimal):
