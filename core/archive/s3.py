@@ -86,6 +86,7 @@ class S3Backend:
     async def chunks(self, key: str) -> AsyncIterator[bytes]:
         """See `Backend`; a connection that breaks is taken up again where it broke."""
         session, offset, end, etag = self._sessions.here(), 0, -1, ""
+        piece = bytearray()  # the network's pieces are too small to be handed on one by one
         for attempt in range(1, ATTEMPTS + 1):
             again = {"Range": f"bytes={offset}-", "IfMatch": etag} if offset else {}
             try:
@@ -94,7 +95,10 @@ class S3Backend:
                 try:
                     while chunk := await answer["Body"].read(_CHUNK):
                         offset += len(chunk)
-                        yield chunk
+                        piece += chunk
+                        if len(piece) >= _CHUNK:
+                            yield bytes(piece)
+                            piece.clear()
                 finally:
                     answer["Body"].close()
             except FlexibleChecksumError as error:
@@ -103,6 +107,8 @@ class S3Backend:
                 if offset != end and (attempt == ATTEMPTS or not worth_another_try(error)):
                     raise explained(error, self.url(key)) from error
             if offset == end:
+                if piece:
+                    yield bytes(piece)
                 return
         raise ArchiveUnavailable(f"{self.url(key)}: the connection to S3 broke off {ATTEMPTS} times")
 
