@@ -218,8 +218,10 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         names = [str(name) for name in (error.filename, error.filename2) if name is not None]
         return plain(": ".join([*names, error.strerror]))
-    if module.startswith("prefect_ltx.") or module.split(".")[0] == "prefect":
+    if module.startswith("prefect_ltx."):
         return plain(str(error) or type(error).__name__, limit=2000)
+    if "prefect" in (module.split(".")[0], _raised_in(error)):
+        return plain(f"Prefect: {error or type(error).__name__}", limit=2000)
     return plain(f"Unexpected {type(error).__name__}: {error} ({DEBUG_VARIABLE}=1 shows where).", limit=2000)
 
 
@@ -245,6 +247,14 @@ def _shared(
 
 def _shared_by_all(context: typer.Context, as_json: AsJson = False) -> None:
     """The flags of every command."""
+
+
+def _raised_in(error: BaseException) -> str:
+    """The top-level package whose code raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0]
 
 
 def _problems(error: Any) -> str:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 def quieten_prefect() -> None:
     """Keep Prefect's log off the terminal. Has to be called before Prefect is imported."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    # Where no PREFECT_API_URL is set, Prefect starts a temporary server; its first start makes a database,
+    # which was seen to take longer than Prefect's own 20 s.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     if not os.environ.get(DEBUG_VARIABLE):
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_DEBUG_LEVEL", "CRITICAL")
