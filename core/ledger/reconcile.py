@@ -8,6 +8,7 @@ value (24 equals 24.0), nulls that were sent or stored do not count, and keys th
 - **The user's seed** may be in somebody else's request, of another ledger or by hand. Only a match inside the
   time in which the POST can have left counts, and of several none is chosen: a person decides. Adopting a
   stranger's would let our cancel stop it, and its end would free our key although our own request ran.
+  One match alone is adopted at once: the same body is the same video, so even a stranger's costs nothing.
 - **Absent** is only what has had time to appear (`lag`), where a missing entry is proof at all, and while
   nothing unclaimed could be it. What could be it makes the row undecidable: an entry of that time without a
   stored input, or with our seed and prompt but not our whole body, and our whole body at another time.
