@@ -2,7 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_ltx.fal import FalClient, FalHosts, FalRequestInvalid
+from prefect_ltx.fal import FalClient, FalHostRefused, FalHosts, FalRequestInvalid
+from prefect_ltx.fal.retry import RetryRule
+from prefect_ltx.fal.transport import Transport, check_key
 
 FAL = FalHosts.default()
 LOCAL = FalHosts.from_base_url("http://127.0.0.1:8123/")
@@ -195,3 +197,12 @@ def test_hosts_or_base_url_not_both() -> None:
     """Two different answers to "which fal" are an error."""
     with pytest.raises(FalRequestInvalid, match="not both"):
         FalClient(hosts=FAL, base_url="http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("url", TRICKS)
+def test_the_transport_itself_refuses_to_sign_for_a_stranger(key: str, url: str) -> None:
+    """Even if a stranger's URL came through to the last step, no header with the key is made for it."""
+    transport = Transport(check_key(key), FAL, timeout=1, rule=RetryRule())
+    with pytest.raises(FalHostRefused) as caught:
+        transport.key_header(url)
+    assert key not in str(caught.value)
