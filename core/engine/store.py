@@ -57,7 +57,6 @@ async def store(
     archive = services.archive
     folder = folder_for(generation.id, generation.endpoint, generation.created_at)
     manifest = await archive.manifest(folder)
-    manifest_sha256 = manifest.sha256 if manifest else ""
     if manifest is None:
         tell("before-archive", generation.id, "archiving")
         stored = await archive.put_file(
@@ -78,13 +77,14 @@ async def store(
             files.append(await _put_rendition(services, folder, rendition))
         tell("before-manifest", generation.id)
         manifest = _manifest(services, generation, video, folder, files)
+        await archive.publish(manifest)
         # Where another writer was first, its manifest stands, and that is the one to remember.
-        manifest_sha256 = (await archive.publish(manifest)).sha256
+        manifest = await archive.manifest(folder) or manifest
         tell("after-manifest", generation.id)
     await in_thread(
         services.ledger.record,
         generation.id,
-        Archived(location=archive.location, folder=folder, manifest_sha256=manifest_sha256),
+        Archived(location=archive.location, folder=folder, manifest_sha256=manifest.sha256),
     )
     clean_up(services, generation.id)
     return manifest
