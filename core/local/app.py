@@ -25,7 +25,7 @@ from prefect_ltx.local import (
 from prefect_ltx.local.errors import Refusal
 from prefect_ltx.local.jobs import Jobs
 from prefect_ltx.local.origin import OriginMiddleware
-from prefect_ltx.local.replies import json_reply, refusal_reply
+from prefect_ltx.local.replies import json_reply, refusal_reply, server_error
 from prefect_ltx.local.site import Site
 from prefect_ltx.local.webhooks import Webhooks
 
@@ -71,7 +71,7 @@ def build_app(site: Site) -> FastAPI:
             ),
             Middleware(OriginMiddleware, log=site.log),
         ],
-        exception_handlers={Refusal: refusal_reply, 404: _not_found, 405: _not_found},
+        exception_handlers={Refusal: refusal_reply, 404: _not_found, 405: _not_found, Exception: _failed},
     )
     app.state.site = site
     app.state.jobs = jobs
@@ -83,6 +83,10 @@ def build_app(site: Site) -> FastAPI:
     app.include_router(submit.run_router)
     app.include_router(submit.submit_router)
     return app
+
+
+async def _failed(request: Request, error: Any) -> Response:
+    return server_error(500)
 
 
 async def _not_found(request: Request, error: Any) -> Response:

@@ -59,9 +59,9 @@ class Keys:
             return str(self.read_token(token, "cdn")["account"])
         return self.account(authorization)
 
-    def make_token(self, kind: Literal["cdn", "realtime", "upload"], lifetime: float, **claims: Any) -> str:
-        """A signed, URL-safe text that says `claims` until `lifetime` seconds from now."""
-        payload = json.dumps({"kind": kind, "expires": time.time() + lifetime, **claims}, sort_keys=True)
+    def make_token(self, kind: Literal["cdn", "realtime", "upload"], seconds: float, /, **claims: Any) -> str:
+        """A signed, URL-safe text that says `claims` until `seconds` from now."""
+        payload = json.dumps({"kind": kind, "expires": time.time() + seconds, **claims}, sort_keys=True)
         body = base64.urlsafe_b64encode(payload.encode()).rstrip(b"=").decode()
         return f"{body}.{self._signature(body)}"
 

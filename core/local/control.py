@@ -152,8 +152,9 @@ def _faults(site: Site) -> dict[str, Any]:
 
 
 def _bad(error: Exception) -> Refusal:
-    if isinstance(error, ValidationError):
-        text = "; ".join(detail["msg"] for detail in error.errors())
-    else:
-        text = str(error)
+    text = (
+        "; ".join(detail["msg"] for detail in error.errors())
+        if isinstance(error, ValidationError)
+        else str(error)
+    )
     return Refusal(400, {"detail": text})

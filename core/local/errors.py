@@ -25,7 +25,7 @@ _API_STATUS: Final[Mapping[str, int]] = {
 }
 
 
-class Refusal(Exception):  # noqa: N818
+class Refusal(Exception):
     """Ends the handling of a request with this reply."""
 
     def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:

@@ -45,8 +45,7 @@ async def serve_file(request: Request, file: str) -> Response:
     span = _asked_span(request, row)
     if span is None:
         return Response(status_code=416, headers={**headers, "content-range": f"bytes */{row.size}"})
-    start, end = span
-    partial = (start, end) != (0, row.size) or _wants_range(request, row)
+    start, end, partial = span
     if partial:
         headers["content-range"] = f"bytes {start}-{end - 1}/{row.size}"
     headers["content-length"] = str(end - start)
@@ -101,23 +100,23 @@ def _wants_range(request: Request, row: FileRow) -> bool:
         return False
 
 
-def _asked_span(request: Request, row: FileRow) -> tuple[int, int] | None:
-    """The asked bytes as a half-open span, the whole file where none or several are asked; None:
-    unsatisfiable."""
-    whole = (0, row.size)
+def _asked_span(request: Request, row: FileRow) -> tuple[int, int, bool] | None:
+    """The bytes to send as a half-open span, and whether that is a range.
+
+    Several ranges, or what cannot be read as one, give the whole file; None is a range past the end.
+    """
+    whole = (0, row.size, False)
     ranges = request.headers.get("range", "").removeprefix("bytes=")
-    if not _wants_range(request, row) or "," in ranges:
-        return whole
     first, dash, last = (part.strip() for part in ranges.partition("-"))
-    if not dash or not (first or last) or not (first + last).isdigit():
+    if not _wants_range(request, row) or not dash or not (first + last).isdigit():
         return whole
     if not first:
         length = min(int(last), row.size)
-        return (row.size - length, row.size) if length else None
+        return (row.size - length, row.size, True) if length else None
     start, end = int(first), min(int(last) + 1, row.size) if last else row.size
     if last and int(last) < start:
         return whole
-    return (start, end) if start < row.size else None
+    return (start, end, True) if start < row.size else None
 
 
 async def _blocks(path: Path, start: int, end: int, *, corrupted: bool) -> AsyncIterator[bytes]:

@@ -16,12 +16,13 @@ import httpx
 from prefect_ltx.local.errors import ModelError, problem
 from prefect_ltx.local.filestore import FileStore
 from prefect_ltx.local.origin import area_of_host
+from prefect_ltx.local.outbound import outbound_client
 from prefect_ltx.media import MediaInfo, MediaInvalid, probe
 from prefect_ltx.media.verify import verify_image
 
 MAX_BYTES: Final = {"video": 1024**3, "image": 128 * 1024**2}
 _TIMEOUT: Final = httpx.Timeout(60, connect=10)
-_LOOPBACK: Final = {"127.0.0.1", "localhost", "::1", "[::1]", "testserver"}
+_LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 _VIDEO_FORMATS: Final = ["mp4", "mov", "webm", "mkv", "gif"]
 
 
@@ -50,7 +51,10 @@ async def fetch_media(files: FileStore, field: str, url: str, folder: Path) -> t
 async def _to_disk(files: FileStore, field: str, url: str, target: Path, limit: int) -> Path:
     if url.startswith("data:"):
         return await asyncio.to_thread(_decode, field, url, target, limit)
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _download_error(field, url, "Not a URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise _download_error(field, url, "Only http(s) URLs and data URIs can be read")
     if parts.hostname in _LOOPBACK or area_of_host(parts.hostname) == "cdn":
@@ -66,7 +70,7 @@ async def _download(field: str, url: str, target: Path, limit: int) -> Path:
     size = 0
     try:
         async with (
-            httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=True, max_redirects=5) as client,
+            outbound_client(timeout=_TIMEOUT, follow_redirects=True, max_redirects=5) as client,
             client.stream("GET", url) as response,
         ):
             if response.status_code != 200:

@@ -80,7 +80,11 @@ def sheet_walk(
     chance.shuffle(windows)
     tighter = 1 + 0.08 * max(request.reference_strength - 1, 0)
     windows = [(x, y, width / tighter) for x, y, width in windows]
-    on_canvas = _contained(source(job.image).video, canvas)
+    # ffmpeg-python takes two equal inputs for one, so a second look at the sheet is a split.
+    sheet, sheet_again = (
+        _twice(source(job.image).video) if job.sheet_lead_in else (source(job.image).video, None)
+    )
+    on_canvas = _contained(sheet, canvas)
     # Once, on the still: the strength of the ingredients shows as colour.
     on_canvas = on_canvas.filter(
         "hue", h=f"{chance.uniform(-12, 12):.3f}", s=f"{0.4 + 0.6 * request.ingredient_strength:.3f}"
@@ -105,9 +109,9 @@ def sheet_walk(
             all_mode="normal",
             all_opacity=f"{shows:.4f}",
         )
-    if job.sheet_lead_in:
-        sheet = _contained(source(job.image).video, (job.width, job.height))
-        picture = _opened_by(picture, _still(job, sheet, job.sheet_lead_in, fade=False), job)
+    if sheet_again is not None:
+        opening = _contained(sheet_again, (job.width, job.height))
+        picture = _opened_by(picture, _still(job, opening, job.sheet_lead_in, fade=False), job)
     return picture
 
 
@@ -122,6 +126,11 @@ def sound(job: RenderJob) -> Any:
         .filter("atrim", end_sample=samples)
         .filter("aformat", channel_layouts="stereo")
     )
+
+
+def _twice(stream: Any) -> tuple[Any, Any]:
+    both = stream.filter_multi_output("split")
+    return both[0], both[1]
 
 
 def _rate(job: RenderJob) -> str:

@@ -33,11 +33,11 @@ class RenderJob:
     sheet_lead_in: int = 0
 
 
-class RenderCancelled(Exception):  # noqa: N818
+class RenderCancelled(Exception):
     """The render ended because it was told to; there is no clip."""
 
 
-class RenderRefused(Exception):  # noqa: N818
+class RenderRefused(Exception):
     """The renderer cannot do what this field asks: the request ends with 422, not retryable."""
 
     def __init__(self, field: str, message: str, error_type: str = "feature_not_supported") -> None:
@@ -69,7 +69,7 @@ class Renderer(Protocol):
         ...
 
 
-class RendererUnusable(Exception):  # noqa: N818
+class RendererUnusable(Exception):
     """The renderer that was named cannot be used. The embedded server does not start."""
 
 

@@ -34,7 +34,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class StoreUnusable(Exception):  # noqa: N818
+class StoreUnusable(Exception):
     """The data folder cannot be used. The embedded server does not start; nothing in the folder was
     changed."""
 

@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from prefect_ltx.local import store as db
 from prefect_ltx.local.ids import new_request_id
 from prefect_ltx.local.origin import Origin
+from prefect_ltx.local.outbound import outbound_client
 from prefect_ltx.local.outputs import is_inline, output_of
 from prefect_ltx.local.rows import RequestRow, to_json
 from prefect_ltx.local.site import Site
@@ -104,7 +105,7 @@ class Webhooks:
     async def _deliver(self, row: RequestRow) -> None:
         body = to_json(await self._payload(row)).encode()
         delay = _FIRST_DELAY
-        async with httpx.AsyncClient(follow_redirects=False) as client:
+        async with outbound_client(follow_redirects=False) as client:
             for attempt in range(_ATTEMPTS):
                 headers = {
                     "Content-Type": "application/json",
@@ -133,7 +134,7 @@ class Webhooks:
         }
         if row.status_code != 200:
             payload["error"] = f"Invalid status code: {row.status_code}"
-        if self._site.faults.take("webhook_payload_error", endpoint=row.endpoint) or is_inline(row):
+        if is_inline(row) or self._site.faults.take("webhook_payload_error", endpoint=row.endpoint):
             payload["payload_error"] = "Response payload could not be serialized"
         else:
             payload["payload"] = await output_of(row, Origin(**json.loads(row.origin)), self._site.files)

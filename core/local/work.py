@@ -188,7 +188,7 @@ async def _measured(
     digest = await asyncio.to_thread(sha256_file, made)
     units = Decimal(megapixels(info.width, info.height, info.frames))
     if extra := site.faults.take("overbill", endpoint=row.endpoint):
-        units += Decimal(str(extra.value or 0))
+        units += Decimal(f"{extra.value or 0:g}")
     file = site.files.adopt(
         made,
         row.request_id,
