@@ -219,7 +219,7 @@ class FalClient:
     ) -> list[BillingEvent]:
         """What fal billed, for these requests or in this window (fal-protocol §7.2; an admin key).
 
-        Without `start` fal looks back 24 hours only, also for `request_ids`.
+        `request_ids` without a `start` are looked for in the last 89 days, the longest window that fal takes.
 
         Raises:
             FalPermissionDenied, FalAuthenticationError: a plain key may not read this.

@@ -1,7 +1,7 @@
 """fal's Platform API: finding requests again, prices, what was billed (fal-protocol §7). Reads only."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
@@ -20,6 +20,8 @@ Query = list[tuple[str, str]]
 
 _FILTER_MAX: Final = 50
 _PAGE: Final = 100
+_LONGEST_WINDOW: Final = timedelta(days=89)
+"""fal takes up to 90 days between start and end (fal-protocol §7.2)."""
 
 
 class Platform:
@@ -70,7 +72,10 @@ class Platform:
         """What was billed, for these requests or in this window."""
         if request_ids is None and start is None:
             raise FalRequestInvalid("Say which billing events: request_ids, or a start")
-        window: Query = [("start", _iso(start))] if start else []
+        if start is None:
+            # Left out, fal would look back 24 hours only, and a request settled later would look unbilled.
+            start = (end or datetime.now(UTC)) - _LONGEST_WINDOW
+        window: Query = [("start", _iso(start))]
         window += [("end", _iso(end))] if end else []
         queries = [window]
         if request_ids is not None:

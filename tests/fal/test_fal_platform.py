@@ -147,6 +147,14 @@ async def test_billing_events_are_asked_for_fifty_at_a_time(client: FalClient, w
     assert (got[0].cost_total, got[0].output_units, got[0].unit_price) == (Decimal("0.4020525"), 167, None)
 
 
+async def test_requests_are_settled_long_after_they_ran(client: FalClient, wire: Wire) -> None:
+    """Asked for by id, an event is looked for as far back as fal allows, not only in fal's default of a day."""
+    wire.on(BILLING, answer({"billing_events": []}))
+    await client.billing_events(request_ids=["id-1"])
+    start = datetime.fromisoformat(wire.seen[0].query["start"])
+    assert timedelta(days=88) < datetime.now(UTC) - start < timedelta(days=90)
+
+
 async def test_billing_needs_a_question(client: FalClient, wire: Wire) -> None:
     """Asking for everything by accident is refused; asking for no request is answered without a call."""
     with pytest.raises(FalRequestInvalid):
