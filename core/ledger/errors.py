@@ -31,7 +31,7 @@ class LedgerError(Exception):
         """The parts of the message; `str(error)` is one line with all of them."""
         self.what = plain(what).rstrip(".")
         self.bill = bill.rstrip(".")
-        self.next_step = plain(next_step).rstrip(".")
+        self.next_step = next_step.rstrip(".")
         super().__init__(". ".join(part for part in (self.what, self.bill, self.next_step) if part) + ".")
 
     def __reduce__(self) -> tuple[Any, ...]:

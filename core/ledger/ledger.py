@@ -58,8 +58,12 @@ class Ledger:
         """Open the ledger; its tables are made when the database is empty."""
         self.lease_seconds = lease_seconds
         self._database = Database(url, None if clock is time.time else clock)
-        with self._database.write(bill=NOTHING_SPENT) as connection:
-            self.id = prepare(connection)  # names this ledger for ever, wherever its database moves
+        try:
+            with self._database.write(bill=NOTHING_SPENT) as connection:
+                self.id = prepare(connection)  # names this ledger for ever, wherever its database moves
+        except BaseException:
+            self._database.close()
+            raise
 
     @property
     def name(self) -> str:

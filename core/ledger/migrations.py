@@ -42,6 +42,8 @@ def prepare(
     if known.get("application") != APPLICATION or not known.get("schema_version", "").isdigit():
         raise _not_a_ledger(f"its table {meta.name} does not say so")
     _upgrade(connection, int(known["schema_version"]), version, migrations)
+    # SQLite turns BEGIN IMMEDIATE into a reading transaction on a read-only file: only a write tells.
+    connection.execute(meta.update().where(meta.c.name == "application").values(value=APPLICATION))
     return known["ledger_id"]
 
 

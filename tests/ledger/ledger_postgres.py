@@ -8,6 +8,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -60,7 +61,7 @@ def running_postgres() -> Iterator[str]:
             _wait_until_ready(server, socket, folder / "log")
             yield f"postgresql://ltx@/postgres?host={socket}"
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # a fast shutdown, which waits for no client
             try:
                 server.wait(20)
             except subprocess.TimeoutExpired:
