@@ -1,6 +1,7 @@
 """Submit, status, result, cancel, synchronous run: the calls about one generation (fal-protocol §1)."""
 
 import json
+import math
 import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
@@ -164,10 +165,12 @@ def submit_headers(
     """
     headers: dict[str, str] = {}
     if start_timeout is not None:
-        if not start_timeout > MIN_START_TIMEOUT:
+        if not MIN_START_TIMEOUT < start_timeout < math.inf:
             raise FalRequestInvalid(f"start_timeout must be more than {MIN_START_TIMEOUT:g} s")
         # The documented name, and the older one that today's official clients send.
-        headers["X-Fal-Request-Start-Timeout"] = headers["X-Fal-Request-Timeout"] = f"{start_timeout:g}"
+        headers["X-Fal-Request-Start-Timeout"] = headers["X-Fal-Request-Timeout"] = _plain_number(
+            start_timeout
+        )
     if priority is not None:
         if priority not in ("normal", "low"):
             raise FalRequestInvalid(f"priority must be normal or low, not {priority!r}")
@@ -177,6 +180,10 @@ def submit_headers(
     if no_server_retry:
         headers["X-Fal-No-Retry"] = "1"
     return headers
+
+
+def _plain_number(value: float) -> str:
+    return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def _tags(tags: Mapping[str, str]) -> str:

@@ -41,7 +41,6 @@ class Storage:
         """Shares the connections of `transport`."""
         self._http = transport
         self._token: _Token | None = None
-        self._token_lock = asyncio.Lock()
 
     async def upload(self, blob: Blob, *, content_type: str, file_name: str) -> str:
         """The URL under which fal can read the file.
@@ -154,17 +153,16 @@ class Storage:
             raise FalHostRefused(f"{strip_url(url)} is not fal's CDN, so the upload token was not sent")
 
     async def _cdn_token(self) -> "_Token":
-        async with self._token_lock:
-            if self._token is None or self._token.expires_at - _TOKEN_MARGIN <= datetime.now(UTC):
-                url = f"{self._http.hosts.rest}/storage/auth/token?storage_type=fal-cdn-v3"
-                self._token = await self._http.free(
-                    "POST",
-                    url,
-                    _read_token,
-                    headers=self._http.key_header(url) | {"Content-Type": "application/json"},
-                    content=b"{}",
-                )
-            return self._token
+        if self._token is None or self._token.expires_at - _TOKEN_MARGIN <= datetime.now(UTC):
+            url = f"{self._http.hosts.rest}/storage/auth/token?storage_type=fal-cdn-v3"
+            self._token = await self._http.free(
+                "POST",
+                url,
+                _read_token,
+                headers=self._http.key_header(url) | {"Content-Type": "application/json"},
+                content=b"{}",
+            )
+        return self._token
 
 
 class _Token(BaseModel):

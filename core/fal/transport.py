@@ -43,8 +43,6 @@ _NEVER_SENT: Final = (
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
     httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
 )
 
 

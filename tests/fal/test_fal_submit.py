@@ -57,7 +57,7 @@ async def test_options_become_fals_own_headers_and_query(client: FalClient, wire
         INGREDIENT,
         BODY,
         webhook_url="https://me.example/hook?nonce=1&x=2",
-        start_timeout=90,
+        start_timeout=2_000_000.5,
         priority="low",
         tags={"team": "film", "shot": "3"},
         no_server_retry=True,
@@ -65,7 +65,13 @@ async def test_options_become_fals_own_headers_and_query(client: FalClient, wire
     [sent] = wire.seen
     assert sent.query == {"fal_webhook": "https://me.example/hook?nonce=1&x=2"}
     names = ("request-start-timeout", "request-timeout", "queue-priority", "tags", "no-retry")
-    assert [sent.headers[f"x-fal-{name}"] for name in names] == ["90", "90", "low", "team=film,shot=3", "1"]
+    assert [sent.headers[f"x-fal-{name}"] for name in names] == [
+        "2000000.5",
+        "2000000.5",
+        "low",
+        "team=film,shot=3",
+        "1",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +79,7 @@ async def test_options_become_fals_own_headers_and_query(client: FalClient, wire
     [
         {"start_timeout": 1},
         {"start_timeout": float("nan")},
+        {"start_timeout": float("inf")},
         {"priority": "high"},
         {"tags": {"Team": "x"}},
         {"tags": {"fal.x": "y"}},
@@ -190,6 +197,8 @@ BAD_ANSWERS = {
     "an empty body": Answer(204),
     "a body that never ends": Answer(200, b"x", {"content-length": "100"}, cut=1),
     "broken compression": Answer(200, b"xx", {"content-encoding": "gzip"}),
+    "a redirect to no URL": Answer(302, b"", {"location": "//[::"}),
+    "a redirect to another scheme": Answer(302, b"", {"location": "ftp://x.example/"}),
     "no HTTP": Answer(99, b"", {"content-length": "-5"}),
 }
 
