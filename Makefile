@@ -74,7 +74,7 @@ bench: setup ## Benchmarks; prints what it measured
 	@for script in benchmarks/bench_*.py; do .venv/bin/python "$$script" || exit 1; done
 
 wheel: setup ## Build wheel and sdist and try the wheel in an empty environment
-	.venv/bin/pytest -m wheel
+	.venv/bin/pytest tests/test_package.py -m wheel
 
 clean: ## Remove what the targets above made
 	rm -rf .venv .js .types .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist *.egg-info
