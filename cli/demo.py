@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 REQUESTS: dict[str, dict[str, Any]] = {
     "reference-video-to-video": {
-        "prompt": "A dancer in a flowing red dress against a black backdrop, studio lighting, cinematic.",
+        "prompt": "A glass ball bounces along the quay while a barge drifts by, pastel morning light, cinematic.",
         "video_url": "reference-clip.mp4",
         "seed": 2026,
     },
@@ -229,6 +229,9 @@ def _show(
                 "bill": f"the embedded fal charged {charges} times, for {len(made)} videos",
                 "note": STAND_IN,
                 "took": f"{seconds:.0f} s",
+                "see the runs": None
+                if os.environ.get("PREFECT_API_URL")
+                else f"PREFECT_HOME={folder / 'prefect'} {Path(sys.executable).parent / 'prefect'} server start",
             }
         ),
     )
