@@ -31,6 +31,8 @@ class Bill:
             sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
         ) as db:
             db.row_factory = sqlite3.Row
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'charges'").fetchone():
+                return []  # a server is making the database this moment
             return [charge_row(row) for row in db.execute("SELECT * FROM charges ORDER BY at, request_id")]
 
     @property

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 ALWAYS: Final = -1
@@ -149,14 +150,18 @@ class Faults:
 
     @classmethod
     def load(cls, path: Path) -> "Faults":
-        """Read a JSON object: `{"lost_reply": 2, "listing_lag_seconds": {"value": 5}, "snap": true}`.
+        """Read JSON or YAML: `{"lost_reply": 2, "listing_lag_seconds": {"value": 5}, "snap": true}`.
 
         Raises:
             ValueError: not such an object, or a name that is not in the table.
         """
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        try:
+            data = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else json.loads(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"not YAML: {error}") from None
         if not isinstance(data, dict):
-            raise ValueError(f"{path.name}: a faults file is a JSON object of fault names")
+            raise ValueError("a faults file is one object whose keys are names of faults")
         return cls(data)
 
     def __iter__(self) -> Any:

@@ -2,6 +2,7 @@
 downloads that go wrong."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from email.utils import formatdate, parsedate_to_datetime
@@ -55,7 +56,7 @@ async def serve_file(request: Request, file: str) -> Response:
     corrupted = site.fault("corrupted_download", request) is not None
     blocks = _blocks(site.files.disk(row), start, end, corrupted=corrupted)
     if slow := site.fault("slow_download", request):
-        blocks = _throttled(blocks, slow)
+        blocks = _throttled(blocks, slow, site.closing)
     if site.fault("truncated_download", request):
         return _TruncatedReply(blocks, (end - start) // 2, status, headers)
     return StreamingResponse(blocks, status, headers)
@@ -138,7 +139,9 @@ async def _blocks(path: Path, start: int, end: int, *, corrupted: bool) -> Async
             yield block
 
 
-async def _throttled(blocks: AsyncIterator[bytes], fault: Fault) -> AsyncIterator[bytes]:
+async def _throttled(
+    blocks: AsyncIterator[bytes], fault: Fault, closing: asyncio.Event
+) -> AsyncIterator[bytes]:
     rate = max(fault.value or 1, 1)
     size = max(int(rate / 10), 1)
     begun, sent = time.monotonic(), 0
@@ -146,7 +149,8 @@ async def _throttled(blocks: AsyncIterator[bytes], fault: Fault) -> AsyncIterato
         for at in range(0, len(block), size):
             piece = block[at : at + size]
             sent += len(piece)
-            await asyncio.sleep(max(begun + sent / rate - time.monotonic(), 0))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(closing.wait(), max(begun + sent / rate - time.monotonic(), 0))
             yield piece
 
 

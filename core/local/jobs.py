@@ -44,7 +44,7 @@ class Job:
         self.stuck = False
         self.interrupt = Interrupt()
         self.finished: asyncio.Event = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._changed: asyncio.Event | None = None
 
     @property
     def order(self) -> tuple[int, int]:
@@ -55,12 +55,15 @@ class Job:
     def change(self) -> asyncio.Event:
         """Set at the next change of state, position or logs. Take it before looking, so that none is
         missed."""
+        if self._changed is None:
+            self._changed = asyncio.Event()
         return self._changed
 
     def touch(self) -> None:
-        """Something changed."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+        """Something changed. Costs nothing where nobody looks: a start touches all that wait."""
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     def log(self, message: str, level: str = "INFO") -> None:
         """Add a line in fal's shape. From the event loop only."""

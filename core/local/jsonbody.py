@@ -16,7 +16,7 @@ async def json_object(request: Request) -> dict[str, Any]:
     """
     try:
         body = json.loads(await request.body() or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise Refusal(400, {"detail": "Request body is not a JSON object"})

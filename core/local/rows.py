@@ -177,5 +177,5 @@ def charge_row(row: Any) -> Charge:
 
 
 def to_json(value: Any) -> str:
-    """JSON as it is stored: compact, UTF-8, no NaN."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """JSON as it is stored and sent: compact, no NaN, and ASCII, because half a surrogate pair has no UTF-8."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import math
 import time
 from typing import Any, Final
 
@@ -148,7 +149,7 @@ async def _json_body(request: Request) -> str:
         text = raw.decode()
         # NaN is JSON to Python only; it could not be given back.
         json.loads(text, parse_constant=_no_constant)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise PlatformError("bad_request", "Request body is not valid JSON") from None
     return text
 
@@ -190,7 +191,7 @@ def _row(request: Request, endpoint: str, account: str, body: str, *, direct: bo
 def _start_timeout(request: Request) -> float | None:
     for name in ("x-fal-request-start-timeout", "x-fal-request-timeout"):
         with contextlib.suppress(ValueError):
-            if name in request.headers and (seconds := float(request.headers[name])) > 0:
+            if name in request.headers and 0 < (seconds := float(request.headers[name])) < math.inf:
                 return seconds
     return None
 

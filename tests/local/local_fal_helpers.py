@@ -94,7 +94,10 @@ class ServerProcess:
 
     def start(self) -> Caller:
         options = "".join(f", {name}={value}" for name, value in self._options.items())
-        code = f"from pathlib import Path\nfrom prefect_ltx.local import serve\nserve(data=Path({str(self._data)!r}){options})"
+        code = (
+            "from pathlib import Path\nfrom prefect_ltx.local import serve\n"
+            f"serve(data=Path({str(self._data)!r}){options})"
+        )
         self.process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

@@ -67,6 +67,19 @@ def test_a_faults_file_is_read(tmp_path: Path, given: dict[str, Any], expected: 
     assert list(Faults.load(path)) == expected
 
 
+def test_a_faults_file_may_be_yaml(tmp_path: Path) -> None:
+    """The same object, told by its suffix."""
+    path = tmp_path / "faults.yaml"
+    path.write_text("lost_reply: 2\nslow_run: {value: 3}\n")
+    assert [(fault.name, fault.times, fault.value) for fault in Faults.load(path)] == [
+        ("lost_reply", 2, None),
+        ("slow_run", 1, 3),
+    ]
+    path.write_text("a: [")
+    with pytest.raises(ValueError, match="not YAML"):
+        Faults.load(path)
+
+
 @pytest.mark.parametrize(
     "given", ['{"lost_replies": 1}', '["snap"]', '{"snap": "yes"}', '{"snap": {"time": 1}}', "{"]
 )

@@ -136,11 +136,19 @@ def test_fields_that_the_page_does_not_name_are_ignored(caller: Caller, video_bo
     assert caller.generate(video_body | {"mid_image_url": "x", "extra_arguments": 3}).status_code == 200
 
 
-@pytest.mark.parametrize("body", ["{", "NaN", '{"seed": Infinity}', ""])
+@pytest.mark.parametrize("body", ["{", "NaN", '{"seed": Infinity}', "", "[" * 100_000])
 def test_a_body_that_is_no_json_is_refused_at_submit(caller: Caller, body: str) -> None:
     """Such a request was never accepted."""
     assert caller.post(f"/{VIDEO}", content=body).status_code == 400
     assert caller.listed() == []
+
+
+def test_text_that_has_no_utf8_is_an_error_of_the_result(caller: Caller) -> None:
+    """Half a surrogate pair is JSON: accepted, listed, and refused by the model."""
+    request_id = caller.post(f"/{VIDEO}", content=b'{"prompt": "\\ud800"}').json()["request_id"]
+    caller.until(request_id)
+    assert caller.result(request_id).status_code == 422
+    assert caller.listed(expand="payloads")[0]["json_input"] == {"prompt": "\ud800"}
 
 
 def test_a_body_that_is_no_object_fails_on_the_result(caller: Caller) -> None:
@@ -197,7 +205,8 @@ def test_a_start_timeout_ends_what_still_waits(video_body: dict[str, Any], heade
         caller.until(second)
         reply = caller.result(second)
         assert (reply.status_code, reply.headers["x-fal-request-timeout-type"]) == (504, "user")
-        assert caller.until(first) and caller.result(first).status_code == 200
+        caller.until(first)
+        assert caller.result(first).status_code == 200
 
 
 def test_a_full_queue_refuses_whoever_asked_it_to(video_body: dict[str, Any]) -> None:
