@@ -18,7 +18,7 @@ from prefect_ltx.ledger.machine import todo
 from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.recording import Transaction, adoptable_stray, is_held, lease_lost, record
 from prefect_ltx.ledger.records import Claim, ClaimOutcome, Generation, Plan
-from prefect_ltx.ledger.rows import generation_of, new_row
+from prefect_ltx.ledger.rows import generation_of, new_row, plan_of
 from prefect_ltx.ledger.states import CLOSED, State
 
 _table = schema.generation
@@ -89,6 +89,22 @@ def adopt_seedless(tx: Transaction, seedless_key: str, owner: Owner) -> Generati
         _hold(tx, found, owner)
         return tx.load(found.id)
     return None
+
+
+def adopt_stray(tx: Transaction, request_id: str, owner: Owner) -> Claim | None:
+    """See `Ledger.adopt_stray`."""
+    strays = schema.stray
+    query = select(strays.c.generation_id).where(
+        strays.c.request_id == request_id, strays.c.adopted_by.is_(None)
+    )
+    origin_id = tx.connection.scalar(query.limit(1))
+    if origin_id is None:
+        return None
+    origin = tx.load(origin_id)
+    live = select(_table.c.id).where(_table.c.key == origin.key, _table.c.live == 1)
+    if tx.connection.scalar(live) is not None:
+        return None
+    return claim(tx, plan_of(origin), owner, ())
 
 
 def begin_post(tx: Transaction, row: Generation, owner: Owner) -> Generation:

@@ -5,7 +5,7 @@ methods say what may be sent. Methods block on the database: asynchronous code c
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from types import TracebackType
@@ -13,33 +13,23 @@ from typing import Self
 
 from sqlalchemy import select
 
-from prefect_ltx.ledger import accounting, claiming, reading, schema
-from prefect_ltx.ledger.budget import BudgetLimit, BudgetStatus
+from prefect_ltx.ledger import claiming, reading, schema
+from prefect_ltx.ledger.budget import BudgetLimit
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.errors import NOTHING_SPENT
 from prefect_ltx.ledger.events import Event
 from prefect_ltx.ledger.machine import Step
 from prefect_ltx.ledger.migrations import prepare
 from prefect_ltx.ledger.owner import Owner
+from prefect_ltx.ledger.reader import LedgerReader
 from prefect_ltx.ledger.recording import Transaction, check_lease, is_held, record
-from prefect_ltx.ledger.records import (
-    Claim,
-    DoubleCharge,
-    Drift,
-    Generation,
-    LedgerEvent,
-    Plan,
-    Stray,
-    StrayKind,
-    Total,
-)
-from prefect_ltx.ledger.rows import generation_of
-from prefect_ltx.ledger.states import State
+from prefect_ltx.ledger.records import Claim, Generation, Plan
+from prefect_ltx.ledger.rows import generation_of, seconds
 
 _table = schema.generation
 
 
-class Ledger:
+class Ledger(LedgerReader):
     """The money record in a SQLite file or a PostgreSQL database.
 
     Args:
@@ -57,7 +47,7 @@ class Ledger:
     ) -> None:
         """Open the ledger; its tables are made when the database is empty."""
         self.lease_seconds = lease_seconds
-        self._database = Database(url, None if clock is time.time else clock)
+        super().__init__(Database(url, None if clock is time.time else clock))
         try:
             with self._database.write(bill=NOTHING_SPENT) as connection:
                 self.id = prepare(connection)  # names this ledger for ever, wherever its database moves
@@ -102,6 +92,15 @@ class Ledger:
         """
         with self._writing(bill=NOTHING_SPENT) as tx:
             return claiming.adopt_seedless(tx, seedless_key, owner)
+
+    def adopt_stray(self, request_id: str, owner: Owner) -> Claim | None:
+        """Go on with a request that ran after its row was closed, in a new row of its key. For a sweep.
+
+        None when there is no such stray, it is adopted already, or its key has a live row: then it is a double
+        charge, or it will be adopted by the next claim. Nothing is sent, and no budget stands in its way.
+        """
+        with self._writing(bill=NOTHING_SPENT) as tx:
+            return claiming.adopt_stray(tx, request_id, owner)
 
     def begin_post(self, generation_id: str, owner: Owner) -> Generation:
         """Announce the one POST of this attempt, renew the lease, and return the row; then send at once.
@@ -158,114 +157,7 @@ class Ledger:
             who = actor or (owner.label if owner else "")
             return record(tx, row, event, owner=owner, actor=who)
 
-    # -- reading -----------------------------------------------------------------------------------------
-
-    def get(self, name: str) -> Generation:
-        """The row with this id, request id, or unique prefix (4 characters or more) of either.
-
-        Raises:
-            GenerationNotFound: none, or several.
-        """
-        with self._database.read() as connection:
-            return reading.get(connection, name)
-
-    def find(
-        self,
-        *,
-        key: str | None = None,
-        live: bool | None = None,
-        states: Iterable[State] | None = None,
-        flow_run_id: str | None = None,
-        request_id: str | None = None,
-        nonce: str | None = None,
-        tag: str | None = None,
-        limit: int | None = None,
-    ) -> list[Generation]:
-        """Rows that meet all conditions, the newest first."""
-        with self._database.read() as connection:
-            return reading.find(
-                connection,
-                key=key,
-                live=live,
-                states=states,
-                flow_run_id=flow_run_id,
-                request_id=request_id,
-                nonce=nonce,
-                tag=tag,
-                limit=limit,
-            )
-
-    def unfinished(self) -> list[Generation]:
-        """Live rows on which something is left to do, the oldest first."""
-        with self._database.read() as connection:
-            return reading.unfinished(connection)
-
-    def events(self, generation_id: str) -> list[LedgerEvent]:
-        """The row's history, the oldest first."""
-        with self._database.read() as connection:
-            return reading.events(connection, generation_id)
-
-    def released_attempts(self, key: str) -> int:
-        """How many rows of this key were closed without a video."""
-        return len(self.find(key=key, live=False))
-
-    def claimed_request_ids(self, endpoint: str | None = None) -> frozenset[str]:
-        """Every request id that a row (closed ones too) or a stray has."""
-        with self._database.read() as connection:
-            return reading.claimed_request_ids(connection, endpoint)
-
-    def is_claimed(self, request_id: str) -> bool:
-        """Whether a row or a stray has this request."""
-        with self._database.read() as connection:
-            return reading.is_claimed(connection, request_id)
-
-    def strays(
-        self, *, key: str | None = None, kind: StrayKind | None = None, adopted: bool | None = None
-    ) -> list[Stray]:
-        """Requests kept beside the rows: double charges, and requests that ran after their row was closed."""
-        with self._database.read() as connection:
-            return reading.strays(connection, key=key, kind=kind, adopted=adopted)
-
-    def double_charges(self) -> list[DoubleCharge]:
-        """Rows for which more than one request was made, with the ids of the others."""
-        with self._database.read() as connection:
-            return reading.double_charges(connection)
-
-    # -- money -------------------------------------------------------------------------------------------
-
-    def spending(self, limits: Sequence[BudgetLimit]) -> list[BudgetStatus]:
-        """How each limit stands now."""
-        with self._database.read() as connection:
-            return accounting.spending(connection, limits, self._database.now(connection))
-
-    def totals(self, by: accounting.Grouping = "day") -> list[Total]:
-        """Sums by UTC day of the intent, tag, endpoint or state."""
-        with self._database.read() as connection:
-            return accounting.totals(connection, by)
-
-    def unsettled(self, older_than: float = 0, *, by_billing: bool = False) -> list[Generation]:
-        """Rows that fal finished `older_than` seconds ago or more and whose cost is not known.
-
-        With `by_billing` also those that only billable units or a person have priced.
-        """
-        with self._database.read() as connection:
-            before = self._database.now(connection) - older_than
-            return accounting.unsettled(connection, before, by_billing=by_billing)
-
-    def drift(self) -> list[Drift]:
-        """Settled rows that cost something else than expected, the newest first."""
-        with self._database.read() as connection:
-            return accounting.drift(connection)
-
     # -- uploads -----------------------------------------------------------------------------------------
-
-    def find_upload(
-        self, account: str, sha256: str, *, now: float | datetime | None = None, valid_for: float = 0
-    ) -> str | None:
-        """The URL of an earlier upload of these bytes that stays for `valid_for` seconds, else None."""
-        with self._database.read() as connection:
-            at = self._database.now(connection) if now is None else _seconds(now)
-            return reading.find_upload(connection, account, sha256, at + valid_for)
 
     def save_upload(
         self,
@@ -285,7 +177,7 @@ class Ledger:
                 "content_type": content_type,
                 "size": size,
                 "saved_at": tx.now,
-                "expires_at": None if expires_at is None else _seconds(expires_at),
+                "expires_at": None if expires_at is None else seconds(expires_at),
             }
             reading.save_upload(tx.connection, values)
 
@@ -313,7 +205,3 @@ class Ledger:
     def _writing(self, **bill: str) -> Iterator[Transaction]:
         with self._database.write(**bill) as connection:
             yield Transaction(connection, self._database.now(connection), self.lease_seconds)
-
-
-def _seconds(moment: float | datetime) -> float:
-    return moment.timestamp() if isinstance(moment, datetime) else moment

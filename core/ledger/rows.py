@@ -73,6 +73,24 @@ def new_row(plan: Plan, now: float) -> dict[str, Any]:
     }
 
 
+def plan_of(row: Generation) -> Plan:
+    """The plan that the row was made from."""
+    return Plan(
+        key=row.key,
+        seedless_key=row.seedless_key,
+        endpoint=row.endpoint,
+        account=row.account,
+        body=row.body,
+        seed=row.seed,
+        seed_drawn=row.seed_drawn,
+        price_expected_usd=row.price_expected_usd,
+        price_upper_usd=row.price_upper_usd,
+        flow_run_id=row.flow_run_id,
+        tags=row.tags,
+        asked=row.asked,
+    )
+
+
 def changes(row: Generation, event: Event, step: Step, now: float) -> dict[str, Any]:
     """The columns that a recorded event changes. Empty for one that was ignored or kept beside the row."""
     if step.outcome != "recorded":
@@ -170,3 +188,8 @@ def stray_of(row: Row[Any]) -> Stray:
 def moment(seconds: float | None) -> Any:
     """Unix seconds as an aware datetime in UTC; None stays None."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def seconds(moment: float | datetime) -> float:
+    """Unix seconds of a moment that is given in either form."""
+    return moment.timestamp() if isinstance(moment, datetime) else moment

@@ -58,6 +58,18 @@ def test_one_post_an_attempt(ledger: Ledger) -> None:
         ledger.begin_post(row.id, YOU)
 
 
+def test_the_announcement_is_the_time_of_the_post(ledger: Ledger, clock: Clock) -> None:
+    """Looking starts from when the POST could leave, and the lease starts anew."""
+    row = ledger.claim(a_plan(), ME).generation
+    clock.sleep(30)
+
+    begun = ledger.begin_post(row.id, ME)
+
+    assert (begun.posted_at - begun.created_at).total_seconds() == 30
+    assert begun.lease_until is not None
+    assert begun.lease_until.timestamp() == clock.now + 60
+
+
 def test_a_lost_lease_before_the_post_lets_another_send(ledger: Ledger, clock: Clock) -> None:
     """An owner that announces its POSTs and had not announced one has sent nothing."""
     row = ledger.claim(a_plan(), ME).generation

@@ -116,6 +116,29 @@ def test_a_request_that_ran_after_all_is_adopted_unpaid(ledger: Ledger) -> None:
     assert ledger.double_charges() == ledger.strays(adopted=False) == []
 
 
+def test_a_sweep_adopts_what_ran_after_all(ledger: Ledger) -> None:
+    """A paid video whose row was closed is collected even if nobody asks for it again; once."""
+    row = submitted(ledger, a_plan(tags=("film",)), ME)
+    ledger.record(row.id, RemoteFailed("500", "no"))
+    ledger.record(row.id, RemoteCompleted(VIDEO), actor="webhook")
+
+    claim = ledger.adopt_stray("request-1", YOU)
+
+    assert claim is not None
+    adopted = claim.generation
+    assert (adopted.state, adopted.request_id, adopted.tags) == (State.SUBMITTED, "request-1", ("film",))
+    assert (adopted.body, adopted.price_upper_usd) == (row.body, row.price_upper_usd)
+    assert ledger.adopt_stray("request-1", YOU) is None
+    assert ledger.adopt_stray("unknown", YOU) is None
+
+
+def test_a_double_charge_of_a_living_row_is_not_adopted(ledger: Ledger) -> None:
+    """The key has its video already."""
+    row = archived(ledger, a_plan(), ME)
+    ledger.record(row.id, Accepted("request-2"))
+    assert ledger.adopt_stray("request-2", YOU) is None
+
+
 def test_absence_is_not_believed_while_a_stray_of_the_key_is_known(ledger: Ledger) -> None:
     """A request that ran for an earlier row is taken instead of sending the next attempt."""
     first = ledger.claim(a_plan(), ME).generation

@@ -1,0 +1,128 @@
+"""What can be asked of the ledger: rows, histories, strays, sums. Nothing here changes anything."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from prefect_ltx.ledger import accounting, reading
+from prefect_ltx.ledger.budget import BudgetLimit, BudgetStatus
+from prefect_ltx.ledger.database import Database
+from prefect_ltx.ledger.records import DoubleCharge, Drift, Generation, LedgerEvent, Stray, StrayKind, Total
+from prefect_ltx.ledger.rows import seconds
+from prefect_ltx.ledger.states import State
+
+
+class LedgerReader:
+    """The reading half of `Ledger`. Each method is one reading transaction and waits for no writer.
+
+    Raises (each method):
+        LedgerUnavailable: the database cannot be reached.
+    """
+
+    def __init__(self, database: Database) -> None:
+        """Read from this database."""
+        self._database = database
+
+    def get(self, name: str) -> Generation:
+        """The row with this id, request id, or unique prefix (4 characters or more) of either.
+
+        Raises:
+            GenerationNotFound: none, or several.
+        """
+        with self._database.read() as connection:
+            return reading.get(connection, name)
+
+    def find(
+        self,
+        *,
+        key: str | None = None,
+        live: bool | None = None,
+        states: Iterable[State] | None = None,
+        flow_run_id: str | None = None,
+        request_id: str | None = None,
+        nonce: str | None = None,
+        tag: str | None = None,
+        limit: int | None = None,
+    ) -> list[Generation]:
+        """Rows that meet all conditions, the newest first."""
+        with self._database.read() as connection:
+            return reading.find(
+                connection,
+                key=key,
+                live=live,
+                states=states,
+                flow_run_id=flow_run_id,
+                request_id=request_id,
+                nonce=nonce,
+                tag=tag,
+                limit=limit,
+            )
+
+    def unfinished(self) -> list[Generation]:
+        """Live rows on which something is left to do, the oldest first."""
+        with self._database.read() as connection:
+            return reading.unfinished(connection)
+
+    def events(self, generation_id: str) -> list[LedgerEvent]:
+        """The row's history, the oldest first."""
+        with self._database.read() as connection:
+            return reading.events(connection, generation_id)
+
+    def released_attempts(self, key: str) -> int:
+        """How many rows of this key were closed without a video."""
+        return len(self.find(key=key, live=False))
+
+    def claimed_request_ids(self, endpoint: str | None = None) -> frozenset[str]:
+        """Every request id that a row (closed ones too) or a stray has."""
+        with self._database.read() as connection:
+            return reading.claimed_request_ids(connection, endpoint)
+
+    def is_claimed(self, request_id: str) -> bool:
+        """Whether a row or a stray has this request."""
+        with self._database.read() as connection:
+            return reading.is_claimed(connection, request_id)
+
+    def strays(
+        self, *, key: str | None = None, kind: StrayKind | None = None, adopted: bool | None = None
+    ) -> list[Stray]:
+        """Requests kept beside the rows: double charges, and requests that ran after their row was closed."""
+        with self._database.read() as connection:
+            return reading.strays(connection, key=key, kind=kind, adopted=adopted)
+
+    def double_charges(self) -> list[DoubleCharge]:
+        """Rows for which more than one request was made, with the ids of the others."""
+        with self._database.read() as connection:
+            return reading.double_charges(connection)
+
+    # -- money -------------------------------------------------------------------------------------------
+
+    def spending(self, limits: Sequence[BudgetLimit]) -> list[BudgetStatus]:
+        """How each limit stands now."""
+        with self._database.read() as connection:
+            return accounting.spending(connection, limits, self._database.now(connection))
+
+    def totals(self, by: accounting.Grouping = "day") -> list[Total]:
+        """Sums by UTC day of the intent, tag, endpoint or state."""
+        with self._database.read() as connection:
+            return accounting.totals(connection, by)
+
+    def unsettled(self, older_than: float = 0, *, by_billing: bool = False) -> list[Generation]:
+        """Rows that fal finished `older_than` seconds ago or more and whose cost is not known.
+
+        With `by_billing` also those that only billable units or a person have priced.
+        """
+        with self._database.read() as connection:
+            before = self._database.now(connection) - older_than
+            return accounting.unsettled(connection, before, by_billing=by_billing)
+
+    def drift(self) -> list[Drift]:
+        """Settled rows that cost something else than expected, the newest first."""
+        with self._database.read() as connection:
+            return accounting.drift(connection)
+
+    def find_upload(
+        self, account: str, sha256: str, *, now: float | datetime | None = None, valid_for: float = 0
+    ) -> str | None:
+        """The URL of an earlier upload of these bytes that stays for `valid_for` seconds, else None."""
+        with self._database.read() as connection:
+            at = self._database.now(connection) if now is None else seconds(now)
+            return reading.find_upload(connection, account, sha256, at + valid_for)
