@@ -1,0 +1,23 @@
+"""Quality control of what fal delivered: typed findings, and a policy that decides what to do about them."""
+
+from prefect_ltx.quality.findings import FindingKind, QualityFinding, QualityReport, Severity
+from prefect_ltx.quality.inspection import inspect
+from prefect_ltx.quality.pictures import finding_pictures
+from prefect_ltx.quality.policy import Action, Decision, PolicyName, QualityPolicy, Verdict, decide
+from prefect_ltx.quality.trim import trim_start
+
+__all__ = [
+    "Action",
+    "Decision",
+    "FindingKind",
+    "PolicyName",
+    "QualityFinding",
+    "QualityPolicy",
+    "QualityReport",
+    "Severity",
+    "Verdict",
+    "decide",
+    "finding_pictures",
+    "inspect",
+    "trim_start",
+]
