@@ -13,17 +13,17 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from starlette.requests import Request
 
 from prefect_ltx.local import store as db
 from prefect_ltx.local.errors import PlatformError
-from prefect_ltx.local.rows import Outcome, RequestRow, State, to_json
+from prefect_ltx.local.job import Job
+from prefect_ltx.local.rows import Outcome, RequestRow, to_json
 from prefect_ltx.local.site import Site
 from prefect_ltx.local.webhooks import Webhooks
-from prefect_ltx.local.work import Interrupt, failure, perform
+from prefect_ltx.local.work import failure, perform
 
 logger = logging.getLogger(__name__)
 
@@ -31,45 +31,6 @@ CancelAnswer = Literal["OK", "CANCELLATION_REQUESTED", "ALREADY_COMPLETED", "NOT
 
 _MOST_THREADS: Final = 64
 _REQUEUE_PAUSE: Final = 0.3
-
-
-class Job:
-    """A request that is not finished. `row.body` is left out here: a long queue is not to fill the memory."""
-
-    def __init__(self, row: RequestRow) -> None:
-        """A job that waits."""
-        self.row = replace(row, body="")
-        self.state: State = "queued"
-        self.logs: list[dict[str, str]] = []
-        self.stuck = False
-        self.interrupt = Interrupt()
-        self.finished: asyncio.Event = asyncio.Event()
-        self._changed: asyncio.Event | None = None
-
-    @property
-    def order(self) -> tuple[int, int]:
-        """Its place among the waiting."""
-        return self.row.low_priority, self.row.seq
-
-    @property
-    def change(self) -> asyncio.Event:
-        """Set at the next change of state, position or logs. Take it before looking, so that none is
-        missed."""
-        if self._changed is None:
-            self._changed = asyncio.Event()
-        return self._changed
-
-    def touch(self) -> None:
-        """Something changed. Costs nothing where nobody looks: a start touches all that wait."""
-        if self._changed is not None:
-            self._changed.set()
-            self._changed = None
-
-    def log(self, message: str, level: str = "INFO") -> None:
-        """Add a line in fal's shape. From the event loop only."""
-        stamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        self.logs.append({"message": message, "timestamp": stamp, "level": level, "source": "USER"})
-        self.touch()
 
 
 class Jobs:

@@ -2,31 +2,26 @@
 its own."""
 
 import contextlib
-import errno
 import os
 import signal
 import socket
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import uvicorn
 
-from prefect_ltx.local import store as db
 from prefect_ltx.local.app import build_app
-from prefect_ltx.local.auth import Keys
 from prefect_ltx.local.bill import Bill
 from prefect_ltx.local.connection import ReachableProtocol
 from prefect_ltx.local.faults import Faults
-from prefect_ltx.local.filestore import FileStore
-from prefect_ltx.local.renderer import Renderer, load_renderer
+from prefect_ltx.local.opening import open_site
+from prefect_ltx.local.renderer import Renderer
 from prefect_ltx.local.requestlog import RequestLog
 from prefect_ltx.local.site import Site
-from prefect_ltx.local.store import Store, StoreUnusable
 
 _START_SECONDS = 30
 _GRACE_SECONDS = 2
@@ -100,7 +95,7 @@ class LocalFal:
                 temporary = tempfile.TemporaryDirectory(prefix="local-fal-", ignore_cleanup_errors=True)
                 folder = Path(undo.enter_context(temporary))
             site = undo.enter_context(
-                _open_site(folder, self.faults, render_seconds, renderer, key, concurrency, self._log)
+                open_site(folder, self.faults, render_seconds, renderer, key, concurrency, self._log)
             )
             listener = undo.enter_context(contextlib.closing(_listen(host, port)))
             self.url = _url(listener)
@@ -158,7 +153,7 @@ def serve(
     """
     faults = Faults.load(faults_file) if faults_file is not None else Faults()
     with (
-        _open_site(data, faults, render_seconds, renderer, key, concurrency, RequestLog()) as site,
+        open_site(data, faults, render_seconds, renderer, key, concurrency, RequestLog()) as site,
         contextlib.closing(_listen(host, port)) as listener,
     ):
         url = _url(listener)
@@ -237,55 +232,6 @@ def _ends_on_signal(server: _Server) -> Generator[None, None, None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _open_site(
-    folder: Path,
-    faults: Faults,
-    render_seconds: float,
-    renderer: str | Renderer | None,
-    key: str | None,
-    concurrency: int,
-    log: RequestLog,
-) -> Generator[Site, None, None]:
-    loaded = load_renderer(renderer)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
-    except OSError as error:
-        raise StoreUnusable(f"{folder} cannot be used as a data folder: {error.strerror}") from error
-    with lock:
-        _lock(lock, folder)
-        store = Store(folder)
-        try:
-            yield Site(
-                data=folder,
-                store=store,
-                files=FileStore(folder, store),
-                keys=Keys(store.call_soon(db.secret), key),
-                faults=faults,
-                renderer=loaded,
-                render_seconds=render_seconds,
-                concurrency=concurrency,
-                log=log,
-            )
-        finally:
-            store.close()
-
-
-def _lock(file: IO[str], folder: Path) -> None:
-    """One server a folder: two would both run its jobs. The lock ends with the process, however that ends."""
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EAGAIN):
-            raise
-        raise StoreUnusable(f"{folder} is in use by another embedded fal") from error
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -3,7 +3,8 @@ fields."""
 
 from typing import Any, Final
 
-from prefect_ltx.local.jobs import Job, Jobs, logs_of
+from prefect_ltx.local.job import Job
+from prefect_ltx.local.jobs import Jobs, logs_of
 from prefect_ltx.local.origin import Origin
 from prefect_ltx.local.rows import RequestRow
 

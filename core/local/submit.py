@@ -20,7 +20,8 @@ from prefect_ltx.local.connection import CutReply, ResetReply, SilentReply
 from prefect_ltx.local.errors import PlatformError, Refusal
 from prefect_ltx.local.faults import Fault
 from prefect_ltx.local.ids import new_request_id
-from prefect_ltx.local.jobs import Job, Jobs, jobs_of
+from prefect_ltx.local.job import Job
+from prefect_ltx.local.jobs import Jobs, jobs_of
 from prefect_ltx.local.lifecycle import lifetime_of
 from prefect_ltx.local.origin import origin_of
 from prefect_ltx.local.outputs import output_of

@@ -282,16 +282,6 @@ def test_an_expired_file_and_a_slow_one(fal: LocalFal, caller: Caller, video_bod
     assert time.monotonic() - begun >= 0.4
 
 
-@pytest.mark.parametrize("path", ["/files/upload", "/files/upload/multipart", "/storage/upload/initiate"])
-def test_an_upload_is_refused_on_demand(fal: LocalFal, caller: Caller, path: str) -> None:
-    """refused_upload answers its value; refused_cdn_token is the token's own."""
-    fal.faults.add("refused_upload", value=503)
-    assert caller.post(path).status_code == 503
-    assert caller.post(path).status_code == 200
-    fal.faults.add("refused_cdn_token")
-    assert caller.post("/storage/auth/token", json={}).status_code == 500
-
-
 def test_a_cap_on_megapixels_is_a_422(fal: LocalFal, caller: Caller, sheet_body: dict[str, Any]) -> None:
     """As observed on fal's control path: size times frames above a budget."""
     fal.faults.add("megapixel_cap", value=100, endpoint="ingredient")

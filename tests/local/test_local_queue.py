@@ -1,11 +1,9 @@
 """Submit, status, stream, result, cancel and run, as fal words them."""
 
-import base64
 import time
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 from local_fal_helpers import APP, INGREDIENT, VIDEO, Caller, events
 
@@ -243,53 +241,6 @@ def test_a_stream_of_a_finished_request_is_one_event(caller: Caller, video_body:
     caller.until(request_id)
     told = events(caller.get(f"/{APP}/requests/{request_id}/status/stream?logs=0").text)
     assert [(event["status"], event["logs"]) for event in told] == [("COMPLETED", None)]
-
-
-def test_run_gives_the_output_itself_and_cannot_be_fetched_again(
-    caller: Caller, fal: LocalFal, video_body: dict[str, Any]
-) -> None:
-    """Synchronous run: no envelope, the id only in a header, one charge."""
-    reply = caller.post(f"/run/{VIDEO}", json=video_body)
-    assert set(reply.json()) == {"video", "seed", "prompt"}
-    assert caller.get(reply.json()["video"]["url"]).status_code == 200
-    request_id = reply.headers["x-fal-request-id"]
-    assert caller.result(request_id).status_code == 404
-    assert [charge.request_id for charge in fal.bill.charges] == [request_id]
-    assert caller.post(f"/run/{VIDEO}", json={"prompt": "x"}).status_code == 422
-
-
-def test_run_above_the_concurrency_limit_is_refused(video_body: dict[str, Any]) -> None:
-    """Direct calls do not queue: 429, not accepted."""
-    with LocalFal(renderer="stored-clip", render_seconds=30, concurrency=1) as fal, Caller(fal.url) as caller:
-        caller.until(caller.submit(video_body)["request_id"], "IN_PROGRESS")
-        reply = caller.post(f"/run/{VIDEO}", json=video_body)
-        assert (reply.status_code, reply.json()["error_type"]) == (429, "concurrent_requests_limit")
-        assert reply.headers["x-fal-needs-retry"] == "1"
-
-
-def test_a_dropped_run_is_cancelled(video_body: dict[str, Any]) -> None:
-    """fal stops the runner when the caller of a direct call is gone."""
-    with LocalFal(renderer="stored-clip", render_seconds=30) as fal, Caller(fal.url) as caller:
-        with pytest.raises(httpx.ReadTimeout):
-            caller.post(f"/run/{VIDEO}", json=video_body, timeout=0.3)
-        deadline = time.monotonic() + 10
-        while caller.listed()[0]["status_code"] is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert caller.listed()[0]["status_code"] == 499
-        assert len(fal.bill) == 0
-
-
-def test_sync_mode_delivers_the_clip_inside_the_answer(
-    caller: Caller, video_body: dict[str, Any], sheet_body: dict[str, Any]
-) -> None:
-    """A data URI from run and from the queue; the listing does not keep such an output."""
-    ran = caller.post(f"/run/{VIDEO}", json=video_body | {"sync_mode": True}).json()
-    queued = caller.generate(sheet_body | {"sync_mode": True}, INGREDIENT).json()
-    for output in (ran, queued):
-        head, _, data = output["video"]["url"].partition(",")
-        assert head == "data:video/mp4;base64"
-        assert len(base64.b64decode(data)) == output["video"]["file_size"]
-    assert "json_output" not in caller.listed(INGREDIENT, expand="payloads")[0]
 
 
 def test_requests_of_another_key_cannot_be_seen(fal: LocalFal, video_body: dict[str, Any]) -> None:

@@ -182,3 +182,13 @@ def test_an_empty_file_is_a_file(caller: Caller) -> None:
     """No bytes, 200."""
     reply = caller.get(upload(caller, b""))
     assert (reply.status_code, reply.content) == (200, b"")
+
+
+@pytest.mark.parametrize("path", ["/files/upload", "/files/upload/multipart", "/storage/upload/initiate"])
+def test_an_upload_is_refused_on_demand(fal: LocalFal, caller: Caller, path: str) -> None:
+    """refused_upload answers its value; refused_cdn_token is the token's own."""
+    fal.faults.add("refused_upload", value=503)
+    assert caller.post(path).status_code == 503
+    assert caller.post(path).status_code == 200
+    fal.faults.add("refused_cdn_token")
+    assert caller.post("/storage/auth/token", json={}).status_code == 500

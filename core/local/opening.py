@@ -1,0 +1,72 @@
+"""Opening a data folder: one server at a time, everything in it checked before anything is served."""
+
+import contextlib
+import errno
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import IO
+
+from prefect_ltx.local import store as db
+from prefect_ltx.local.auth import Keys
+from prefect_ltx.local.faults import Faults
+from prefect_ltx.local.filestore import FileStore
+from prefect_ltx.local.renderer import Renderer, load_renderer
+from prefect_ltx.local.requestlog import RequestLog
+from prefect_ltx.local.site import Site
+from prefect_ltx.local.store import Store, StoreUnusable
+
+
+@contextlib.contextmanager
+def open_site(
+    folder: Path,
+    faults: Faults,
+    render_seconds: float,
+    renderer: str | Renderer | None,
+    key: str | None,
+    concurrency: int,
+    log: RequestLog,
+) -> Generator[Site, None, None]:
+    """The parts of a server over `folder`, for as long as the `with` block lasts.
+
+    Raises:
+        StoreUnusable: the folder cannot be used, or another server uses it.
+        RendererUnusable: the renderer cannot be used.
+    """
+    loaded = load_renderer(renderer)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise StoreUnusable(f"{folder} cannot be used as a data folder: {error.strerror}") from error
+    with lock:
+        _lock(lock, folder)
+        store = Store(folder)
+        try:
+            yield Site(
+                data=folder,
+                store=store,
+                files=FileStore(folder, store),
+                keys=Keys(store.call_soon(db.secret), key),
+                faults=faults,
+                renderer=loaded,
+                render_seconds=render_seconds,
+                concurrency=concurrency,
+                log=log,
+            )
+        finally:
+            store.close()
+
+
+def _lock(file: IO[str], folder: Path) -> None:
+    """One server a folder: two would both run its jobs. The lock ends with the process, however that ends."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            raise
+        raise StoreUnusable(f"{folder} is in use by another embedded fal") from error
