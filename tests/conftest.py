@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
+from postgres import NoPostgres, running_postgres
+from sqlalchemy import create_engine, make_url, text
 from support import environment
 
 from prefect_ltx.local import LocalFal
@@ -55,3 +58,33 @@ def prefect_server() -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=120):
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    server = running_postgres()
+    try:
+        url = server.__enter__()
+    except NoPostgres as error:
+        pytest.skip(f"No PostgreSQL: {error}. Install the development dependencies to have one.")
+    yield url
+    server.__exit__(None, None, None)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    """A schema of its own in the tests' PostgreSQL, as users may give a ledger one."""
+    schema = f"test_{uuid.uuid4().hex}"
+    engine = create_engine(make_url(postgres_server).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    engine.dispose()
+    return f"{postgres_server}&options=-csearch_path%3D{schema}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url

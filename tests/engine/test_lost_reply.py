@@ -19,9 +19,7 @@ ACCEPTED_AND_LOST = ["lost_reply", "accept_then_timeout", "accept_then_502", "ac
 @pytest.fixture(autouse=True)
 def _impatient(services: Services) -> None:
     # The client's own patience is a setting; a test does not wait a minute for an answer that never comes.
-    services.client = FalClient(
-        SECRET, hosts=services.client.hosts, submit_timeout=2.0
-    )
+    services.client = FalClient(SECRET, hosts=services.client.hosts, submit_timeout=2.0)
 
 
 @pytest.mark.parametrize("fault", ACCEPTED_AND_LOST)

@@ -1,4 +1,4 @@
-"""A ledger as SQL text, kept for every released schema version: `python tests/ledger/ledger_dump.py`.
+"""A ledger as SQL text, kept for every released schema version: `PYTHONPATH=tests python tests/ledger/ledger_dump.py`.
 
 It holds one row in each state, double charges, strays, uploads and a history, and goes on loading for ever.
 Run it once when a schema version is released, and commit the two files.
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ledger_parts import Clock, a_plan, an_owner, archived, completed, submitted
-from ledger_postgres import running_postgres
+from postgres import running_postgres
 
 from prefect_ltx.ledger import (
     Accepted,
