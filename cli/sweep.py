@@ -43,7 +43,7 @@ async def sweep(
                 "swept": len(report.items),
                 "left to a living run": len(report.left_alone) or None,
                 "prices settled": len(report.settled) or None,
-                "billed minus expected": report.drift_usd if report.settled else None,
+                "cost something else than expected": report.drift,
                 "double charges": report.double_charges,
                 "unknown requests at fal": report.orphans,
                 "notes": report.notes,

@@ -70,6 +70,7 @@ def sweep_markdown(report: SweepReport) -> str:
         for each in report.items
     ]
     lines += [f"- Charged twice: {_cell(each)}" for each in report.double_charges]
+    lines += [f"- Cost something else than expected: {_cell(each)}" for each in report.drift]
     lines += [f"- At fal and in no row of this ledger: `{each}`" for each in report.orphans]
     lines += [f"- {_cell(each)}" for each in report.notes]
     return "\n".join(lines)
