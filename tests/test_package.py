@@ -49,6 +49,15 @@ def test_every_package_folder_is_listed() -> None:
     assert found == listed
 
 
+def test_every_room_is_in_the_import_contract() -> None:
+    """A room that the contracts do not name could import anything, Prefect included."""
+    free_of_prefect, layered = PYPROJECT["tool"]["importlinter"]["contracts"]
+    rooms = {package for package in PYPROJECT["tool"]["setuptools"]["packages"] if package.count(".") == 1}
+    core = {package for package in rooms if folder_of(package).parent == ROOT / "core"}
+    assert core <= set(free_of_prefect["source_modules"])
+    assert rooms <= {name.strip(" ()") for layer in layered["layers"] for name in layer.split("|")}
+
+
 def test_every_shipped_file_matches_a_data_pattern() -> None:
     """A data file inside a room that no pattern names would work here and be missing from the wheel."""
     patterns = PYPROJECT["tool"]["setuptools"]["package-data"]
