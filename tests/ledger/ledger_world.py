@@ -12,6 +12,7 @@ from uuid import UUID
 
 from ledger_parts import ENDPOINT, Clock, a_plan, an_owner
 
+from prefect_ltx.fal import CancelOutcome
 from prefect_ltx.ledger import (
     Accepted,
     Archived,
@@ -38,7 +39,6 @@ from prefect_ltx.ledger import (
     WebhookReceived,
     match,
 )
-from prefect_ltx.ledger.events import CancelOutcome
 
 LAG = 600.0
 LEASE = 120.0

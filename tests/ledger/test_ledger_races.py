@@ -103,7 +103,7 @@ def test_a_budget_holds_between_processes(ledger_url: str) -> None:
     bill = sum((result["bill"] for result in results), Decimal(0))
     refused = sum(result["refused"] for result in results)
     assert max(seen) <= limit.usd
-    assert (status.held_usd, status.settled_usd) == (0, bill)
+    assert (status.held_usd, status.settled_usd) == (Decimal(0), bill)
     assert status.left_usd == limit.usd - bill
     # The limit was really reached: people were refused, and no more than one upper bound is left.
     assert refused > 0
