@@ -8,27 +8,61 @@ from prefect_ltx.media.demo import make_reference_clip, make_reference_sheet
 from prefect_ltx.media.errors import FfmpegFailed, MediaError, MediaInvalid
 from prefect_ltx.media.files import sha256_file
 from prefect_ltx.media.graph import BITEXACT, frame_rate, generator, nowhere, source, target
+from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
 from prefect_ltx.media.loudness import Loudness, measure_loudness
 from prefect_ltx.media.magic import MediaFormat, MediaKind, sniff, sniff_bytes
 from prefect_ltx.media.probe import AudioInfo, MediaInfo, probe
 from prefect_ltx.media.process import FfmpegRun, Progress, run_ffmpeg
-from prefect_ltx.media.renditions import RECIPES, Rendition, render_renditions
-from prefect_ltx.media.verify import verify_image, verify_video
+from prefect_ltx.media.recipe import (
+    AudioFile,
+    ContactSheet,
+    HlsVideo,
+    LoudnessTarget,
+    Output,
+    Poster,
+    Preview,
+    ProxyVideo,
+    Recipe,
+    Scale,
+    SocialVideo,
+    Thumbnails,
+    Trim,
+    WebVideo,
+)
+from prefect_ltx.media.recipes import RECIPES, recipe_named
+from prefect_ltx.media.renditions import Rendition, render_renditions
+from prefect_ltx.media.verify import verify_audio, verify_image, verify_video
 
 __all__ = [
     "BITEXACT",
+    "DEFAULT_LIMITS",
     "RECIPES",
+    "AudioFile",
     "AudioInfo",
+    "ContactSheet",
     "FfmpegFailed",
     "FfmpegRun",
+    "HlsVideo",
+    "Limits",
     "Loudness",
+    "LoudnessTarget",
     "MediaError",
     "MediaFormat",
     "MediaInfo",
     "MediaInvalid",
     "MediaKind",
+    "Output",
+    "Poster",
+    "Preview",
     "Progress",
+    "ProxyVideo",
+    "Recipe",
     "Rendition",
+    "Scale",
+    "SocialVideo",
+    "Thumbnails",
+    "Trim",
+    "WebVideo",
     "ffmpeg_binary",
     "ffmpeg_version",
     "frame_rate",
@@ -38,6 +72,7 @@ __all__ = [
     "measure_loudness",
     "nowhere",
     "probe",
+    "recipe_named",
     "render_renditions",
     "run_ffmpeg",
     "sha256_file",
@@ -45,6 +80,7 @@ __all__ = [
     "sniff_bytes",
     "source",
     "target",
+    "verify_audio",
     "verify_image",
     "verify_video",
 ]

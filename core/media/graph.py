@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import ffmpeg
 
-from prefect_ltx.media.magic import sniff
+from prefect_ltx.media.header import check_header
+from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
+from prefect_ltx.media.magic import MediaFormat, sniff
 
 BITEXACT: Final[Mapping[str, str | int]] = {
     "map_metadata": -1,
@@ -26,6 +28,7 @@ PROTOCOLS: Final = "file,pipe"
 _MUXERS: Final = {
     ".mp4": "mp4",
     ".mov": "mov",
+    ".m3u8": "hls",
     ".m4a": "ipod",
     ".wav": "wav",
     ".webp": "webp",
@@ -36,19 +39,27 @@ _MUXERS: Final = {
 }
 
 
-def source(path: Path | str, **options: Any) -> Any:
+def source(
+    path: Path | str, *, limits: Limits = DEFAULT_LIMITS, known: MediaFormat | None = None, **options: Any
+) -> Any:
     """Return an ffmpeg-python input node (`.video`, `.audio`) for a local file; `options` are ffmpeg's.
 
     The demuxer is told from the file's first bytes and fixed, and only local protocols are open to it.
 
     Raises:
-        MediaInvalid: the file is none of the formats this project reads.
+        MediaInvalid: the file is none of the formats this project reads, or claims more than `limits` allow.
     """
     path = Path(path).absolute()
-    known = sniff(path)
-    return ffmpeg.input(
-        f"file:{path}", **{"format": known.demuxer, "protocol_whitelist": PROTOCOLS, **options}
-    )
+    # What this program wrote itself (a WAV) may be of a format that is not read from others.
+    known = known or sniff(path)
+    check_header(path, known, limits)
+    fixed = {
+        "format": known.demuxer,
+        "protocol_whitelist": PROTOCOLS,
+        "max_pixels": limits.pixels,
+        "max_streams": limits.streams,
+    }
+    return ffmpeg.input(f"file:{path}", **{**fixed, **options})
 
 
 def generator(description: str, **options: Any) -> Any:

@@ -1,11 +1,14 @@
-"""EBU R128 loudness in two passes: a short measurement of the audio alone, then one linear gain.
+"""EBU R128 loudness in two passes: a short measurement of the audio alone, then one constant gain.
 
-The measurement decodes no picture (0.1 s for a clip of 5 s). What is silent, or too short to be measured, is
-left as it is: there is no gain that would bring it to a target.
+The measurement decodes no picture (0.1 s for a clip of 5 s). Where the gain would lift peaks over the true peak
+allowed, a limiter takes them down, and the measurement is repeated with it until the result is at the target:
+the gain is never ridden. What is silent, too short to be measured, or cannot be brought to the target is left
+as it is.
 """
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,13 +16,22 @@ from pydantic import BaseModel, ConfigDict
 
 from prefect_ltx.media.errors import FfmpegFailed
 from prefect_ltx.media.graph import nowhere, source
+from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
+from prefect_ltx.media.magic import MediaFormat
 from prefect_ltx.media.probe import AudioInfo
 from prefect_ltx.media.process import run_ffmpeg
 
 WEB_LUFS: Final = -14.0
 """Programme loudness of the large web platforms."""
 TRUE_PEAK_DBTP: Final = -1.5
-_RANGE_LU: Final = 11.0
+SAMPLE_RATE: Final = 48000
+_ROUNDS: Final = 8
+_CLOSE_LU: Final = 0.1
+_CLOSE_ENOUGH_LU: Final = 0.3
+_LARGEST_GAIN_DB: Final = 40.0
+_LARGEST_STEP_DB: Final = 10.0
+_FLATTEST: Final = 0.04
+_MARGIN_DB: Final = 0.2  # the encoder adds a little to the peaks
 
 
 class Loudness(BaseModel):
@@ -34,43 +46,127 @@ class Loudness(BaseModel):
     offset: float
 
 
-async def measure_loudness(video: Path, *, target: float = WEB_LUFS, timeout: float = 600) -> Loudness | None:
+@dataclass(frozen=True)
+class Cut:
+    """A part of an audio stream in seconds; the whole of it where nothing is given."""
+
+    start: float = 0.0
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Level:
+    """How audio is brought to a target: what it was, a gain in dB, and a limit in dBTP where peaks need one."""
+
+    before: Loudness
+    gain: float
+    limit: float | None
+    target: float
+
+
+async def measure_loudness(
+    path: Path,
+    *,
+    target: float = WEB_LUFS,
+    timeout: float = 600,
+    known: MediaFormat | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Loudness | None:
     """Measure the first audio stream of a file; None when it is silent or shorter than the meter needs.
 
     Raises:
         FfmpegFailed: it has no audio, or the audio cannot be decoded.
     """
-    meter = source(video).audio.filter(
-        "loudnorm", I=target, TP=TRUE_PEAK_DBTP, LRA=_RANGE_LU, print_format="json"
+    audio = source(path, known=known, limits=limits).audio
+    return await _measure(audio, target=target, timeout=timeout, limits=limits)
+
+
+async def find_level(
+    path: Path,
+    info: AudioInfo,
+    *,
+    target: float,
+    true_peak: float,
+    cut: Cut = Cut(),
+    timeout: float = 600,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Level | None:
+    """Find what brings a file's audio to `target` LUFS within 0.3 LU; None where it is to be left as it is.
+
+    Raises:
+        FfmpegFailed: the audio cannot be decoded.
+    """
+
+    async def measured(level: Level | None) -> Loudness | None:
+        stream = prepared(source(path, limits=limits).audio, info, cut=cut, level=level)
+        return await _measure(stream, target=target, timeout=timeout, limits=limits)
+
+    before = await measured(None)
+    if before is None:
+        return None
+    gain = target - before.integrated
+    if before.true_peak + gain <= true_peak:
+        return Level(before, gain, None, target)
+    closest: tuple[float, Level] | None = None
+    loudness, slope = before.integrated, 1.0
+    last_gain = 0.0
+    for _ in range(_ROUNDS):
+        level = Level(before, gain, true_peak - _MARGIN_DB, target)
+        after = await measured(level)
+        if after is None:
+            break
+        missing = target - after.integrated
+        if closest is None or abs(missing) < closest[0]:
+            closest = (abs(missing), level)
+        if abs(missing) <= _CLOSE_LU:
+            break
+        # The limiter takes back a part of what is added: how much, the last step tells.
+        slope = (after.integrated - loudness) / (gain - last_gain) if gain != last_gain else slope
+        loudness, last_gain = after.integrated, gain
+        step = max(-_LARGEST_STEP_DB, min(missing / max(slope, _FLATTEST), _LARGEST_STEP_DB))
+        gain = min(gain + step, _LARGEST_GAIN_DB)
+        if gain == last_gain:
+            break
+    return closest[1] if closest is not None and closest[0] <= _CLOSE_ENOUGH_LU else None
+
+
+def prepared(audio: Any, info: AudioInfo, *, cut: Cut = Cut(), level: Level | None = None) -> Any:
+    """Return an audio stream cut, brought to its level, at 48 kHz, mono or stereo, starting at zero."""
+    # Older encoders cannot choose a layout by themselves; and what is measured is what is mixed down.
+    audio = audio.filter("aresample", SAMPLE_RATE).filter(
+        "aformat", channel_layouts="mono" if info.channels == 1 else "stereo"
     )
-    run = await run_ffmpeg(nowhere(meter), timeout=timeout)
+    if cut.start or cut.seconds is not None:
+        ends = {} if cut.seconds is None else {"end_sample": _samples(cut.start + cut.seconds)}
+        audio = audio.filter("atrim", start_sample=_samples(cut.start), **ends)
+        audio = audio.filter("asetpts", "PTS-STARTPTS")
+    if level is not None:
+        audio = audio.filter("volume", f"{level.gain:.3f}dB")
+        if level.limit is not None:
+            # Peaks between the samples are seen at four times the rate.
+            audio = (
+                audio.filter("aresample", 4 * SAMPLE_RATE)
+                .filter(
+                    "alimiter",
+                    limit=f"{10 ** (level.limit / 20):.5f}",
+                    attack=2,
+                    release=40,
+                    level="disabled",
+                    latency=1,
+                )
+                .filter("aresample", SAMPLE_RATE)
+            )
+    return audio
+
+
+async def _measure(audio: Any, *, target: float, timeout: float, limits: Limits) -> Loudness | None:
+    meter = audio.filter("loudnorm", I=target, TP=TRUE_PEAK_DBTP, LRA=11, print_format="json")
+    run = await run_ffmpeg(nowhere(meter), timeout=timeout, limits=limits)
     return _read(run.log)
 
 
-def normalised(audio: Any, measured: Loudness | None, *, info: AudioInfo, target: float = WEB_LUFS) -> Any:
-    """Return an audio stream brought to `target` LUFS where it was measured, at 48 kHz, mono or stereo."""
-    if measured is not None:
-        audio = audio.filter(
-            "loudnorm",
-            I=target,
-            TP=TRUE_PEAK_DBTP,
-            # A narrower target than the material has would make ffmpeg ride the gain.
-            LRA=min(50.0, max(_RANGE_LU, math.ceil(measured.range))),
-            measured_I=measured.integrated,
-            measured_TP=measured.true_peak,
-            measured_LRA=max(0.1, measured.range),  # 0 is read as "not measured"
-            measured_thresh=measured.threshold,
-            offset=measured.offset,
-            linear="true",
-        )
-        # Where it has to ride the gain, loudnorm leaves a hole of up to 0.1 s in its time stamps.
-        audio = audio.filter("asetpts", "STARTPTS+N/SR/TB")
-    # loudnorm may leave 192 kHz behind, and older encoders cannot choose a layout by themselves.
-    audio = audio.filter("aresample", 48000).filter(
-        "aformat", channel_layouts="mono" if info.channels == 1 else "stereo"
-    )
-    # Its last block of 0.1 s may be filled up with silence.
-    return audio.filter("atrim", end_sample=max(1, round(info.duration * 48000))) if info.duration else audio
+def _samples(seconds: float) -> int:
+    return max(0, round(seconds * SAMPLE_RATE))
 
 
 def _read(log: tuple[str, ...]) -> Loudness | None:

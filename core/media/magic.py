@@ -10,7 +10,7 @@ from typing import Literal
 
 from prefect_ltx.media.errors import MediaInvalid
 
-MediaKind = Literal["video", "image"]
+MediaKind = Literal["video", "image", "audio"]
 
 _HEAD_BYTES = 64
 _STILL_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc", b"crx "}
@@ -45,6 +45,10 @@ _PNG = MediaFormat("png", "png_pipe", "image/png", "image")
 _JPEG = MediaFormat("jpeg", "jpeg_pipe", "image/jpeg", "image")
 _WEBP = MediaFormat("webp", "webp_pipe", "image/webp", "image")
 _GIF = MediaFormat("gif", "gif", "image/gif", "image")
+
+M4A = MediaFormat("m4a", "mov", "audio/mp4", "audio")
+WAV = MediaFormat("wav", "wav", "audio/wav", "audio")
+"""What this project writes and does not take in."""
 
 
 def sniff(path: Path) -> MediaFormat:

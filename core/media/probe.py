@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from prefect_ltx.media.errors import MediaInvalid
 from prefect_ltx.media.graph import PROTOCOLS
+from prefect_ltx.media.header import check_header, check_picture
+from prefect_ltx.media.limits import AUDIO_CODECS, DEFAULT_LIMITS, VIDEO_CODECS, Limits
 from prefect_ltx.media.magic import MediaFormat, MediaKind, sniff
 from prefect_ltx.media.webp import read_webp
 
@@ -31,7 +33,8 @@ class MediaInfo(BaseModel):
     """A video or an image as its header describes it; only decoding proves it (`verify_video`).
 
     `fps` is an exact fraction as text (`24`, `24000/1001`; `0` for a still), `duration` is in seconds, `size`
-    in bytes. A still has one frame.
+    in bytes. A still has one frame. `colour` holds range, primaries, transfer and matrix as numbers of
+    ISO 23091-2 (range: 1 limited, 2 full; 2 is "unspecified" for the others).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,6 +51,9 @@ class MediaInfo(BaseModel):
     duration: float
     audio: AudioInfo | None
     size: int
+    bit_rate: int = 0
+    square_pixels: bool = True
+    colour: tuple[int, int, int, int] = (0, 2, 2, 2)
 
     @property
     def frame_rate(self) -> Fraction:
@@ -55,68 +61,132 @@ class MediaInfo(BaseModel):
         return Fraction(self.fps)
 
 
-def probe(path: Path | str) -> MediaInfo:
+def probe(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> MediaInfo:
     """Read the header of a local video or image; a few milliseconds, blocking.
 
     Frames are counted from the packets where the header does not say how many there are.
 
     Raises:
-        MediaInvalid: not one of the formats this project reads, no picture in it, or an unreadable header.
+        MediaInvalid: not one of the formats and codecs this project reads, no picture in it, an unreadable
+            header, or more than `limits` allow.
     """
     path = Path(path)
     known = sniff(path)
+    check_header(path, known, limits)
     if known.container == "webp":
-        return _webp_info(path, known)
+        return _bounded(path.name, _webp_info(path, known), limits)
     try:
-        with open_container(path, known) as container:
-            return _info(path, known, container)
+        with open_container(path, known, limits=limits) as container:
+            return _bounded(path.name, _info(path, known, container, limits), limits)
     except FFmpegError as error:
         raise MediaInvalid(path.name, [f"cannot be read as {known.container} ({error.strerror})"]) from error
+    except (OSError, ValueError, OverflowError, ZeroDivisionError) as error:
+        raise MediaInvalid(
+            path.name, [f"cannot be read as {known.container} ({type(error).__name__})"]
+        ) from error
 
 
-def open_container(path: Path, known: MediaFormat, **options: str) -> InputContainer:
+def open_container(
+    path: Path, known: MediaFormat, *, limits: Limits = DEFAULT_LIMITS, **options: str
+) -> InputContainer:
     """Open a sniffed local file with its demuxer fixed and nothing but local protocols."""
     return av.open(
         f"file:{path.absolute()}",
         format=known.demuxer,
-        options={"protocol_whitelist": PROTOCOLS, **options},
+        options={
+            "protocol_whitelist": PROTOCOLS,
+            "max_streams": str(limits.streams),
+            "max_pixels": str(limits.pixels),
+            **options,
+        },
         metadata_errors="replace",
     )
 
 
-def _info(path: Path, known: MediaFormat, container: InputContainer) -> MediaInfo:
-    if not container.streams.video:
-        raise MediaInvalid(path.name, ["has no video stream"])
-    video = container.streams.video[0]
-    if video.width <= 0 or video.height <= 0:
-        raise MediaInvalid(path.name, ["its header gives no picture size"])
-    audio = container.streams.audio[0] if container.streams.audio else None
-    duration = _seconds(video, container)
-    audio_info = audio and AudioInfo(
-        codec=audio.codec_context.name,
+def audio_info(container: InputContainer) -> AudioInfo | None:
+    """Describe the first audio stream of an open container."""
+    if not container.streams.audio:
+        return None
+    audio = container.streams.audio[0]
+    return AudioInfo(
+        codec=audio.codec_context.codec.canonical_name,
         sample_rate=audio.rate or 0,
         channels=audio.channels,
         layout=audio.layout.name,
         duration=_seconds(audio, container),
     )
+
+
+def _bounded(name: str, info: MediaInfo, limits: Limits) -> MediaInfo:
+    check_picture(name, info.width, info.height, limits)
+    problems = []
+    if info.frames > limits.frames:
+        problems.append(f"more than {limits.frames} frames")
+    elif info.frames * info.width * info.height > limits.decoded_pixels:
+        problems.append(f"its frames have more than {limits.decoded_pixels} pixels together")
+    longest = max(info.duration, info.audio.duration if info.audio else 0.0)
+    if longest > limits.seconds:
+        problems.append(f"{longest:.0f} s long, more than the limit of {limits.seconds:.0f} s")
+    if info.codec not in VIDEO_CODECS:
+        problems.append(f"its video codec {info.codec!r} is not one this project reads")
+    if info.audio is not None and info.audio.codec not in AUDIO_CODECS:
+        problems.append(f"its audio codec {info.audio.codec!r} is not one this project reads")
+    if problems:
+        raise MediaInvalid(name, problems)
+    return info
+
+
+def _info(path: Path, known: MediaFormat, container: InputContainer, limits: Limits) -> MediaInfo:
+    if len(container.streams) > limits.streams:
+        raise MediaInvalid(
+            path.name, [f"{len(container.streams)} streams, more than the limit of {limits.streams}"]
+        )
+    if not container.streams.video:
+        raise MediaInvalid(path.name, ["has no video stream"])
+    video = container.streams.video[0]
+    audio = container.streams.audio[0] if container.streams.audio else None
+    for stream in (video, audio):
+        if stream is not None and stream.codec_context is None:
+            raise MediaInvalid(path.name, [f"the codec of its {stream.type} is unknown"])
+    if video.width <= 0 or video.height <= 0:
+        raise MediaInvalid(path.name, ["its header gives no picture size"])
+    duration, sound = _seconds(video, container), audio_info(container)
     # Reading the packets ends the container's use for anything else, so it comes last.
-    frames = video.frames or sum(1 for packet in container.demux(video) if packet.size)
+    frames = video.frames or _count(container, video, limits)
+    context = video.codec_context
     rate = video.average_rate or video.guessed_rate or Fraction(0)
     moving = known.kind == "video" or frames > 1
     return MediaInfo(
         kind=known.kind,
         container=known.container,
         content_type=known.content_type,
-        codec=video.codec_context.name,
+        codec=video.codec_context.codec.canonical_name,
         pix_fmt=video.pix_fmt or "",
         width=video.width,
         height=video.height,
         frames=frames if known.kind == "video" else max(frames, 1),
         fps=str(rate) if moving else "0",
         duration=(duration or (float(frames / rate) if rate else 0.0)) if moving else 0.0,
-        audio=audio_info or None,
+        audio=sound,
         size=path.stat().st_size,
+        bit_rate=video.bit_rate or container.bit_rate or 0,
+        square_pixels=(video.sample_aspect_ratio or 1) == 1,
+        colour=(
+            int(context.color_range),
+            int(context.color_primaries),
+            int(context.color_trc),
+            int(context.colorspace),
+        ),
     )
+
+
+def _count(container: InputContainer, stream: Any, limits: Limits) -> int:
+    frames = 0
+    for packet in container.demux(stream):
+        frames += bool(packet.size)
+        if frames > limits.frames:  # one more than allowed is all there is to know
+            break
+    return frames
 
 
 def _seconds(stream: Any, container: InputContainer) -> float:

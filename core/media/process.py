@@ -4,6 +4,9 @@ What holds: outputs appear under their names only when ffmpeg ended well, all to
 overlong run leaves no process and no file. ffmpeg gets no standard input, no secrets from the environment and
 its own session, so that a Ctrl-C meant for the worker reaches it only through us.
 
+The kernel bounds its memory, CPU time and the size of its files, and on Linux it dies with its parent, however
+that one ends; `launcher` sets this between start and ffmpeg. Elsewhere the wall time alone bounds it.
+
 Until then an output is called `.<name>.<random>.part.<suffix>` in its own folder. What a killed worker left
 under such a name may be deleted at any time.
 """
@@ -14,6 +17,7 @@ import os
 import re
 import secrets
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +28,9 @@ from ffmpeg.nodes import InputNode, OutputNode, get_stream_spec_nodes
 
 from prefect_ltx.media.binary import ffmpeg_binary
 from prefect_ltx.media.errors import FfmpegFailed
+from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
 
+_LAUNCHER = Path(__file__).with_name("launcher.py")
 _LOG_LINES = 80
 _LOG_BYTES = 32 * 1024
 _ENVIRONMENT = (
@@ -62,6 +68,7 @@ async def run_ffmpeg(
     on_progress: Callable[[Progress], None] | None = None,
     timeout: float = 600,
     binary: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> FfmpegRun:
     """Run an ffmpeg-python graph, made of `source`, `generator` and `target` ends, in one process.
 
@@ -71,15 +78,16 @@ async def run_ffmpeg(
         on_progress: Called in the event loop, a few times a second; must not block.
         timeout: Seconds of wall time after which the run is ended.
         binary: The ffmpeg to use, see `ffmpeg_binary`.
+        limits: Bounds on its memory, CPU time and the files it writes.
 
     Raises:
-        FfmpegFailed: ffmpeg is missing, ended with an error, took too long, or wrote nothing.
+        FfmpegFailed: ffmpeg is missing, ended with an error, went beyond a limit, or wrote nothing.
         ValueError: the graph has an end that is not a local file.
     """
     command = _Command.of(graph, ffmpeg_binary(binary))
     watch = _ProgressWatch(expected_frames, on_progress)
     try:
-        log = await _run(command.args, watch, timeout)
+        log = await _run(_bounded(command.args, limits, timeout), watch, timeout)
         command.publish(log)
     finally:
         command.discard()
@@ -149,6 +157,14 @@ def _temporary_name(final: Path) -> Path:
     return final.with_name(f".{stem}.{secrets.token_hex(6)}.part{final.suffix}")
 
 
+def _bounded(args: list[str], limits: Limits, timeout: float) -> list[str]:
+    if os.name != "posix" or not sys.executable:
+        return args
+    cpu = limits.cpu_seconds or int(timeout * (os.cpu_count() or 1)) + 1
+    bounds = map(str, (os.getpid(), limits.memory_bytes, cpu, limits.file_bytes))
+    return [sys.executable, "-I", "-S", str(_LAUNCHER), *bounds, "--", *args]
+
+
 async def _run(args: list[str], watch: "_ProgressWatch", timeout: float) -> tuple[str, ...]:
     try:
         process = await asyncio.create_subprocess_exec(
@@ -180,7 +196,7 @@ async def _run(args: list[str], watch: "_ProgressWatch", timeout: float) -> tupl
         await asyncio.gather(log, return_exceptions=True)
     if process.returncode != 0:
         raise FfmpegFailed(
-            f"ffmpeg ended with code {process.returncode}: {_reason(lines)}",
+            f"ffmpeg {_ending(process.returncode)}: {_reason(lines)}",
             returncode=process.returncode,
             log=lines,
         )
@@ -203,6 +219,15 @@ async def _read_log(stream: asyncio.StreamReader) -> tuple[str, ...]:
         tail = (tail + chunk)[-_LOG_BYTES:]
     lines = [_ADDRESS.sub("", line).rstrip() for line in tail.decode(errors="replace").splitlines()]
     return tuple([line for line in lines if line][-_LOG_LINES:])
+
+
+def _ending(code: int | None) -> str:
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            name = signal.Signals(-code).name
+            why = {"SIGXCPU": "its limit of CPU time", "SIGXFSZ": "its limit of bytes to write"}.get(name)
+            return f"was ended by {name}" + (f", {why}" if why else "")
+    return f"ended with code {code}"
 
 
 def _reason(log: tuple[str, ...]) -> str:

@@ -1,26 +1,37 @@
-"""What is made of a delivered video: pictures to look at, a copy for the web, a preview.
+"""What is made of a delivered video: a recipe carried out, checked, and put in place.
 
-The recipe `web` decodes the video once, in one ffmpeg process that feeds all outputs; only the loudness is
-measured before. Every rendition is checked (decoded, size, frames) before it is handed out, and the same
-video gives the same bytes with the same ffmpeg.
+The video is decoded once, in one ffmpeg process that feeds all outputs; only the loudness is measured before.
+Everything is made in a folder of its own beside the results, decoded in full and compared with what was asked,
+and then moved under its name, file by file, each atomically. The same video and recipe give the same bytes with
+the same ffmpeg.
 """
 
 import asyncio
+import contextlib
+import os
+import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ffmpeg
 from pydantic import BaseModel, ConfigDict, Field
 
+from prefect_ltx.media.check import check_file, content_type, together
+from prefect_ltx.media.errors import MediaError, MediaInvalid
 from prefect_ltx.media.files import sha256_file
-from prefect_ltx.media.loudness import measure_loudness
+from prefect_ltx.media.jobs import Expected
+from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
+from prefect_ltx.media.loudness import TRUE_PEAK_DBTP, Level, find_level
+from prefect_ltx.media.plan import RenderPlan, cut_of, render_plan
 from prefect_ltx.media.probe import MediaInfo, probe
 from prefect_ltx.media.process import Progress, run_ffmpeg
-from prefect_ltx.media.verify import verify_image, verify_video
-from prefect_ltx.media.web import WebPlan, web_plan
+from prefect_ltx.media.recipe import Recipe
+from prefect_ltx.media.recipes import recipe_named
+from prefect_ltx.media.shape import Shape, shape_of
+from prefect_ltx.media.verify import verify_video
 
-RECIPES = ("web", "none")
+_RENDERED = 0.9  # of the progress; the rest is the check
 
 
 class Rendition(BaseModel):
@@ -40,88 +51,162 @@ async def render_renditions(
     video: Path | str,
     out_dir: Path | str,
     *,
-    recipe: str = "web",
+    recipe: str | Recipe = "web",
+    lead_in_frames: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
     timeout: float = 600,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> list[Rendition]:
     """Make the renditions of a recipe in `out_dir` (made if missing), replacing those that are there.
 
-    `web` gives `poster.jpg` (the most typical of the first frames, full size), `contact_sheet.jpg` (up to 12
-    frames), `web.mp4` (H.264 copied where it is fit, fast start, loudness -14 LUFS, true peak -1.5 dBTP) and
-    `preview.webp` (animated, at most 480 pixels wide). `none` gives nothing.
+    Args:
+        video: An MP4, MOV, WebM or MKV on this machine.
+        out_dir: Where the files go.
+        recipe: A `Recipe`, or the name of a ready-made one: `web`, `social`, `broadcast`, `review`, `none`.
+        lead_in_frames: Frames at the start that show the reference sheet, as quality control found them; cut
+            off with their sound, unless the recipe keeps them.
+        on_progress: Called in the event loop, a few times a second; 1.0 is said once, in the end.
+        timeout: Seconds of wall time for each ffmpeg process.
+        limits: Bounds on the video and on ffmpeg.
 
     Raises:
-        MediaInvalid: the source is no readable video, or a rendition did not come out right.
-        FfmpegFailed: ffmpeg failed or took longer than `timeout` seconds.
+        MediaInvalid: the source is no readable video or beyond a limit, or a rendition did not come out right.
+        FfmpegFailed: ffmpeg failed or went beyond a limit or `timeout`.
         ValueError: no such recipe.
     """
-    if recipe not in RECIPES:
-        raise ValueError(f"no recipe is called {recipe!r}; there are {', '.join(RECIPES)}")
-    if recipe == "none":
+    if isinstance(recipe, str):
+        recipe = recipe_named(recipe)
+    if lead_in_frames < 0:
+        raise ValueError("a lead-in cannot have fewer than 0 frames")
+    if not recipe.outputs:
         return []
     video, out_dir = Path(video), Path(out_dir)
+    work = _Work(video, recipe, timeout, limits, _Report(on_progress))
+    info = await asyncio.to_thread(probe, video, limits=limits)
+    if info.kind != "video":
+        raise MediaInvalid(video.name, [f"is a {info.container} image, not a video"])
+    shape = shape_of(info, recipe, name=video.name, lead_in_frames=lead_in_frames)
+    level = await _find_level(work, info, shape)
     out_dir.mkdir(parents=True, exist_ok=True)
-    info = await asyncio.to_thread(probe, video)
-    loudness = await measure_loudness(video, timeout=timeout) if info.audio else None
-    plan = web_plan(video, info, out_dir, loudness)
+    staging = out_dir / f".render-{secrets.token_hex(6)}.part"
+    staging.mkdir()
+    try:
+        made = await _made(work, info, shape, level, staging)
+        await asyncio.to_thread(_publish, made, out_dir)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True)
+    work.report.done(info.frames)
+    return [rendition.model_copy(update={"path": out_dir / rendition.path.name}) for rendition in made]
+
+
+class _Report:
+    """Passes progress on; the end is said once, when the renditions are in place."""
+
+    def __init__(self, to: Callable[[Progress], None] | None) -> None:
+        self._to = to
+        self._last = -1.0
+
+    def rendering(self, progress: Progress) -> None:
+        # A second attempt starts over; what was told does not go back.
+        if self._to is not None and _RENDERED * progress.fraction > self._last:
+            self._last = _RENDERED * progress.fraction
+            self._to(Progress(self._last, progress.frame))
+
+    def done(self, frames: int) -> None:
+        if self._to is not None:
+            self._to(Progress(1.0, frames))
+
+
+class _Work:
+    def __init__(self, video: Path, recipe: Recipe, timeout: float, limits: Limits, report: _Report) -> None:
+        self.video = video
+        self.recipe = recipe
+        self.timeout = timeout
+        self.limits = limits
+        self.report = report
+
+    @property
+    def true_peak(self) -> float:
+        return self.recipe.loudness.true_peak if self.recipe.loudness else TRUE_PEAK_DBTP
+
+
+async def _find_level(work: _Work, info: MediaInfo, shape: Shape) -> Level | None:
+    wanted = work.recipe.loudness
+    if wanted is None or info.audio is None or shape.sound_seconds is None:
+        return None
+    return await find_level(
+        work.video,
+        info.audio,
+        target=wanted.lufs,
+        true_peak=wanted.true_peak,
+        cut=cut_of(shape, info),
+        timeout=work.timeout,
+        limits=work.limits,
+    )
+
+
+async def _made(
+    work: _Work, info: MediaInfo, shape: Shape, level: Level | None, staging: Path
+) -> list[Rendition]:
+    def planned(*, may_copy: bool) -> RenderPlan | None:
+        return render_plan(
+            work.video,
+            info,
+            shape,
+            work.recipe,
+            staging,
+            level=level,
+            limits=work.limits,
+            may_copy=may_copy,
+        )
+
+    plan = planned(may_copy=True)
+    if plan is None:
+        return []
+    try:
+        return await _carried_out(work, plan)
+    except MediaError:
+        if not plan.copies:
+            raise
+    # What cannot be copied faultlessly (odd time stamps, an edit list) may still be encoded.
+    plan = planned(may_copy=False)
+    assert plan is not None
+    return await _carried_out(work, plan)
+
+
+async def _carried_out(work: _Work, plan: RenderPlan) -> list[Rendition]:
     await run_ffmpeg(
-        ffmpeg.merge_outputs(*plan.outputs),
-        expected_frames=info.frames,
-        on_progress=on_progress and _but_not_the_end(on_progress),
-        timeout=timeout,
+        plan.graph,
+        expected_frames=plan.steady_frames or None,
+        on_progress=work.report.rendering,
+        timeout=work.timeout,
+        limits=work.limits,
     )
-    renditions = await _verified(plan, info)
-    if on_progress is not None:
-        on_progress(Progress(1.0, info.frames))
-    return renditions
+    for each in plan.files:
+        if each.text is not None:
+            await asyncio.to_thread(each.path.write_text, each.text, "utf-8")
+    if not plan.counts_frames:
+        # No output has every frame, so none of them shows that the video could be decoded to its end.
+        await verify_video(work.video, limits=work.limits)
+    return await together([_rendition(each, work) for each in plan.files])
 
 
-def _but_not_the_end(report: Callable[[Progress], None]) -> Callable[[Progress], None]:
-    def pass_on(progress: Progress) -> None:
-        if progress.fraction < 1:  # the end is when the renditions are verified
-            report(progress)
-
-    return pass_on
-
-
-async def _verified(plan: WebPlan, info: MediaInfo) -> list[Rendition]:
-    web_size = plan.web_size
-    checks = {
-        "poster": verify_image(plan.poster, width=info.width, height=info.height),
-        "contact_sheet": verify_image(plan.sheet, width=plan.sheet_size[0], height=plan.sheet_size[1]),
-        "web": verify_video(
-            plan.web,
-            width=web_size[0],
-            height=web_size[1],
-            frames=info.frames,
-            audio=info.audio is not None,
-        ),
-        "preview": verify_image(plan.preview, width=plan.preview_size[0], height=plan.preview_size[1]),
-    }
-    paths = {
-        "poster": plan.poster,
-        "contact_sheet": plan.sheet,
-        "web": plan.web,
-        "preview": plan.preview,
-    }
-    found = dict(zip(checks, await asyncio.gather(*checks.values()), strict=True))
-    return [
-        await asyncio.to_thread(_rendition, name, paths[name], found[name], plan.facts.get(name, {}))
-        for name in paths
-    ]
-
-
-def _rendition(name: str, path: Path, info: MediaInfo, facts: dict[str, Any]) -> Rendition:
-    seen: dict[str, Any] = {"width": info.width, "height": info.height}
-    if info.frames > 1:
-        seen |= {"frames": info.frames, "fps": info.fps, "duration": round(info.duration, 6)}
-    if info.audio is not None:
-        seen |= {"audio": info.audio.model_dump()}
+async def _rendition(expected: Expected, work: _Work) -> Rendition:
+    if not expected.path.is_file():
+        raise MediaInvalid(expected.path.name, ["was not written"])
+    facts = await check_file(expected, true_peak=work.true_peak, limits=work.limits)
     return Rendition(
-        name=name,
-        path=path,
-        content_type=info.content_type,
-        sha256=sha256_file(path),
-        size=info.size,
-        facts=seen | facts,
+        name=expected.name,
+        path=expected.path,
+        content_type=content_type(expected.path),
+        sha256=await asyncio.to_thread(sha256_file, expected.path),
+        size=expected.path.stat().st_size,
+        facts=facts,
     )
+
+
+def _publish(made: list[Rendition], out_dir: Path) -> None:
+    for rendition in made:
+        with contextlib.suppress(OSError), rendition.path.open("rb") as file:
+            os.fsync(file.fileno())
+        rendition.path.replace(out_dir / rendition.path.name)

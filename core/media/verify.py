@@ -4,19 +4,24 @@ A header proves nothing: a fast-start MP4 cut in half probes well, and ffmpeg re
 """
 
 import asyncio
+import math
 import threading
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from av import AudioFrame, AudioStream, VideoFrame, VideoStream
+from av import AudioFrame, AudioStream, CodecContext, Packet, VideoFrame, VideoStream
 from av.error import FFmpegError
 
 from prefect_ltx.media.errors import MediaInvalid
 from prefect_ltx.media.graph import frame_rate
-from prefect_ltx.media.magic import sniff
-from prefect_ltx.media.probe import MediaInfo, open_container, probe
+from prefect_ltx.media.header import check_header
+from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
+from prefect_ltx.media.magic import MediaFormat, sniff
+from prefect_ltx.media.probe import AudioInfo, MediaInfo, audio_info, open_container, probe
+from prefect_ltx.media.webp import webp_pictures
 
+_NO_FRAME = "not one frame can be decoded"
 _AUDIO_SLACK_SECONDS = 0.1  # a header counts encoder padding that is not decoded
 
 
@@ -27,20 +32,23 @@ async def verify_video(
     height: int | None = None,
     frames: int | None = None,
     fps: str | float | Fraction | None = None,
+    duration: float | None = None,
     audio: bool | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> MediaInfo:
     """Decode a whole video in a worker thread and compare it with what is given (None: not compared).
 
-    Returns what was found, with `frames` as decoded. Cancelling ends the decoding at the next packet.
+    `duration` is in seconds and may differ by a frame and a half. Returns what was found, with `frames` as
+    decoded. Cancelling ends the decoding at the next packet.
 
     Raises:
-        MediaInvalid: no video, damaged, cut short, or not as asked; every difference is named.
+        MediaInvalid: no video, damaged, cut short, beyond a limit, or not as asked; every difference is named.
     """
     path = Path(path)
-    info = await asyncio.to_thread(probe, path)
+    info = await asyncio.to_thread(probe, path, limits=limits)
     if info.kind != "video":
         raise MediaInvalid(path.name, [f"is a {info.container} image, not a video"])
-    decoded = await _decode(path)
+    decoded = await _decode(path, sniff(path), limits)
     problems = [*decoded.problems, *_against_header(decoded, info)]
     found = info.model_copy(update={"frames": decoded.frames})
     if width is not None and info.width != width:
@@ -51,6 +59,10 @@ async def verify_video(
         problems.append(f"{decoded.frames} frames, expected {frames}")
     if fps is not None and abs(info.frame_rate - frame_rate(fps)) > Fraction(1, 1000):
         problems.append(f"{info.fps} frames per second, expected {frame_rate(fps)}")
+    # From the first picture shown to the end of the last; a header may count what comes before the first.
+    seconds = decoded.shown + float(1 / info.frame_rate) if info.frame_rate else decoded.shown
+    if duration is not None and abs(seconds - duration) > _slack(info):
+        problems.append(f"{seconds:.3f} s long, expected {duration:.3f} s")
     if audio is not None and audio != (info.audio is not None):
         problems.append("no audio, expected some" if audio else "audio, expected none")
     if problems:
@@ -58,73 +70,149 @@ async def verify_video(
     return found
 
 
-async def verify_image(path: Path | str, *, width: int | None = None, height: int | None = None) -> MediaInfo:
-    """Decode an image in a worker thread and compare its size; animated WebP is checked by its structure.
+async def verify_image(
+    path: Path | str,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    duration: float | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> MediaInfo:
+    """Decode an image, every picture of an animated one, in a worker thread and compare it with what is given.
+
+    `duration` is of an animation, in seconds; it may differ by a picture and a half.
 
     Raises:
-        MediaInvalid: no image, damaged, or of another size.
+        MediaInvalid: no image, damaged, beyond a limit, or not as asked.
     """
     path = Path(path)
-    info = await asyncio.to_thread(probe, path)
+    info = await asyncio.to_thread(probe, path, limits=limits)
     problems: list[str] = []
     if info.kind != "image":
         problems.append(f"is a {info.container} video, not an image")
-    elif info.container != "webp":
-        problems += (await _decode(path)).problems
+    else:
+        problems += (await _decode(path, sniff(path), limits)).problems
     if (width or info.width) != info.width or (height or info.height) != info.height:
         problems.append(f"{info.width}x{info.height} pixels, expected {width}x{height}")
+    if duration is not None and abs(info.duration - duration) > _slack(info):
+        problems.append(f"plays for {info.duration:.3f} s, expected {duration:.3f} s")
     if problems:
         raise MediaInvalid(path.name, problems)
     return info
 
 
+async def verify_audio(
+    path: Path | str, known: MediaFormat, *, duration: float | None = None, limits: Limits = DEFAULT_LIMITS
+) -> AudioInfo:
+    """Decode a file of audio alone (`M4A`, `WAV`), written by this project, and compare its length in seconds.
+
+    Raises:
+        MediaInvalid: no audio, pictures in it, damaged, or of another length.
+    """
+    path = Path(path)
+    check_header(path, known, limits)
+    decoded = await _decode(path, known, limits)
+    problems = [problem for problem in decoded.problems if problem != _NO_FRAME]
+    if decoded.frames:
+        problems.append("has pictures, expected none")
+    if decoded.audio is None:
+        problems.append("has no audio that can be decoded")
+    # An encoder pads its last block, and a header counts what is cut off at the start.
+    elif duration is not None and abs(decoded.audio_seconds - duration) > _AUDIO_SLACK_SECONDS:
+        problems.append(f"{decoded.audio_seconds:.3f} s of audio, expected {duration:.3f} s")
+    if problems or decoded.audio is None:
+        raise MediaInvalid(path.name, problems)
+    return decoded.audio.model_copy(update={"duration": decoded.audio_seconds})
+
+
 @dataclass
 class _Decoded:
     frames: int = 0
+    shown: float = 0.0
+    audio: AudioInfo | None = None
     audio_seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
 
 
-async def _decode(path: Path) -> _Decoded:
+def _slack(info: MediaInfo) -> float:
+    return 1.5 / float(info.frame_rate) + 0.01 if info.frame_rate else 0.1
+
+
+async def _decode(path: Path, known: MediaFormat, limits: Limits) -> _Decoded:
     stop = threading.Event()
+    timer = asyncio.get_running_loop().call_later(limits.wall_seconds, stop.set)
     try:
-        return await asyncio.to_thread(_decode_all, path, stop)
+        return await asyncio.to_thread(_decode_all, path, known, stop, limits)
     finally:
+        timer.cancel()
         stop.set()
 
 
-def _decode_all(path: Path, stop: threading.Event) -> _Decoded:
+def _decode_all(path: Path, known: MediaFormat, stop: threading.Event, limits: Limits) -> _Decoded:
     found = _Decoded()
+    try:
+        if known.container == "webp":
+            _decode_webp(path, stop, found)
+        else:
+            _decode_streams(path, known, stop, found, limits)
+    except (FFmpegError, MemoryError) as error:
+        reason = error.strerror if isinstance(error, FFmpegError) else "out of memory"
+        found.problems.append(f"damaged: decoding stops after {found.frames} frames ({reason})")
+    if stop.is_set():
+        found.problems.append(f"decoding took longer than {limits.wall_seconds:g} s")
+    if not found.frames and not found.problems:
+        found.problems.append(_NO_FRAME)
+    return found
+
+
+def _decode_streams(
+    path: Path, known: MediaFormat, stop: threading.Event, found: _Decoded, limits: Limits
+) -> None:
     sizes: set[tuple[int, int]] = set()
     corrupt = 0
+    first, last = math.inf, -math.inf
     try:
-        with open_container(path, sniff(path), err_detect="explode") as container:
+        with open_container(path, known, limits=limits, err_detect="explode") as container:
             streams: list[VideoStream | AudioStream] = []
             streams += [*container.streams.video[:1], *container.streams.audio[:1]]
             for stream in streams:
-                stream.codec_context.options = {"err_detect": "explode"}
+                stream.codec_context.options = {
+                    "err_detect": "explode",
+                    "max_pixels": str(limits.pixels),
+                }
                 if isinstance(stream, VideoStream):
                     stream.thread_type = "AUTO"
             for packet in container.demux(*streams):
                 if stop.is_set():
-                    return found
+                    return
                 corrupt += packet.is_corrupt
                 for frame in packet.decode():
                     if isinstance(frame, VideoFrame):
                         found.frames += 1
                         sizes.add((frame.width, frame.height))
+                        if frame.time is not None:
+                            first, last = min(first, frame.time), max(last, frame.time)
                         corrupt += frame.is_corrupt
                     elif isinstance(frame, AudioFrame):
                         found.audio_seconds += frame.samples / frame.sample_rate
-    except FFmpegError as error:
-        found.problems.append(f"damaged: decoding stops after {found.frames} frames ({error.strerror})")
-    if corrupt:
-        found.problems.append(f"damaged: {corrupt} frames or packets are corrupt")
-    if not found.frames and not found.problems:
-        found.problems.append("not one frame can be decoded")
-    if len(sizes) > 1:
-        found.problems.append("the picture size changes on the way")
-    return found
+            if found.audio_seconds:
+                found.audio = audio_info(container)
+            if found.frames > limits.frames:
+                found.problems.append(f"more than {limits.frames} frames")
+    finally:
+        found.shown = max(0.0, last - first)
+        if corrupt:
+            found.problems.append(f"damaged: {corrupt} frames or packets are corrupt")
+        if len(sizes) > 1:
+            found.problems.append("the picture size changes on the way")
+
+
+def _decode_webp(path: Path, stop: threading.Event, found: _Decoded) -> None:
+    for picture in webp_pictures(path):
+        if stop.is_set():
+            return
+        decoder = CodecContext.create("webp", "r")
+        found.frames += len(decoder.decode(Packet(picture)))
 
 
 def _against_header(decoded: _Decoded, info: MediaInfo) -> list[str]:

@@ -1,11 +1,15 @@
 """The structure of a WebP file, still or animated: canvas, frames and their times (RFC 9649)."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from prefect_ltx.media.errors import MediaInvalid
+
+_ANIMATED = 0x02
+_FRAME_HEADER = 16
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,21 @@ def read_webp(path: Path) -> WebpHeader:
     if canvas is None or frames == 0:
         raise MediaInvalid(path.name, ["a WebP file without a picture"])
     return WebpHeader(*canvas, frames=frames, duration_ms=duration)
+
+
+def webp_pictures(path: Path) -> Iterator[bytes]:
+    """Each picture of a WebP file that `read_webp` accepts, as a WebP file of its own that any decoder reads."""
+    data = path.read_bytes()
+    if data[12:16] != b"VP8X" or not data[20] & _ANIMATED:
+        yield data
+        return
+    at = 12
+    while at + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, at)
+        if name == b"ANMF":
+            picture = data[at + 8 + _FRAME_HEADER : at + 8 + length]
+            yield b"RIFF" + struct.pack("<I", 4 + len(picture)) + b"WEBP" + picture
+        at += 8 + length + length % 2
 
 
 def _uint24(data: bytes, at: int) -> int:

@@ -146,5 +146,5 @@ async def test_recipes_go_by_name(make_clip: MakeClip, tmp_path: Path) -> None:
     """`none` makes nothing, and an unknown recipe names those there are."""
     clip = await make_clip()
     assert await render_renditions(clip, tmp_path / "out", recipe="none") == []
-    with pytest.raises(ValueError, match="web, none"):
+    with pytest.raises(ValueError, match="web, social, broadcast, review, none"):
         await render_renditions(clip, tmp_path / "out", recipe="webb")
