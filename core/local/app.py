@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from prefect_ltx.local import (
@@ -71,7 +71,13 @@ def build_app(site: Site) -> FastAPI:
             ),
             Middleware(OriginMiddleware, log=site.log),
         ],
-        exception_handlers={Refusal: refusal_reply, 404: _not_found, 405: _not_found, Exception: _failed},
+        exception_handlers={
+            Refusal: refusal_reply,
+            ClientDisconnect: _gone,
+            404: _not_found,
+            405: _not_found,
+            Exception: _failed,
+        },
     )
     app.state.site = site
     app.state.jobs = jobs
@@ -83,6 +89,10 @@ def build_app(site: Site) -> FastAPI:
     app.include_router(submit.run_router)
     app.include_router(submit.submit_router)
     return app
+
+
+async def _gone(request: Request, error: Any) -> Response:
+    return Response(status_code=499)
 
 
 async def _failed(request: Request, error: Any) -> Response:

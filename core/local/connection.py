@@ -5,27 +5,27 @@ import asyncio
 import socket
 import struct
 from asyncio import Transport
-from typing import cast
+from typing import Any, cast
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-_transports: dict[tuple[str, int], Transport] = {}
+_transports: dict[tuple[Any, Any], Transport] = {}
+"""Open connections by their two ends: two servers in one process may see the same client port."""
 
 
 class ReachableProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, with every open connection's transport to be found by the client's address."""
+    """uvicorn's HTTP/1.1, with every open connection's transport to be found by its ends."""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """asyncio."""
         super().connection_made(transport)
-        self._peer = _peer(transport)
-        _transports[self._peer] = transport
+        _transports[self.client, self.server] = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio."""
-        _transports.pop(self._peer, None)
+        _transports.pop((self.client, self.server), None)
         super().connection_lost(exc)
 
 
@@ -35,7 +35,7 @@ class ResetReply(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        transport = _transports[tuple(scope["client"])]
+        transport = _transports[scope["client"], scope["server"]]
         reset_linger = struct.pack("ii", 1, 0)
         cast(socket.socket, transport.get_extra_info("socket")).setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, reset_linger
@@ -76,7 +76,7 @@ class CutReply(Response):
 
 async def close_connection(scope: Scope, receive: Receive) -> None:
     """Close the connection after what was written so far, though the reply is not complete."""
-    if transport := _transports.get(tuple(scope["client"])):
+    if transport := _transports.get((scope["client"], scope["server"])):
         transport.close()
         await _until_disconnect(receive)
 
@@ -84,8 +84,3 @@ async def close_connection(scope: Scope, receive: Receive) -> None:
 async def _until_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _peer(transport: Transport) -> tuple[str, int]:
-    host, port, *_ = transport.get_extra_info("peername")
-    return host, port

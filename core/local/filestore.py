@@ -179,6 +179,11 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[-80:].lstrip(".") or "file.bin"
 
 
+def safe_type(content_type: str) -> str:
+    """A content type that can stand in a header."""
+    return re.sub(r"[^\x20-\x7e]+", "", content_type)[:200].strip() or "application/octet-stream"
+
+
 def name_for(content_type: str) -> str:
     """A file name for an upload that came without one."""
     return f"upload{mimetypes.guess_extension(content_type.partition(';')[0].strip()) or '.bin'}"

@@ -81,7 +81,7 @@ async def _download(field: str, url: str, target: Path, limit: int) -> Path:
                     if size > limit:
                         raise _too_large(field, url, limit)
                     file.write(chunk)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise _download_error(field, url, type(error).__name__) from None
     return target
 

@@ -205,9 +205,15 @@ class Jobs:
         await asyncio.sleep(_REQUEUE_PAUSE)
         job.log("The runner was lost; the request goes back to the queue", "WARN")
         job.state = "queued"
+        job.stuck = True
         bisect.insort(self._queue, job, key=lambda waiting: waiting.order)
         job.touch()
-        await asyncio.sleep(_REQUEUE_PAUSE)
+        # Long enough for somebody who polls to see it waiting.
+        asyncio.get_running_loop().call_later(_REQUEUE_PAUSE, self._let_go, job)
+
+    def _let_go(self, job: Job) -> None:
+        job.stuck = False
+        self._pump()
 
     async def _close(self, row: RequestRow, outcome: Outcome, job: Job | None = None) -> None:
         logs = to_json(job.logs) if job else "[]"

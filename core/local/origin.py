@@ -7,7 +7,7 @@ same thing in other ways. Reply URLs use the scheme, host and manner by which th
 
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -99,6 +99,13 @@ class OriginMiddleware:
         await self.app(scope, receive, send_with_id)
 
 
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
 def _to_flat_layout(scope: Scope) -> Scope:
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     scheme = headers.get(b"x-forwarded-proto") or str(scope["scheme"])
@@ -107,7 +114,7 @@ def _to_flat_layout(scope: Scope) -> Scope:
     layout: Literal["flat", "prefix", "hosts"] = "flat"
     area: Area | None = None
 
-    target = urlsplit(headers.get(b"x-fal-target-url", ""))
+    target = _split(headers.get(b"x-fal-target-url", ""))
     if target.hostname and (area := area_of_host(target.hostname)):
         path = target.path or "/"
         scope["query_string"] = target.query.encode("latin-1")

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from prefect_ltx.local.errors import Refusal
-from prefect_ltx.local.filestore import name_for, safe_name
+from prefect_ltx.local.filestore import name_for, safe_name, safe_type
 from prefect_ltx.local.jsonbody import json_object
 from prefect_ltx.local.lifecycle import lifetime_of
 from prefect_ltx.local.origin import origin_of
@@ -132,7 +132,7 @@ async def _initiate(request: Request, seconds: float) -> Response:
         raise locked()
     _refuse_if_told(request)
     wish = await json_object(request)
-    content_type = str(wish.get("content_type") or "application/octet-stream")
+    content_type = safe_type(str(wish.get("content_type") or ""))
     name = str(wish.get("file_name") or name_for(content_type))
     claims: dict[str, Any] = {
         "path": site.files.new_path(name),
@@ -169,7 +169,7 @@ async def _complete(request: Request, upload_id: str) -> Response:
 
 
 def _claims_from_headers(request: Request) -> dict[str, Any]:
-    content_type = request.headers.get("content-type") or "application/octet-stream"
+    content_type = safe_type(request.headers.get("content-type", ""))
     name = request.headers.get("x-fal-file-name") or name_for(content_type)
     return {
         "path": site_of(request).files.new_path(name),

@@ -3,6 +3,7 @@
 It is billed by what the clip holds, as everything is.
 """
 
+import functools
 import shutil
 import tempfile
 import threading
@@ -32,7 +33,7 @@ class StoredClipRenderer:
         """
         with self._lock:
             if self._clip is None:
-                self._clip = _small_clip(progress)
+                self._clip = _small_clip()
         if cancelled.is_set():
             raise RenderCancelled
         made = job.folder / "clip.mp4"
@@ -50,7 +51,8 @@ def _checked(clip: Path) -> Path:
     return clip
 
 
-def _small_clip(progress: Report) -> bytes:
+@functools.cache
+def _small_clip() -> bytes:
     folder = Path(tempfile.mkdtemp(prefix="prefect-ltx-clip-"))
     try:
         job = RenderJob(
@@ -69,6 +71,6 @@ def _small_clip(progress: Report) -> bytes:
             image=None,
             folder=folder,
         )
-        return FfmpegRenderer().render(job, progress, threading.Event()).read_bytes()
+        return FfmpegRenderer().render(job, lambda *_: None, threading.Event()).read_bytes()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

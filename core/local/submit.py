@@ -147,11 +147,16 @@ async def _json_body(request: Request) -> str:
         if len(raw) > MAX_BODY_BYTES:
             raise PlatformError("bad_request", "Request body is too large", status=413)
     try:
-        text = raw.decode()
-        # NaN is JSON to Python only; it could not be given back.
-        json.loads(text, parse_constant=_no_constant)
+        # In a thread: a data URI can make it long.
+        return await asyncio.to_thread(_checked_json, bytes(raw))
     except (ValueError, RecursionError):
         raise PlatformError("bad_request", "Request body is not valid JSON") from None
+
+
+def _checked_json(raw: bytes) -> str:
+    text = raw.decode()
+    # NaN is JSON to Python only; it could not be given back.
+    json.loads(text, parse_constant=_no_constant)
     return text
 
 

@@ -117,7 +117,7 @@ class Webhooks:
                     reply = await client.post(
                         row.webhook or "", content=body, headers=headers, timeout=timeout
                     )
-                except (httpx.HTTPError, httpx.InvalidURL) as error:
+                except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
                     logger.info("webhook of %s: %s", row.request_id, type(error).__name__)
                 else:
                     if reply.is_success or reply.is_redirect:  # a redirect is a failure for good

@@ -86,8 +86,7 @@ async def _generate(
     asked: list[Decimal],
 ) -> Outcome:
     log(f"{STAND_IN}: {row.endpoint}")
-    body = json.loads(row.body)
-    request = validated(row.endpoint, body)
+    request = validated(row.endpoint, await asyncio.to_thread(json.loads, row.body))
     folder = Path(tempfile.mkdtemp(prefix=f"{row.request_id}-", dir=site.files.work))
     try:
         media = {

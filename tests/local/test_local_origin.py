@@ -75,6 +75,11 @@ def test_the_platform_api_is_found_everywhere(caller: Caller, path: str, headers
     assert (VIDEO in listed) == ("x-fal-target-url" not in headers)
 
 
+def test_a_target_that_is_no_url_is_ignored(caller: Caller) -> None:
+    """The path of the request itself counts then."""
+    assert caller.get("/v1/meta", headers={"x-fal-target-url": "https://[bad"}).status_code == 200
+
+
 def test_files_are_reached_by_prefix_and_by_host(caller: Caller) -> None:
     """The CDN is one place under three names."""
     token = caller.post("/rest/storage/auth/token?storage_type=fal-cdn-v3", json={}).json()

@@ -178,6 +178,16 @@ def test_a_file_that_is_known_already_is_not_sent_again(caller: Caller) -> None:
     assert caller.get(url, headers={"if-none-match": f'"x", {etag}'}).status_code == 304
 
 
+def test_a_content_type_cannot_break_a_header(caller: Caller) -> None:
+    """What has no place in a header is left out."""
+    wish = {"content_type": "video/mp4\r\nx-evil: 1\u20ac", "file_name": "../../x"}
+    begun = caller.post("/storage/upload/initiate", json=wish).json()
+    caller.put(begun["upload_url"], content=b"x")
+    reply = caller.get(begun["file_url"])
+    assert reply.headers["content-type"] == "video/mp4x-evil: 1"
+    assert "x-evil" not in reply.headers
+
+
 def test_an_empty_file_is_a_file(caller: Caller) -> None:
     """No bytes, 200."""
     reply = caller.get(upload(caller, b""))
