@@ -3,6 +3,8 @@
 `prefect_ltx.ledger` decides; this room acts on what it decided.
 """
 
+from prefect_ltx.engine.batch_plan import BatchPlan, PlannedRow, batch_tag, plan_rows, summary
+from prefect_ltx.engine.batch_run import BatchReport, BatchRun, RowResult
 from prefect_ltx.engine.cancel import cancel
 from prefect_ltx.engine.collect import CollectedVideo, clean_up, collect
 from prefect_ltx.engine.errors import (
@@ -14,6 +16,7 @@ from prefect_ltx.engine.errors import (
 )
 from prefect_ltx.engine.inputs import InputMedia, MediaDigest, fetch_input, fetch_inputs
 from prefect_ltx.engine.lease import hold
+from prefect_ltx.engine.one import Run, finish, generate
 from prefect_ltx.engine.plan import (
     Estimate,
     PlannedGeneration,
@@ -23,8 +26,10 @@ from prefect_ltx.engine.plan import (
     plan_request,
     prepare,
 )
+from prefect_ltx.engine.poller import Poller
 from prefect_ltx.engine.progress import CHECKPOINTS, Progress, observe, tell
 from prefect_ltx.engine.services import Options, Services, budget_from, in_thread
+from prefect_ltx.engine.shared_inputs import SharedInputs
 from prefect_ltx.engine.store import ArchivedGeneration, archived, store
 from prefect_ltx.engine.submit import submit_once
 from prefect_ltx.engine.sweep import SweepItem, SweepReport, sweep_all
@@ -34,6 +39,9 @@ from prefect_ltx.engine.wait import outcome, wait_for
 __all__ = [
     "CHECKPOINTS",
     "ArchivedGeneration",
+    "BatchPlan",
+    "BatchReport",
+    "BatchRun",
     "CollectedVideo",
     "Estimate",
     "GenerationEnded",
@@ -45,13 +53,19 @@ __all__ = [
     "PaidVideoLost",
     "PlanReport",
     "PlannedGeneration",
+    "PlannedRow",
+    "Poller",
     "Progress",
+    "RowResult",
+    "Run",
     "Services",
+    "SharedInputs",
     "StillWaiting",
     "SweepItem",
     "SweepReport",
     "UploadedMedia",
     "archived",
+    "batch_tag",
     "budget_from",
     "cancel",
     "clean_up",
@@ -59,15 +73,19 @@ __all__ = [
     "draw_seed",
     "fetch_input",
     "fetch_inputs",
+    "finish",
+    "generate",
     "hold",
     "in_thread",
     "ledger_plan",
     "observe",
     "outcome",
     "plan_request",
+    "plan_rows",
     "prepare",
     "store",
     "submit_once",
+    "summary",
     "sweep_all",
     "tell",
     "upload",

@@ -44,6 +44,11 @@ async def keep(services: Services, generation_id: str, owner: Owner) -> AsyncIte
                 await in_thread(services.ledger.release, generation_id, owner)
 
 
+def holding(services: Services, generation_id: str, owner: Owner) -> bool:
+    """Whether a block of this owner's, in this process, holds the generation now."""
+    return (services.ledger.id, generation_id, owner) in _holds
+
+
 async def _taken(services: Services, generation_id: str, owner: Owner) -> Generation:
     pause, longest = BUSY_POLL_SECONDS
     while True:

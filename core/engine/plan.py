@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -96,26 +97,44 @@ async def prepare(
     """
     request = request.with_frames(frame_rule)
     inputs = await fetch_inputs(services, request)
+    media = _digests(inputs)
     seed_drawn = request.seed is None
-    seedless_key = _key(services, request.model_copy(update={"seed": None}), inputs)
     if seed_drawn:
+        seedless_key = key_of(services, request, media)
         # A run that died may have paid already: its unfinished twin goes on before a new seed is drawn.
         orphan = await in_thread(services.ledger.adopt_seedless, seedless_key, owner)
         request = request.with_seed(orphan.seed if orphan else draw_seed(seed_scope))
+    planned = await plan_of(services, request, media, seed_drawn=seed_drawn)
+    attempts = await in_thread(services.ledger.released_attempts, planned.key)
+    return planned.model_copy(update={"earlier_attempts": attempts}), request, inputs
+
+
+async def plan_of(
+    services: Services, request: GenerationRequest, media: Mapping[str, MediaDigest], *, seed_drawn: bool
+) -> PlannedGeneration:
+    """The plan of a request whose seed is settled and whose media are hashed; the ledger is not asked."""
     assert request.seed is not None
-    key = _key(services, request, inputs)
-    planned = PlannedGeneration(
+    return PlannedGeneration(
         account=services.client.account,
-        key=key,
-        seedless_key=seedless_key,
+        key=key_of(services, request, media),
+        seedless_key=key_of(services, request.model_copy(update={"seed": None}), media),
         seed_drawn=seed_drawn,
         ledger_id=services.ledger.id,
-        earlier_attempts=await in_thread(services.ledger.released_attempts, key),
+        earlier_attempts=0,
         seed=request.seed,
-        media={field: media.digest for field, media in inputs.items()},
-        estimate=await _estimate(services, request, inputs),
+        media=dict(media),
+        estimate=await estimate_of(services, request, media),
     )
-    return planned, request, inputs
+
+
+def key_of(services: Services, request: GenerationRequest, media: Mapping[str, MediaDigest]) -> str:
+    """The key of a request in this account; of one without a seed it is the seedless key."""
+    return generation_key(
+        services.client.account,
+        request.ENDPOINT,
+        request.body(),
+        {field: digest.sha256 for field, digest in media.items()},
+    )
 
 
 async def plan_request(
@@ -130,8 +149,8 @@ async def plan_request(
     request = request.with_frames(frame_rule)
     inputs = await fetch_inputs(services, request)
     try:
-        key = _key(services, request, inputs) if request.seed is not None else None
-        estimate = await _estimate(services, request, inputs)
+        key = key_of(services, request, _digests(inputs)) if request.seed is not None else None
+        estimate = await estimate_of(services, request, _digests(inputs))
     finally:
         for media in inputs.values():
             media.discard()
@@ -142,7 +161,7 @@ async def plan_request(
         **estimate.model_dump(),
         key=key,
         seed=request.seed,
-        status=_status(live[0]) if live else "new",
+        status=status_of(live[0]) if live else "new",
         budget=[
             {
                 "name": each.limit.name,
@@ -184,20 +203,12 @@ def ledger_plan(
     )
 
 
-def _key(services: Services, request: GenerationRequest, inputs: dict[str, InputMedia]) -> str:
-    return generation_key(
-        services.client.account,
-        request.ENDPOINT,
-        request.body(),
-        {field: media.digest.sha256 for field, media in inputs.items()},
-    )
-
-
-async def _estimate(
-    services: Services, request: GenerationRequest, inputs: dict[str, InputMedia]
+async def estimate_of(
+    services: Services, request: GenerationRequest, media: Mapping[str, MediaDigest]
 ) -> Estimate:
-    reference = inputs.get("video_url")
-    size = (reference.digest.width, reference.digest.height) if reference else None
+    """Size, megapixels, price and warnings of a request whose media are hashed."""
+    reference = media.get("video_url")
+    size = (reference.width, reference.height) if reference else None
     width, height = requested_size(request, size)
     amount = megapixels(width, height, request.num_frames)
     most = megapixels(*upper_bound_size(request, size), request.num_frames)
@@ -212,6 +223,23 @@ async def _estimate(
         price_upper_usd=most * price,
         warnings=_warnings(request, width, height),
     )
+
+
+def status_of(live: Generation) -> Literal["in_flight", "archived", "parked", "lost"]:
+    """Where a live row stands, as a plan says it."""
+    match live.state:
+        case State.ARCHIVED:
+            return "archived"
+        case State.PARKED:
+            return "parked"
+        case State.LOST:
+            return "lost"
+        case _:
+            return "in_flight"
+
+
+def _digests(inputs: Mapping[str, InputMedia]) -> dict[str, MediaDigest]:
+    return {field: media.digest for field, media in inputs.items()}
 
 
 def _warnings(request: GenerationRequest, width: int, height: int) -> list[str]:
@@ -230,15 +258,3 @@ def _warnings(request: GenerationRequest, width: int, height: int) -> list[str]:
             f"{amount} megapixels: above about {PIXEL_BUDGET_MEGAPIXELS} this endpoint was seen to refuse (422)."
         )
     return found
-
-
-def _status(live: Generation) -> Literal["in_flight", "archived", "parked", "lost"]:
-    match live.state:
-        case State.ARCHIVED:
-            return "archived"
-        case State.PARKED:
-            return "parked"
-        case State.LOST:
-            return "lost"
-        case _:
-            return "in_flight"

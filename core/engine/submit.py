@@ -6,6 +6,7 @@ the permission, and never because of an error.
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from prefect_ltx.engine.errors import lost, parked
@@ -41,8 +42,12 @@ CLOCK_SKEW = timedelta(minutes=5)
 LOOK_PAUSE_SECONDS = (0.2, 10.0)
 
 
-async def submit_once(services: Services, plan: Plan, owner: Owner) -> Generation:
+async def submit_once(
+    services: Services, plan: Plan, owner: Owner, *, stay: AsyncExitStack | None = None
+) -> Generation:
     """The generation for `plan`, submitted now or found: at least SUBMITTED, with at most one POST ever sent.
+
+    The lease is given back at the end; with `stay` a caller who goes on with the row keeps it until then.
 
     Raises:
         BudgetExceeded: the price does not fit the budget; nothing was sent.
@@ -56,11 +61,11 @@ async def submit_once(services: Services, plan: Plan, owner: Owner) -> Generatio
         claim = await in_thread(services.ledger.claim, plan, owner, services.limits)
         generation = claim.generation
         match claim.outcome:
-            case "submit":
-                async with keep(services, generation.id, owner):
-                    return await _post_once(services, generation, owner)
-            case "resume":
-                async with keep(services, generation.id, owner):
+            case "submit" | "resume":
+                async with AsyncExitStack() as own:
+                    await (stay or own).enter_async_context(keep(services, generation.id, owner))
+                    if claim.outcome == "submit":
+                        return await _post_once(services, generation, owner)
                     return await settle_submit(services, generation, owner)
             case "done":
                 return generation

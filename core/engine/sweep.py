@@ -13,17 +13,17 @@ from pydantic import BaseModel
 
 from prefect_ltx.archive import ArchiveError
 from prefect_ltx.engine.cancel import cancel
-from prefect_ltx.engine.collect import clean_up, collect
+from prefect_ltx.engine.collect import clean_up
 from prefect_ltx.engine.errors import GenerationStopped
 from prefect_ltx.engine.inputs import INPUTS_FOLDER
 from prefect_ltx.engine.lease import keep
+from prefect_ltx.engine.one import finish
 from prefect_ltx.engine.services import Options, Services, in_thread
-from prefect_ltx.engine.store import store
 from prefect_ltx.engine.submit import look_again, settle_submit
 from prefect_ltx.engine.wait import outcome, read_result
 from prefect_ltx.fal import INGREDIENT, REFERENCE_VIDEO, FalError
 from prefect_ltx.ledger import Generation, LedgerError, Owner, Resolved, Settled, State
-from prefect_ltx.media import MediaError, render_renditions
+from prefect_ltx.media import MediaError
 
 STALE_SECONDS = 24 * 3600
 ORPHAN_WINDOW = timedelta(days=2)
@@ -75,19 +75,6 @@ async def sweep_all(services: Services, owner: Owner, *, recipe: str = "web") ->
     report.double_charges = [f"{each.generation_id}: request {each.request_id}" for each in strays]
     await _clear_stale_files(services)
     return report
-
-
-async def finish(services: Services, generation: Generation, *, recipe: str) -> Generation:
-    """From COMPLETED or COLLECTED to ARCHIVED, under a lease that the caller holds."""
-    video = await collect(services, generation)
-    generation = await in_thread(services.ledger.get, generation.id)
-    renditions = []
-    if "problem" not in video.delivered:
-        renditions = await render_renditions(
-            video.path, services.work_dir(generation.id) / "renditions", recipe=recipe
-        )
-    await store(services, generation, video, renditions)
-    return await in_thread(services.ledger.get, generation.id)
 
 
 async def _sweep_one(

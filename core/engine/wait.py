@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from prefect_ltx.engine.errors import StillWaiting, ended, lost
+from prefect_ltx.engine.errors import StillWaiting, ended, lost, parked
 from prefect_ltx.engine.progress import tell
 from prefect_ltx.engine.services import Services, in_thread
 from prefect_ltx.engine.submit import CLOCK_SKEW
@@ -54,7 +54,7 @@ async def wait_for(
         PaidVideoLost: fal made it and no longer has it.
         FalUnavailable: fal could not be asked for a quarter of an hour; the job goes on.
     """
-    watch = _Watch(services, generation)
+    watch = Watch(services, generation)
     while generation.state is State.SUBMITTED:
         tell("while-polling", generation.id)
         status = await watch.ask()
@@ -72,6 +72,8 @@ def outcome(generation: Generation) -> Generation:
     """The generation if it has a video; else the error that says how it ended."""
     if generation.state is State.LOST:
         raise lost(generation)
+    if generation.state is State.PARKED:
+        raise parked(generation)
     if not generation.is_live:
         raise ended(generation)
     return generation
@@ -147,13 +149,15 @@ async def _record_video(services: Services, generation: Generation, result: Gene
     tell("after-completed", generation.id, "fal has the video")
 
 
-class _Watch:
+class Watch:
     """The clock of one wait: how long it may go on, and when to ask next."""
 
-    def __init__(self, services: Services, generation: Generation) -> None:
+    def __init__(self, services: Services, generation: Generation, *, logs: bool = True) -> None:
+        """The queue budget runs from now; `logs`: whether fal's log lines are asked for."""
         self._services = services
         self._generation = generation
-        self._expected = float(generation.price_expected_usd) / 0.0024075 * SECONDS_PER_MEGAPIXEL
+        self.expected = float(generation.price_expected_usd) / 0.0024075 * SECONDS_PER_MEGAPIXEL
+        self._logs = logs
         self._began = time.monotonic()
         self._running_since: float | None = None
         self._down_since: float | None = None
@@ -165,7 +169,7 @@ class _Watch:
         assert self._generation.request_id is not None
         try:
             status = await self._services.client.status(
-                self._generation.endpoint, self._generation.request_id
+                self._generation.endpoint, self._generation.request_id, logs=self._logs
             )
         except FalNotFound as error:
             await find_again(self._services, self._generation, error)
@@ -176,7 +180,9 @@ class _Watch:
             return None
         self._down_since = None
         # A job may go back to the queue when fal retries it: its run starts over then.
-        self._running_since = (self._running_since or time.monotonic()) if status.status == "IN_PROGRESS" else None
+        self._running_since = (
+            (self._running_since or time.monotonic()) if status.status == "IN_PROGRESS" else None
+        )
         return status
 
     async def finish(self) -> bool:
@@ -200,7 +206,7 @@ class _Watch:
         self._pause = min(self._pause * 1.3, most)
         if self._running_since is None or status is None:
             return self._pause
-        left = self._expected - (time.monotonic() - self._running_since)
+        left = self.expected - (time.monotonic() - self._running_since)
         return self._pause if left > most else min(self._pause, 1.0)
 
     def _check_budgets(self) -> None:
