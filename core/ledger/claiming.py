@@ -109,18 +109,13 @@ def adopt_stray(tx: Transaction, request_id: str, owner: Owner) -> Claim | None:
 
 def begin_post(tx: Transaction, row: Generation, owner: Owner) -> Generation:
     """See `Ledger.begin_post`."""
+    if row.cancel_requested or row.state is State.RELEASED:
+        raise _not_permitted(row, "it was cancelled" if row.cancel_requested else "it was released")
     if row.owner != owner.token:
         raise lease_lost(row)
     begun = tx.connection.scalar(select(_table.c.begun_attempt).where(_table.c.id == row.id))
-    if row.state is not State.INTENDED or begun == row.attempt or row.cancel != "none":
-        why = "a POST of this attempt may have left already" if begun == row.attempt else f"it is {row.state}"
-        if row.state is State.INTENDED and row.cancel != "none":
-            why = "it was cancelled"
-        raise PostNotPermitted(
-            f"Generation {row.id} must not be sent: {why}",
-            bill="Nothing more is sent",
-            next_step="Take it again and do what its state asks for",
-        )
+    if row.state is not State.INTENDED or begun == row.attempt:
+        raise _not_permitted(row, "a POST of this attempt may have left already")
     record(tx, row, PostStarted(), owner=owner, actor=owner.label)
     _hold(tx, row, owner, log=False)
     return tx.load(row.id)
@@ -139,6 +134,14 @@ _FIXED: dict[State, ClaimOutcome] = {
     State.PARKED: "parked",
     State.LOST: "lost",
 }
+
+
+def _not_permitted(row: Generation, why: str) -> PostNotPermitted:
+    return PostNotPermitted(
+        f"Generation {row.id} must not be sent: {why}",
+        bill="Nothing more is sent",
+        next_step="Read it again and do what its state asks for",
+    )
 
 
 def _owner_lost(tx: Transaction, row: Generation, actor: str) -> Generation:

@@ -251,7 +251,7 @@ def test_a_cancel_before_the_post_forbids_it(ledger: Ledger) -> None:
     row = ledger.claim(a_plan(), ME).generation
     ledger.record(row.id, CancelRequested("user"))
 
-    with pytest.raises((LeaseLost, PostNotPermitted)):
+    with pytest.raises(PostNotPermitted, match="it was cancelled"):
         ledger.begin_post(row.id, ME)
     assert (ledger.get(row.id).state, ledger.get(row.id).held_nano) == (State.RELEASED, 0)
 

@@ -135,7 +135,7 @@ def test_no_history_pays_twice_or_loses_a_paid_video() -> None:
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
