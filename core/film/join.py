@@ -1,0 +1,186 @@
+"""Joining clips to one film: every frame once, no hole and no click in the sound, one loudness, chapters.
+
+Three ffmpeg processes: the sound is joined (no picture decoded), measured, and then picture and sound are
+written together. A cut is a cut in the picture; in the sound it is a cross-fade of 10 ms into the new shot, for
+which the old shot's end is continued by its own mirror image, because a waveform that just stops clicks.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+from prefect_ltx.film.errors import FilmInvalid
+from prefect_ltx.film.metadata import metadata_text
+from prefect_ltx.film.picture import Canvas, joined_picture
+from prefect_ltx.film.sound import joined_sound
+from prefect_ltx.film.timeline import SAMPLE_RATE, Timeline
+from prefect_ltx.media import (
+    BITEXACT,
+    AudioInfo,
+    MediaInfo,
+    Progress,
+    probe,
+    run_ffmpeg,
+    source,
+    target,
+    verify_video,
+)
+from prefect_ltx.media.graph import PROTOCOLS
+from prefect_ltx.media.loudness import TRUE_PEAK_DBTP, WEB_LUFS, Level, find_level, prepared
+
+_EDGE_SAMPLES: Final = 240
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One shot's video. `overlap` frames are shared with the clip before; `skip` frames at its start are left out."""
+
+    path: Path
+    shot: str
+    title: str = ""
+    overlap: int = 0
+    skip: int = 0
+
+
+@dataclass(frozen=True)
+class JoinedFilm:
+    """A film that was written and verified: its file, timeline, loudness before (LUFS), and what to tell."""
+
+    path: Path
+    timeline: Timeline
+    info: MediaInfo
+    loudness_before: float | None
+    warnings: list[str] = field(default_factory=list)
+
+
+async def join_clips(
+    clips: Sequence[Clip],
+    path: Path | str,
+    *,
+    fps: Fraction,
+    title: str = "",
+    comment: str = "",
+    loudness: float | None = WEB_LUFS,
+    on_progress: Callable[[Progress], None] | None = None,
+    timeout: float = 3600,
+) -> JoinedFilm:
+    """Write the film as an MP4 (H.264, AAC 48 kHz stereo, fast start) and verify every frame of it.
+
+    Clips of another frame rate are brought to `fps`, clips of another size are fitted into the most common one
+    and never cropped. A film whose clips are all silent has no sound. `loudness` is the target over the whole
+    film in LUFS; None leaves it.
+
+    Raises:
+        FilmInvalid: cross-fades that do not fit, or a clip shorter than what is skipped of it.
+        MediaInvalid: a clip is unreadable, or the film did not come out as computed.
+        FfmpegFailed: ffmpeg failed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    infos = [await asyncio.to_thread(probe, clip.path) for clip in clips]
+    timeline = Timeline.of(
+        fps,
+        [
+            (clip.shot, frames_at(fps, info) - clip.skip, clip.overlap)
+            for clip, info in zip(clips, infos, strict=True)
+        ],
+    )
+    canvas, warnings = Canvas.of(clips, infos)
+    with tempfile.TemporaryDirectory(prefix=".join-", dir=path.parent) as scratch:
+        sound = None
+        level = None
+        if any(info.audio for info in infos):
+            sound = Path(scratch) / "sound.mov"
+            stream, told = joined_sound(clips, infos, timeline)
+            warnings += told
+            await run_ffmpeg(target(stream, path=sound, **{"c:a": "pcm_f32le", **BITEXACT}), timeout=timeout)
+            if loudness is not None:
+                level = await find_level(
+                    sound, _pcm(timeline), target=loudness, true_peak=TRUE_PEAK_DBTP, timeout=timeout
+                )
+        texts = Path(scratch) / "film.ffmeta"
+        titles = [clip.title or clip.shot for clip in clips]
+        texts.write_text(metadata_text(timeline, titles, title=title, comment=comment), "utf-8")
+        graph = _film(clips, infos, timeline, canvas, sound, level, texts, path)
+        await run_ffmpeg(graph, expected_frames=timeline.frames, on_progress=on_progress, timeout=timeout)
+    info = await verify_video(
+        path,
+        width=canvas.width,
+        height=canvas.height,
+        frames=timeline.frames,
+        fps=fps,
+        audio=sound is not None,
+    )
+    return JoinedFilm(path, timeline, info, level.before.integrated if level else None, warnings)
+
+
+def frames_at(fps: Fraction, info: MediaInfo) -> int:
+    """How many frames a clip has once it is brought to `fps`; its own number where it has that rate.
+
+    Raises:
+        FilmInvalid: it is a still.
+    """
+    if info.kind != "video" or not info.frame_rate:
+        raise FilmInvalid("a still picture is no clip")
+    return info.frames if info.frame_rate == fps else max(2, round(info.frames * fps / info.frame_rate))
+
+
+def _film(
+    clips: Sequence[Clip],
+    infos: Sequence[MediaInfo],
+    timeline: Timeline,
+    canvas: Canvas,
+    sound: Path | None,
+    level: Level | None,
+    texts: Path,
+    path: Path,
+) -> Any:
+    rate = timeline.fps
+    streams = [joined_picture(clips, infos, timeline, canvas)]
+    # The input of the titles has no stream, so ffmpeg-python would leave it out: it follows all others.
+    titles = len(clips) + (sound is not None)
+    options: dict[str, Any] = {
+        **{name: value for name, value in BITEXACT.items() if name != "map_metadata"},
+        "map_metadata:g": titles,
+        "map_chapters": titles,
+        "c:v": "libx264",
+        "preset": "medium",
+        "crf": 17,
+        "pix_fmt": "yuv420p",
+        # x264's bytes depend on its number of threads.
+        "x264-params": "threads=4:lookahead-threads=1",
+        "r": f"{rate.numerator}/{rate.denominator}",
+        "frames:v": timeline.frames,
+        # A time base in which every frame of this rate begins on a whole tick.
+        "video_track_timescale": rate.numerator * (1 if rate.numerator >= 10_000 else 512),
+        # Seeking to a chapter lands on its first frame; half a frame earlier, for ffmpeg compares with >=.
+        "force_key_frames": ",".join(
+            f"{max(0.0, float((start - Fraction(1, 2)) / rate)):.6f}" for _, start, _ in timeline.chapters()
+        ),
+        "movflags": "+faststart",
+    }
+    if sound is not None:
+        stream = prepared(source(sound).audio, _pcm(timeline), level=level)
+        # Exactly as long as the picture, and its two ends do not click either.
+        stream = stream.filter("apad").filter("atrim", end_sample=timeline.samples)
+        stream = stream.filter("afade", type="in", nb_samples=_EDGE_SAMPLES)
+        stream = stream.filter(
+            "afade", type="out", start_sample=timeline.samples - _EDGE_SAMPLES, nb_samples=_EDGE_SAMPLES
+        )
+        streams.append(stream)
+        options |= {"c:a": "aac", "b:a": "192k"}
+    film = target(*streams, path=path, **options)
+    return film.global_args(
+        "-f", "ffmetadata", "-protocol_whitelist", PROTOCOLS, "-i", f"file:{texts.absolute()}"
+    )
+
+
+def _pcm(timeline: Timeline) -> AudioInfo:
+    seconds = timeline.samples / SAMPLE_RATE
+    return AudioInfo(
+        codec="pcm_f32le", sample_rate=SAMPLE_RATE, channels=2, layout="stereo", duration=seconds
+    )

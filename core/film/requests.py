@@ -1,0 +1,151 @@
+"""From a storyboard's shot to the endpoint's request: its sheet's pictures, its prompt, its fields."""
+
+from typing import Any, Final, NamedTuple
+
+from prefect_ltx.fal import FalRequestInvalid, GenerationRequest, parse_request
+from prefect_ltx.film.errors import Problem
+from prefect_ltx.film.storyboard import Shot, Storyboard
+from prefect_ltx.sheets import (
+    MOST_PANELS,
+    Element,
+    SheetError,
+    SheetImage,
+    SheetInvalid,
+    arrange,
+    compose_prompt,
+    describe_shot,
+    sheet_size,
+)
+
+_OWN_FIELDS: Final = {
+    "prompt": "text",
+    "num_frames": "frames",
+    "seed": "seed",
+    "image_url": "image",
+    "video_url": "video",
+    "resolution": "resolution",
+    "frames_per_second": "frames_per_second",
+    "generate_audio": "audio",
+    "sync_mode": "settings.sync_mode",
+}
+"""The endpoint's fields that a storyboard has under names of its own."""
+
+
+class SheetPlan(NamedTuple):
+    """What stands on a shot's sheet: pictures in order, with their role, and the elements of the prompt."""
+
+    images: tuple[tuple[str, str], ...]
+    """(source, role) of each picture; role as in `SheetImage`."""
+    elements: tuple[Element, ...]
+
+
+def sheet_plan(board: Storyboard, shot: Shot) -> SheetPlan | None:
+    """What a shot's sheet shows; None for a shot that is made from a reference video."""
+    if board.endpoint_of(shot) != "ingredient":
+        return None
+    keys = [*board.cast] if board.sheet == "shared" else board.cast_of(shot)
+    images = [(source, "subject") for key in keys for source in board.cast[key].images]
+    elements = [board.element(key) for key in keys]
+    if shot.location is not None:
+        images.append((board.locations[shot.location].image, "location"))
+        elements.append(board.place(shot.location))
+    return SheetPlan(tuple(images), tuple(elements))
+
+
+def sheet_canvas(board: Storyboard) -> tuple[int, int]:
+    """(width, height) of the film's sheets."""
+    return sheet_size(*board.size)
+
+
+def shot_request(board: Storyboard, shot: Shot, sheet: str | None) -> GenerationRequest:
+    """The request for a shot; `sheet` is where its sheet lies.
+
+    Raises:
+        FalRequestInvalid: a field is refused by the endpoint's own rules.
+        SheetError: the texts cannot be a prompt.
+    """
+    settings = {**board.defaults.settings, **shot.settings}
+    plan = sheet_plan(board, shot)
+    data: dict[str, Any] = {
+        "num_frames": board.frames_of(shot),
+        "seed": board.seed_of(shot),
+        "resolution": board.resolution,
+        "frames_per_second": board.frames_per_second,
+        "generate_audio": board.audio,
+    }
+    if plan is not None:
+        data["prompt"] = compose_prompt(plan.elements, shot.described(), style=board.style)
+        data["enable_prompt_expansion"] = False
+        data["image_url"] = sheet
+    else:
+        data["prompt"] = describe_shot(shot.described(), style=board.style)
+        data["video_url"] = shot.video
+        data["image_url"] = shot.image
+    own = sorted(set(settings) & (set(_OWN_FIELDS) | ({"enable_prompt_expansion"} if plan else set())))
+    if own:
+        named = ", ".join(f"{name} is {_OWN_FIELDS.get(name, 'always off with a sheet')}" for name in own)
+        raise FalRequestInvalid(f"settings: the storyboard has fields of its own for these: {named}")
+    return parse_request(settings | data, board.endpoint_of(shot))
+
+
+def shot_problems(board: Storyboard, index: int) -> list[Problem]:
+    """What is wrong with one shot beyond the types of its fields. Reads no file."""
+    shot = board.shots[index]
+    where = f"shot {index + 1} ({shot.id})"
+    found = [
+        Problem(where, "cast", f"there is no {key!r} in the cast; it has {', '.join(board.cast) or 'nobody'}")
+        for key in shot.cast or []
+        if key not in board.cast
+    ]
+    if shot.location is not None and shot.location not in board.locations:
+        known = ", ".join(board.locations) or "none"
+        found.append(
+            Problem(where, "location", f"there is no location {shot.location!r}; there are: {known}")
+        )
+    kind = board.endpoint_of(shot)
+    if kind == "reference-video-to-video" and shot.video is None:
+        found.append(Problem(where, "video", "reference-video-to-video needs a reference video"))
+    if kind == "ingredient":
+        found += [
+            Problem(where, field, "belongs to reference-video-to-video; this shot is made from a sheet")
+            for field in ("video", "image")
+            if getattr(shot, field) is not None
+        ]
+    if found:
+        return found
+    plan = sheet_plan(board, shot)
+    try:
+        if plan is not None:
+            if not plan.images:
+                raise SheetInvalid("its sheet would be empty: name who is in it under cast, or a location")
+            # Shapes are not known yet; the number of pictures is what can be wrong here.
+            width, height = sheet_canvas(board)
+            arrange([(1, 1)] * len(plan.images), width=width, height=height)
+        shot_request(board, shot, "sheet.png" if plan is not None else None)
+    except SheetError as error:
+        field = "cast" if isinstance(error, SheetInvalid) else "text"
+        found.append(Problem(where, field, str(error)))
+    except FalRequestInvalid as error:
+        found += [Problem(where, _field(each.loc), each.msg) for each in error.fields] or [
+            Problem(where, "settings", error.what.removeprefix("settings: "))
+        ]
+    return found
+
+
+def shot_warnings(board: Storyboard, shot: Shot) -> list[str]:
+    """What speaks against a shot without being wrong."""
+    plan = sheet_plan(board, shot)
+    if plan is not None and len(plan.images) > MOST_PANELS:
+        return [f"{len(plan.images)} pictures on its sheet: above {MOST_PANELS} the model loses identities."]
+    return []
+
+
+def sheet_images(plan: SheetPlan, local: dict[str, Any]) -> list[SheetImage]:
+    """The plan's pictures as local files; `local` gives the path of each source."""
+    return [SheetImage.model_validate({"path": local[source], "role": role}) for source, role in plan.images]
+
+
+def _field(loc: tuple[str | int, ...]) -> str:
+    first, *rest = (str(part) for part in loc)
+    name = _OWN_FIELDS.get(first, f"settings.{first}")
+    return ".".join([name, *rest])
