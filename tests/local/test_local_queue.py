@@ -52,10 +52,8 @@ def test_the_result_is_found_by_every_form_of_its_url(
 
 def test_status_walks_through_the_three_statuses(video_body: dict[str, Any]) -> None:
     """IN_QUEUE and IN_PROGRESS come with 202, COMPLETED with 200, each with its own fields."""
-    with (
-        LocalFal(renderer="stored-clip", render_seconds=0.6, concurrency=1) as fal,
-        Caller(fal.url) as caller,
-    ):
+    with LocalFal(renderer="stored-clip", concurrency=1) as fal, Caller(fal.url) as caller:
+        fal.faults.add("slow_run", value=1.5)
         first, second, third = (caller.submit(video_body)["request_id"] for _ in range(3))
         caller.until(first, "IN_PROGRESS")
         running = caller.get(f"/{APP}/requests/{first}/status")
@@ -67,26 +65,20 @@ def test_status_walks_through_the_three_statuses(video_body: dict[str, Any]) -> 
         assert caller.result(third).json() == {"detail": "Request is still in progress"}
         done = caller.until(first)
         assert done["logs"][0].keys() == {"message", "timestamp", "level", "source"}
-        assert done["metrics"]["inference_time"] >= 0.6
+        assert done["metrics"]["inference_time"] >= 1.5
         assert caller.status(first, logs="0")["logs"] is None
-        ended = [
-            caller.until(request_id) and caller.listed(request_id=request_id)[0]
-            for request_id in (second, third)
-        ]
+        for request_id in (second, third):
+            caller.until(request_id)
+        ended = [caller.listed(request_id=request_id)[0] for request_id in (second, third)]
         assert ended[0]["ended_at"] <= ended[1]["started_at"]
 
 
-def test_low_priority_waits_behind_normal(video_body: dict[str, Any]) -> None:
+def test_low_priority_waits_behind_normal(fal: LocalFal, caller: Caller, video_body: dict[str, Any]) -> None:
     """x-fal-queue-priority: low can only go further back."""
-    with (
-        LocalFal(renderer="stored-clip", render_seconds=0.3, concurrency=1) as fal,
-        Caller(fal.url) as caller,
-    ):
-        caller.submit(video_body)
-        low = caller.submit(video_body, headers={"x-fal-queue-priority": "low"})["request_id"]
-        normal = caller.submit(video_body)["request_id"]
-        assert caller.status(low)["queue_position"] == 1
-        assert caller.status(normal)["queue_position"] == 0
+    fal.faults.add("concurrency", value=0)
+    headers = ({}, {"x-fal-queue-priority": "low"}, {"x-fal-queue-priority": "normal"})
+    ids = [caller.submit(video_body, headers=header)["request_id"] for header in headers]
+    assert [caller.status(request_id)["queue_position"] for request_id in ids] == [0, 2, 1]
 
 
 def test_bad_input_is_accepted_and_fails_on_the_result(caller: Caller, fal: LocalFal) -> None:
@@ -219,11 +211,10 @@ def test_a_full_queue_refuses_whoever_asked_it_to(video_body: dict[str, Any]) ->
 
 def test_the_status_stream_tells_every_change_once_and_closes(video_body: dict[str, Any]) -> None:
     """Server-sent events up to COMPLETED, each with the log lines that the ones before did not have."""
-    with (
-        LocalFal(renderer="stored-clip", render_seconds=0.4, concurrency=1) as fal,
-        Caller(fal.url) as caller,
-    ):
+    with LocalFal(renderer="stored-clip", concurrency=1) as fal, Caller(fal.url) as caller:
+        fal.faults.add("slow_run", value=1.5)
         caller.submit(video_body)
+        fal.faults.add("slow_run", value=0.2)
         request_id = caller.submit(video_body)["request_id"]
         reply = caller.get(f"/{APP}/requests/{request_id}/status/stream?logs=1")
         told = events(reply.text)

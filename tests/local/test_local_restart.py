@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -107,9 +108,17 @@ def test_a_run_whose_server_died_is_over(tmp_path: Path, video_body: dict[str, A
     """Nobody can ask for it by id, so it is not started over and not billed."""
     with ServerProcess(tmp_path, renderer="stored-clip", render_seconds=30) as server:
         caller = server.start()
-        with pytest.raises(httpx.ReadTimeout):
-            caller.post(f"/run/{VIDEO}", json=video_body, timeout=0.2)
+
+        def run() -> None:
+            with pytest.raises(httpx.TransportError), Caller(server.url) as running:
+                running.post(f"/run/{VIDEO}", json=video_body)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        while not any(item["started_at"] for item in caller.get("/_local/requests").json()["requests"]):
+            time.sleep(0.02)
         server.kill()
+        thread.join()
         caller = server.start()
         assert caller.get("/_local/requests").json()["requests"][0]["status_code"] == 499
         assert len(Bill(tmp_path)) == 0
