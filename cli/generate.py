@@ -50,7 +50,7 @@ async def generate(
                 "video": made.video,
                 "folder": made.folder,
                 "manifest": made.manifest,
-                "files": made.files,
+                "files": list(made.files),
                 "seed": made.seed,
                 "fal request": made.request_id,
                 "generation": made.generation_id,

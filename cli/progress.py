@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from prefect_ltx.cli.frame import DEBUG_VARIABLE
 
@@ -41,7 +41,7 @@ def shown() -> Iterator[None]:
     from prefect_ltx.engine.progress import observe
 
     if sys.stderr.isatty():
-        with _bars() as on_step, observe(on_step):
+        with _moving() as on_step, observe(on_step):
             yield
     else:
         with observe(_lines()):
@@ -49,26 +49,29 @@ def shown() -> Iterator[None]:
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[["Step"], None]]:
+def _moving() -> Iterator[Callable[["Step"], None]]:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.fields[who]}", style="dim"),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
     )
     rows: dict[str, TaskID] = {}
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as moving:
 
         def on_step(step: "Step") -> None:
             text = _text(step)
             if text is None:
                 return
-            row = rows.get(step.generation_id)
-            if row is None:
-                row = rows[step.generation_id] = bars.add_task(text, total=None, who=step.generation_id[:8])
-            total = None if step.fraction is None else 1.0
-            bars.update(row, description=text, total=total, completed=step.fraction or 0.0)
+            if step.fraction is not None:
+                text = f"{text} {step.fraction:.0%}"
+            # Uploads come before there is a generation; their line becomes its line.
+            if step.generation_id not in rows:
+                earlier = rows.pop("", None)
+                rows[step.generation_id] = (
+                    moving.add_task("", total=None, who="") if earlier is None else earlier
+                )
+            moving.update(rows[step.generation_id], description=text, who=step.generation_id[:8])
 
         yield on_step
 

@@ -6,6 +6,7 @@ too, because `prefect block register -m prefect_ltx` looks for them among a modu
 when it is first used.
 """
 
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("prefect-ltx")
     if name in _BLOCKS:
-        from prefect_ltx import blocks
-
-        return getattr(blocks, name)
+        return getattr(import_module("prefect_ltx.blocks"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -7,6 +7,7 @@ import tarfile
 import tomllib
 import venv
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -97,8 +98,7 @@ def test_blocks_are_members_of_the_root() -> None:
         "found = inspect.getmembers(prefect_ltx, lambda m: inspect.isclass(m) and issubclass(m, Block))\n"
         "print(*(name for name, _ in found))"
     )
-    from prefect_ltx import blocks
-
+    blocks = import_module("prefect_ltx.blocks")
     ours = {name for name in blocks.__all__ if hasattr(getattr(blocks, name), "_block_type_name")}
     assert {"FalCredentials", "GenerationLedger", "SpendingBudget", "VideoArchive"} <= ours
     assert set(run_python(code).split()) == ours
