@@ -1,0 +1,270 @@
+"""Hundreds of requests from a file or a list, each paid for once, with so many at fal at the same time."""
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.flow_runs import apause_flow_run
+from prefect.input import RunInput
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed
+from pydantic import Field
+
+from prefect_ltx.batch import MOST_ROWS, Batch, read_batch
+from prefect_ltx.blocks.services import BlockNames, services_for
+from prefect_ltx.engine import (
+    BatchPlan,
+    BatchReport,
+    BatchRun,
+    PlannedRow,
+    Run,
+    Services,
+    plan_rows,
+    summary,
+)
+from prefect_ltx.fal import FrameRule
+from prefect_ltx.flows.batch_artifacts import ProgressArtifact, plan_markdown, publish_plan, publish_report
+from prefect_ltx.flows.cancellation import cancel_paid_job
+from prefect_ltx.ledger import LedgerError
+from prefect_ltx.tasks.batch import announce, cancel_batch, generate_row, generate_rows, running
+from prefect_ltx.tasks.context import cancelled_by_person, flow_run_id, run_logger
+from prefect_ltx.tasks.wait import CANCEL_BUDGET_SECONDS, CANCEL_LOOK_SECONDS
+
+CHUNK = 200
+CHUNKS_AT_ONCE = 2
+"""Two, so that the next chunk's rows fill the places that the end of the last one leaves."""
+NEARLY_DONE = 4
+
+
+class BatchApproval(RunInput):
+    """What a person answers before a batch spends anything."""
+
+    approve: bool = False
+
+
+class BatchNotApproved(Exception):
+    """A person said no, or nobody said yes. Nothing was sent or spent."""
+
+
+def run_name() -> str:
+    """What a run is called in the UI."""
+    given: dict[str, Any] = dict(flow_run.parameters)
+    source = given.get("source")
+    name = given.get("name") or (Path(source).name if isinstance(source, str) else "a list")
+    return f"batch {name}"
+
+
+@flow(
+    name="generate-batch",
+    flow_run_name=run_name,
+    on_cancellation=[cancel_paid_job],
+    persist_result=False,
+)
+async def generate_batch(
+    source: Any,
+    credentials: str = "",
+    ledger: str = "",
+    archive: str = "",
+    budget: str = "",
+    name: str = "",
+    concurrency: Annotated[int, Field(ge=1, le=40)] = 2,
+    defaults: dict[str, Any] | None = None,
+    overrides: dict[str, Any] | None = None,
+    matrix: dict[str, Any] | None = None,
+    recipe: str = "web",
+    tags: list[str] | None = None,
+    frame_rule: FrameRule = "as_is",
+    max_requests: Annotated[int, Field(ge=1)] = MOST_ROWS,
+    task_run_per_row_up_to: Annotated[int, Field(ge=0)] = 50,
+    fresh: bool = False,
+    approve: bool = False,
+    approve_within_seconds: Annotated[int, Field(ge=1)] = 24 * 3600,
+) -> BatchReport:
+    """Make the video of every row, at most `concurrency` at fal at once, first come first served.
+
+    Every row is checked before anything is spent. Rows that fail stop no others, and running the same batch again
+    does only what is missing. Rows that ask for the very same thing share one video. A row without a seed stands
+    for one video of its request: what an earlier run of a batch of this name made for it counts.
+
+    Args:
+        source: path of a JSONL, CSV, TSV, YAML or JSON file, or a list of requests. Both endpoints may be mixed.
+        credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
+        ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
+        archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
+        budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.
+        name: What the batch is called, in the UI and as the tag `batch:NAME`; empty for the file's name.
+        concurrency: Requests at fal at once. fal runs 2 for a new account, 40 at most.
+        defaults: Fields for rows that do not say otherwise.
+        overrides: Fields for all rows, whatever they say.
+        matrix: Field to values; every row is multiplied by all combinations. prompts, seeds, strengths work too.
+        recipe: Which renditions to make: web, or none.
+        tags: Words to find it by in the ledger; budgets may be set for a tag.
+        frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
+        max_requests: The ceiling of the batch after the matrix.
+        task_run_per_row_up_to: Batches up to this size show a task run a row; larger ones run in chunks.
+        fresh: New videos for rows without a seed, even where an earlier run of this batch archived some.
+        approve: Publish the plan and pause until a person approves it in the UI, before anything is spent.
+        approve_within_seconds: How long to wait for that.
+
+    Returns:
+        The end of every row. Failed rows are in it: only what concerns the whole batch is raised.
+
+    Raises:
+        BatchInvalid: rows that cannot be run, all of them by row and column. Nothing was sent or spent.
+        BatchNotApproved: nobody approved. Nothing was sent or spent.
+        LedgerError, SettingsError: the ledger or the account cannot be used. Nothing was sent or spent.
+    """
+    names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
+    batch = await asyncio.to_thread(
+        read_batch,
+        source,
+        defaults=defaults,
+        overrides=overrides,
+        matrix=matrix,
+        name=name,
+        most=max_requests,
+    )
+    async with services_for(names) as services:
+        run = Run.begin(services, at_fal=concurrency)
+        try:
+            rows = await plan_rows(run, batch, frame_rule=frame_rule, flow_run_id=flow_run_id(), fresh=fresh)
+            plan = await _planned(services, batch, rows)
+            if approve and plan.to_send:
+                await _approved(plan, rows, approve_within_seconds)
+            work = BatchRun(
+                run,
+                batch.name,
+                rows,
+                at_fal=concurrency,
+                recipe=recipe,
+                flow_run_id=flow_run_id(),
+                tags=tuple(tags or ()),
+                on_end=lambda result: announce(result, batch.name),
+            )
+            stopped = await _carried_out(work, per_row=len(rows) <= task_run_per_row_up_to)
+        finally:
+            await run.aclose()
+        report = work.report()
+        await publish_report(services, report)
+    return _end(report, stopped)  # type: ignore[return-value]  # Prefect gives the caller the state's data
+
+
+async def _planned(services: Services, batch: Batch, rows: list[PlannedRow]) -> BatchPlan:
+    plan = await summary(services, batch.name, rows)
+    await publish_plan(plan, rows)
+    log = run_logger()
+    log.info(
+        "Batch %s: %d requests, %d to send, %d paid for already, %d share another row's video; %d megapixels, $%s",
+        batch.name,
+        plan.requests,
+        plan.to_send,
+        plan.hits,
+        plan.duplicates,
+        plan.megapixels,
+        plan.price_expected_usd,
+    )
+    for warning in plan.warnings:
+        log.warning("%s", warning)
+    for limit in plan.over_budget:
+        log.warning("%s does not cover all of it: rows beyond it will fail and cost nothing", limit)
+    return plan
+
+
+async def _approved(plan: BatchPlan, rows: list[PlannedRow], within: int) -> None:
+    asked = BatchApproval.with_initial_data(description=plan_markdown(plan, rows), approve=False)
+    run_logger().info("Waiting for approval in the Prefect UI; nothing is spent before")
+    answer = await apause_flow_run(wait_for_input=asked, timeout=within, poll_interval=2)
+    if answer is None or not answer.approve:
+        raise BatchNotApproved(
+            f"Batch {plan.name} was not approved. Nothing was sent or spent. Run it again to be asked again."
+        )
+
+
+async def _carried_out(batch: BatchRun, *, per_row: bool) -> bool:
+    """Bring every row to its end; True where a person cancelled the run, and what was at fal was cancelled."""
+    progress = ProgressArtifact(batch)
+    with running(batch):
+        working = asyncio.ensure_future(_each_row(batch) if per_row else _chunks(batch))
+    showing = asyncio.create_task(progress.show())
+    looking = asyncio.create_task(_until_cancelled(batch.flow_run_id))
+    try:
+        await asyncio.wait({working, looking}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await working
+            return False
+        await _stopped(batch, working)
+        return True
+    except asyncio.CancelledError:
+        # The worker is being stopped or a person cancelled: only the run's state on the server tells.
+        async with asyncio.timeout(CANCEL_BUDGET_SECONDS):
+            if await asyncio.shield(cancelled_by_person(batch.flow_run_id)):
+                await asyncio.shield(_stopped(batch, working))
+        raise
+    finally:
+        for each in (working, looking, showing):
+            each.cancel()
+        await asyncio.gather(working, looking, showing, return_exceptions=True)
+        await progress.put()
+
+
+async def _each_row(batch: BatchRun) -> None:
+    turn = asyncio.Semaphore(batch.at_fal + NEARLY_DONE)
+
+    async def one(planned: PlannedRow) -> None:
+        async with turn:
+            label = planned.row.id or " ".join(planned.request.prompt.split())[:40]
+            await _state_of(generate_row(planned.row.place, label, return_state=True))
+
+    await _all(one(each) for each in batch.rows)
+
+
+async def _chunks(batch: BatchRun) -> None:
+    turn = asyncio.Semaphore(CHUNKS_AT_ONCE)
+
+    async def one(first: int) -> None:
+        async with turn:
+            last = min(first + CHUNK - 1, len(batch.rows))
+            await _state_of(generate_rows(first, last, return_state=True))
+
+    await _all(one(first) for first in range(1, len(batch.rows) + 1, CHUNK))
+
+
+async def _all(works: Iterable[Awaitable[None]]) -> None:
+    await asyncio.gather(*works)
+
+
+async def _state_of(run: Any) -> None:
+    # An asynchronous task is awaited with `return_state` too, which Prefect's types do not say.
+    await run
+
+
+async def _stopped(batch: BatchRun, working: "asyncio.Future[None]") -> None:
+    """End the rows here first, so that nothing new is sent, then what they have at fal."""
+    keys = set(batch.working_on)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    try:
+        ended = await cancel_batch(batch.run.services, batch.flow_run_id, keys)
+    except LedgerError as error:
+        run_logger().error("What is at fal could not be cancelled: %s", error)
+        return
+    run_logger().warning("Cancelled by a person: %d generations were cancelled at fal", len(ended))
+
+
+async def _until_cancelled(run_id: str | None) -> None:
+    # A run that was started by hand is not killed when a person cancels it: it has to look for itself.
+    while not await cancelled_by_person(run_id):  # noqa: ASYNC110 - the state lives on the server
+        await asyncio.sleep(CANCEL_LOOK_SECONDS)
+
+
+def _end(report: BatchReport, stopped: bool) -> State[BatchReport]:
+    kept = sum(row.ok for row in report.rows)
+    what = f"{kept} of {len(report.rows)} rows are in the archive"
+    if stopped:
+        return Cancelled(message=f"{what}; what was at fal was cancelled", data=report)
+    if report.ok:
+        return Completed(message=what, data=report)
+    return Completed(name="Incomplete", message=f"{what}; running it again does what is missing", data=report)
