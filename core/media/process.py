@@ -196,7 +196,7 @@ async def _run(args: list[str], watch: "_ProgressWatch", timeout: float) -> tupl
         await asyncio.gather(log, return_exceptions=True)
     if process.returncode != 0:
         raise FfmpegFailed(
-            f"ffmpeg {_ending(process.returncode)}: {_reason(lines)}",
+            f"ffmpeg {_ending(process.returncode, lines)}: {_reason(lines)}",
             returncode=process.returncode,
             log=lines,
         )
@@ -221,12 +221,14 @@ async def _read_log(stream: asyncio.StreamReader) -> tuple[str, ...]:
     return tuple([line for line in lines if line][-_LOG_LINES:])
 
 
-def _ending(code: int | None) -> str:
-    if code is not None and code < 0:
-        with contextlib.suppress(ValueError):
-            name = signal.Signals(-code).name
-            why = {"SIGXCPU": "its limit of CPU time", "SIGXFSZ": "its limit of bytes to write"}.get(name)
-            return f"was ended by {name}" + (f", {why}" if why else "")
+def _ending(code: int | None, log: tuple[str, ...]) -> str:
+    number = -code if code is not None and code < 0 else 0
+    if told := re.search(r"received signal (\d+)", "\n".join(log)):  # ffmpeg ends by itself on some
+        number = int(told[1])
+    with contextlib.suppress(ValueError):
+        name = signal.Signals(number).name
+        why = {"SIGXCPU": "its limit of CPU time", "SIGXFSZ": "its limit of bytes to write"}.get(name)
+        return f"was ended by {name}" + (f", {why}" if why else "")
     return f"ended with code {code}"
 
 

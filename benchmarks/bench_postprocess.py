@@ -1,0 +1,212 @@
+"""What making renditions costs: one decode for all outputs, beside one ffmpeg run for each, beside the floor.
+
+Measured in one run, in turns, on the same clip, as medians of wall time:
+
+- separate: the loudness, then every output of the recipe `web` by an ffmpeg run of its own, encoding the video
+- together: the loudness, then all of them by one run, encoding the video          (bar: 0.60 of separate)
+- floor: the loudness, decoding once, and each encode alone (its run less the decoding)   (bar: 1.15 of it)
+- copied: as `together`, where the clip is fit for the web already                   (bar: 0.25 of separate)
+- checked, copied and checked: `render_renditions` as it is called, with the full check of every output
+
+`python benchmarks/bench_postprocess.py [--short] [--rounds N] [--json FILE]` ends with 1 where a bar is missed.
+`--short` takes a smaller clip and fewer rounds, for a look. Ratios depend on the machine being left alone.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+
+from prefect_ltx.media import (
+    BITEXACT,
+    DEFAULT_LIMITS,
+    RECIPES,
+    MediaInfo,
+    Recipe,
+    WebVideo,
+    ffmpeg_version,
+    generator,
+    nowhere,
+    probe,
+    render_renditions,
+    run_ffmpeg,
+    source,
+    target,
+)
+from prefect_ltx.media.loudness import Level, find_level
+from prefect_ltx.media.plan import render_plan
+from prefect_ltx.media.shape import shape_of
+
+BARS = {"together / separate": 0.60, "together / floor": 1.15, "copied / separate": 0.25}
+
+COPYING = RECIPES["web"]
+ENCODING = COPYING.model_copy(
+    update={
+        "outputs": tuple(
+            each.model_copy(update={"copy_if_fit": False}) if isinstance(each, WebVideo) else each
+            for each in COPYING.outputs
+        )
+    }
+)
+
+
+class Bench:
+    """One clip, and the ways of making renditions of it."""
+
+    def __init__(self, clip: Path, folder: Path) -> None:
+        self.clip = clip
+        self.info: MediaInfo = probe(clip)
+        self.folder = folder
+
+    async def level(self) -> Level | None:
+        assert self.info.audio is not None
+        assert COPYING.loudness is not None
+        return await find_level(
+            self.clip,
+            self.info.audio,
+            target=COPYING.loudness.lufs,
+            true_peak=COPYING.loudness.true_peak,
+        )
+
+    async def make(self, recipe: Recipe, level: Level | None) -> None:
+        shape = shape_of(self.info, recipe, name=self.clip.name)
+        plan = render_plan(
+            self.clip, self.info, shape, recipe, self.folder, level=level, limits=DEFAULT_LIMITS
+        )
+        assert plan is not None
+        await run_ffmpeg(plan.graph)
+
+    async def decode(self) -> None:
+        await run_ffmpeg(nowhere(source(self.clip).video))
+
+    async def checked(self, recipe: Recipe) -> None:
+        await render_renditions(self.clip, self.folder, recipe=recipe)
+
+    async def round(self) -> dict[str, tuple[float, float]]:
+        """Wall and CPU seconds of every step, by its name."""
+        level = await self.level()
+        alone = [ENCODING.model_copy(update={"outputs": (each,)}) for each in ENCODING.outputs]
+        steps: dict[str, Callable[[], Awaitable[Any]]] = {
+            "loudness": self.level,
+            "decode": self.decode,
+            **{
+                f"alone: {each.outputs[0].stem}": lambda each=each: self.make(each, level)  # type: ignore[misc]
+                for each in alone
+            },
+            "one run, encoding": lambda: self.make(ENCODING, level),
+            "one run, copying": lambda: self.make(COPYING, level),
+            "checked, encoding": lambda: self.checked(ENCODING),
+            "checked, copying": lambda: self.checked(COPYING),
+        }
+        return {name: await timed(step) for name, step in steps.items()}
+
+
+async def timed(step: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
+    before, began = os.times(), time.perf_counter()
+    await step()
+    wall, after = time.perf_counter() - began, os.times()
+    return wall, sum(after[:4]) - sum(before[:4])
+
+
+async def make_clip(path: Path, *, size: str, frames: int) -> None:
+    """A clip as a model delivers it: H.264, fine detail and motion, some grain, stereo sound."""
+    ground = generator(f"mandelbrot=s={size}:r=24").video
+    inset = generator("testsrc2=s=384x224:r=24").video
+    picture = ground.overlay(inset, x=40, y=40).filter("noise", alls=2, allf="t").filter("format", "yuv420p")
+    tone = generator("sine=f=220:r=48000").audio
+    hiss = generator("anoisesrc=c=pink:a=0.1:r=48000:seed=1").audio
+    sound = ffmpeg.filter([tone, hiss], "amix", inputs=2).filter("aformat", channel_layouts="stereo")
+    options: dict[str, Any] = {
+        "c:v": "libx264",
+        "preset": "veryfast",
+        "crf": 22,
+        "frames:v": frames,
+        "c:a": "aac",
+        "t": frames / 24,
+        "movflags": "+faststart",
+        **BITEXACT,
+    }
+    await run_ffmpeg(target(picture, sound, path=path, **options))
+
+
+def summary(rounds: list[dict[str, tuple[float, float]]], which: int) -> dict[str, float]:
+    """Medians by name, and what is made of them; `which` is 0 for wall time, 1 for CPU time."""
+    median = {name: statistics.median(each[name][which] for each in rounds) for name in rounds[0]}
+    alone = [value for name, value in median.items() if name.startswith("alone: ")]
+    loudness, decode = median["loudness"], median["decode"]
+    return median | {
+        "separate": loudness + sum(alone),
+        "together": loudness + median["one run, encoding"],
+        "copied": loudness + median["one run, copying"],
+        "floor": loudness + decode + sum(max(0.0, each - decode) for each in alone),
+    }
+
+
+def ratios(found: dict[str, float]) -> dict[str, float]:
+    return {
+        **{name: found[name.split(" / ")[0]] / found[name.split(" / ")[1]] for name in BARS},
+        "checked, encoding / separate": found["checked, encoding"] / found["separate"],
+        "checked, copying / separate": found["checked, copying"] / found["separate"],
+    }
+
+
+async def run(short: bool, rounds: int) -> dict[str, Any]:
+    size, frames = ("768x448", 73) if short else ("1536x896", 121)
+    with tempfile.TemporaryDirectory(prefix="bench-postprocess-") as folder:
+        clip = Path(folder) / "clip.mp4"
+        await make_clip(clip, size=size, frames=frames)
+        bench = Bench(clip, Path(folder))
+        await bench.decode()  # the first start of ffmpeg reads it from the disk
+        measured = [await bench.round() for _ in range(rounds)]
+    wall, cpu = summary(measured, 0), summary(measured, 1)
+    return {
+        "clip": {"size": size, "frames": frames, "kbps": bench.info.bit_rate // 1000},
+        "ffmpeg": ffmpeg_version(),
+        "cpus": os.cpu_count(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "rounds": rounds,
+        "wall_seconds": wall,
+        "cpu_seconds": cpu,
+        "ratios": ratios(wall),
+        "cpu_ratios": ratios(cpu),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--short", action="store_true", help="a smaller clip, fewer rounds")
+    parser.add_argument("--rounds", type=int, help="how often every step is run (5; short: 3)")
+    parser.add_argument("--json", type=Path, help="write what was measured to this file too")
+    options = parser.parse_args()
+    found = asyncio.run(run(options.short, options.rounds or (3 if options.short else 5)))
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    clip = found["clip"]
+    print(
+        f"{clip['frames']} frames of {clip['size']}, {clip['kbps']} kb/s; ffmpeg {found['ffmpeg']}, "
+        f"{found['cpus']} CPUs, load {found['load']:.1f}; medians of {found['rounds']}\n"
+    )
+    print(f"{'':32}{'wall s':>9}{'CPU s':>9}")
+    for name, seconds in found["wall_seconds"].items():
+        print(f"{name:32}{seconds:9.2f}{found['cpu_seconds'][name]:9.2f}")
+    print(f"\n{'ratio':32}{'wall':>9}{'CPU':>9}{'bar':>9}")
+    missed = 0
+    for name, ratio in found["ratios"].items():
+        bar = BARS.get(name)
+        verdict = "" if bar is None else f"{bar:9.2f}  {'held' if ratio <= bar else 'MISSED'}"
+        missed += bar is not None and ratio > bar
+        print(f"{name:32}{ratio:9.2f}{found['cpu_ratios'][name]:9.2f}{verdict}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
