@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+from prefect_ltx.engine.lease import keep
 from prefect_ltx.engine.services import Services, in_thread
 from prefect_ltx.engine.submit import settle_submit
 from prefect_ltx.engine.wait import read_result
@@ -26,7 +27,8 @@ async def cancel(services: Services, generation_id: str, owner: Owner, *, by: st
         claim = await in_thread(services.ledger.take, generation_id, owner)
         if claim.outcome == "busy":
             return generation  # its living owner sees the request to cancel
-        generation = await settle_submit(services, claim.generation, owner, may_post=False)
+        async with keep(services, generation_id, owner):
+            generation = await settle_submit(services, claim.generation, owner, may_post=False)
     if generation.state is not State.SUBMITTED or generation.request_id is None:
         return generation
     outcome = await services.client.cancel(generation.endpoint, generation.request_id)

@@ -6,10 +6,10 @@ the permission, and never because of an error.
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 
-from prefect_ltx.engine.errors import lost, parked
+from prefect_ltx.engine.errors import ended, lost, parked
 from prefect_ltx.engine.lease import BUSY_POLL_SECONDS, keep
 from prefect_ltx.engine.progress import tell
 from prefect_ltx.engine.services import Services, in_thread
@@ -25,12 +25,15 @@ from prefect_ltx.ledger import (
     Accepted,
     Found,
     Generation,
+    LeaseLost,
     NotSent,
     Owner,
     Plan,
+    PostNotPermitted,
     ProvablyAbsent,
     Rejected,
     ReplyLost,
+    RequestClaimed,
     State,
     Undecidable,
     Wait,
@@ -62,11 +65,18 @@ async def submit_once(
         generation = claim.generation
         match claim.outcome:
             case "submit" | "resume":
-                async with AsyncExitStack() as own:
-                    await (stay or own).enter_async_context(keep(services, generation.id, owner))
-                    if claim.outcome == "submit":
-                        return await _post_once(services, generation, owner)
-                    return await settle_submit(services, generation, owner)
+                try:
+                    async with AsyncExitStack() as own:
+                        await (stay or own).enter_async_context(keep(services, generation.id, owner))
+                        if claim.outcome == "submit":
+                            return await _post_once(services, generation, owner)
+                        return await settle_submit(services, generation, owner)
+                except (PostNotPermitted, LeaseLost):
+                    # Somebody else has it now, or cancelled it: nothing more is sent from here.
+                    generation = await in_thread(services.ledger.get, generation.id)
+                    if generation.cancel_requested and not generation.is_live:
+                        raise ended(generation) from None
+                    await asyncio.sleep(pause)
             case "done":
                 return generation
             case "busy" if generation.state not in (State.INTENDED, State.UNKNOWN):
@@ -114,7 +124,8 @@ async def settle_submit(
             case ProvablyAbsent() if not may_post:
                 return generation
             case _:
-                await in_thread(services.ledger.record, generation.id, found, owner=owner)
+                with suppress(RequestClaimed):  # another row was quicker: look again without that request
+                    await in_thread(services.ledger.record, generation.id, found, owner=owner)
                 generation = await in_thread(services.ledger.get, generation.id)
     if generation.state is State.INTENDED and may_post:
         return await _post_once(services, generation, owner)
@@ -162,9 +173,16 @@ async def _post_once(services: Services, generation: Generation, owner: Owner) -
 async def _post(services: Services, generation: Generation, owner: Owner) -> Generation:
     tell("after-intent", generation.id)
     record = services.ledger.record
+    began = time.monotonic()
     # Refused where a POST of this attempt may have left already, where the lease is gone, or after a cancel.
     generation = await in_thread(services.ledger.begin_post, generation.id, owner)
     tell("submit", generation.id, f"submitting to {generation.endpoint}")
+    if time.monotonic() - began > services.ledger.lease_seconds / 2:
+        # A machine that slept here may have lost its lease: others may be proving by now that nothing was sent.
+        await in_thread(
+            record, generation.id, NotSent("the machine stood still before the POST"), owner=owner
+        )
+        raise FalNotSent("the machine stood still between the intent and the POST")
     try:
         receipt = await services.client.submit(generation.endpoint, generation.body)
     except FalNotSent as error:
@@ -199,7 +217,7 @@ async def _exists(services: Services, endpoint: str, request_id: str) -> bool:
 
 
 async def _listed(services: Services, generation: Generation) -> list[ListedRequest]:
-    start = generation.posted_at - CLOCK_SKEW
+    start = generation.created_at - CLOCK_SKEW
     return [
         each
         async for each in services.client.list_requests(

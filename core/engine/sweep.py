@@ -4,9 +4,9 @@ Safe at any time, beside everything else and twice at once: each generation is w
 living run holds is left alone, and nothing is ever submitted here.
 """
 
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -22,11 +22,15 @@ from prefect_ltx.engine.services import Options, Services, in_thread
 from prefect_ltx.engine.submit import look_again, settle_submit
 from prefect_ltx.engine.wait import outcome, read_result
 from prefect_ltx.fal import INGREDIENT, REFERENCE_VIDEO, FalError
-from prefect_ltx.ledger import Generation, LedgerError, Owner, Resolved, Settled, State
+from prefect_ltx.ledger import Generation, LedgerError, NotSent, Owner, Resolved, Settled, State
+from prefect_ltx.ledger.budget import dollars
 from prefect_ltx.media import MediaError
 
 STALE_SECONDS = 24 * 3600
 ORPHAN_WINDOW = timedelta(days=2)
+BILLING_WINDOW = timedelta(days=30)
+BILLING_MOST = 500
+"""How far back, and how many at a time, prices are asked for that fal never billed in detail."""
 
 
 class SweepItem(BaseModel):
@@ -49,8 +53,8 @@ class SweepReport(BaseModel):
     double_charges: list[str] = []
     orphans: list[str] = []
     """Request ids that fal lists for this account and no row of this ledger knows."""
-    drift_usd: Decimal = Decimal(0)
-    """Billed minus expected, over the generations settled in this sweep."""
+    drift: list[str] = []
+    """Generations that cost something else than expected."""
     notes: list[str] = []
 
     @property
@@ -69,10 +73,20 @@ async def sweep_all(services: Services, owner: Owner, *, recipe: str = "web") ->
     await in_thread(services.ledger.expire_dead_leases)
     for generation in await in_thread(services.ledger.unfinished):
         await _sweep_one(services, generation, owner, recipe, report)
+    for stray in await in_thread(services.ledger.strays, kind="ran_after_all", adopted=False):
+        adopted = await in_thread(services.ledger.adopt_stray, stray.request_id, owner)
+        if adopted is not None:
+            await _sweep_one(services, adopted.generation, owner, recipe, report)
     await _settle(services, report)
     await _find_orphans(services, report)
-    strays = await in_thread(services.ledger.strays, kind="double_charge")
-    report.double_charges = [f"{each.generation_id}: request {each.request_id}" for each in strays]
+    report.drift = [
+        f"{each.generation.id}: {dollars(each.settled_usd)} instead of {dollars(each.expected_usd)}"
+        for each in await in_thread(services.ledger.drift)
+    ]
+    report.double_charges = [
+        f"{each.id}: {each.request_id}, and {', '.join(each.extra_request_ids)} as well"
+        for each in await in_thread(services.ledger.double_charges)
+    ]
     await _clear_stale_files(services)
     return report
 
@@ -110,11 +124,13 @@ async def _advance(services: Services, generation: Generation, owner: Owner, rec
         generation = await look_again(services, generation, owner)
     if generation.state in (State.INTENDED, State.UNKNOWN):
         generation = await settle_submit(services, generation, owner, may_post=False)
+        # It provably never ran. Sending it is for whoever wants it; the budget and the key are freed.
+        if generation.state is State.INTENDED:
+            await in_thread(ledger.record, generation.id, NotSent("nobody waits for it"), owner=owner)
+            return
         if generation.state is State.UNKNOWN:
-            # It provably never ran. Sending it is for whoever wants it; the budget and the key are freed.
-            await in_thread(
-                ledger.record, generation.id, Resolved(choice="absent", request_id=None, by="sweep")
-            )
+            absent = Resolved(choice="absent", request_id=None, by="sweep")
+            await in_thread(ledger.record, generation.id, absent)
             return
     if generation.state is State.SUBMITTED:
         if generation.cancel == "wanted":
@@ -128,8 +144,10 @@ async def _advance(services: Services, generation: Generation, owner: Owner, rec
 
 async def _settle(services: Services, report: SweepReport) -> None:
     """Put what fal billed in place of what was expected, from billing events where the key may read them."""
+    since = datetime.now(UTC) - BILLING_WINDOW
     rows = await in_thread(services.ledger.unsettled, by_billing=True)
-    by_request = {row.request_id: row for row in rows if row.request_id}
+    recent = [row for row in rows if row.created_at > since and row.request_id][-BILLING_MOST:]
+    by_request = {row.request_id: row for row in recent if row.request_id}
     if not by_request:
         return
     try:
@@ -147,7 +165,6 @@ async def _settle(services: Services, report: SweepReport) -> None:
             Settled(units=event.output_units, usd=event.cost_total, source="billing_events"),
         )
         report.settled.append(row.id)
-        report.drift_usd += event.cost_total - row.price_expected_usd
 
 
 async def _find_orphans(services: Services, report: SweepReport) -> None:
@@ -181,8 +198,6 @@ def _clear_work_dir(options: Options, unfinished: list[Generation]) -> None:
             path.unlink(missing_ok=True)
     for folder in options.work_dir.iterdir():
         if folder.name != INPUTS_FOLDER and folder.name not in working and _is_old(folder, limit):
-            import shutil
-
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -119,7 +119,7 @@ async def find_again(services: Services, generation: Generation, error: FalError
 
 
 async def _from_listing(services: Services, generation: Generation) -> GenerationResult | None:
-    start = generation.posted_at - CLOCK_SKEW
+    start = generation.created_at - CLOCK_SKEW
     async for each in services.client.list_requests(
         generation.endpoint, start=start, end=None, request_id=generation.request_id, expand_payloads=True
     ):
