@@ -19,6 +19,8 @@ from prefect_ltx.media import generator, source
 _NOTES: Final = (110.0, 130.81, 146.83, 164.81, 196.0, 220.0)
 _ANCHOR_FRAMES: Final = 16
 _LARGEST_CANVAS: Final = 4096
+_BACKDROP_STEP: Final = 4
+"""Frames of the clip to one of the backdrop: it moves slowly, and scaling it up is what it costs."""
 _TRAVEL: Final = 0.35
 """The share of a panel's time that goes into moving on to the next one."""
 
@@ -40,9 +42,8 @@ def restyled_video(job: RenderJob, request: ReferenceVideoRequest) -> Any:
     chance = dice(job, "style")
     # The square root keeps the reference readable at the default 0.6 and still ends at nothing.
     shows = math.sqrt(request.video_strength)
-    backdrop = _backdrop(job)
     if shows == 0:
-        picture = backdrop
+        picture = _backdrop(job, every=1)
     else:
         picture = source(job.video, stream_loop=-1).video.filter("fps", _rate(job))
         picture = _cover(picture, job)
@@ -60,7 +61,7 @@ def restyled_video(job: RenderJob, request: ReferenceVideoRequest) -> Any:
         picture = picture.filter("lagfun", decay=f"{chance.uniform(0.4, 0.65):.3f}", planes=1)
         if shows < 1:
             picture = ffmpeg.filter(
-                [picture, backdrop], "blend", all_mode="normal", all_opacity=f"{shows:.4f}"
+                [picture, _backdrop(job)], "blend", all_mode="normal", all_opacity=f"{shows:.4f}"
             )
     if job.image is not None:
         picture = _opened_by(
@@ -133,8 +134,8 @@ def _twice(stream: Any) -> tuple[Any, Any]:
     return both[0], both[1]
 
 
-def _rate(job: RenderJob) -> str:
-    return f"{job.fps.numerator}/{job.fps.denominator}"
+def _rate(job: RenderJob, every: int = 1) -> str:
+    return f"{job.fps.numerator}/{job.fps.denominator * every}"
 
 
 def _format(job: RenderJob) -> str:
@@ -160,16 +161,17 @@ def _contained(stream: Any, size: tuple[int, int]) -> Any:
     )
 
 
-def _backdrop(job: RenderJob) -> Any:
+def _backdrop(job: RenderJob, *, every: int = _BACKDROP_STEP) -> Any:
+    """Slow, soft colours. With `every` above 1 it is only for blending, which holds a frame until the next."""
     chance = dice(job, "backdrop")
     size = f"{max(job.width // 16, 8)}x{max(job.height // 16, 8)}"
     colours = ":".join(
         f"c{n}=0x{chance.randrange(0x20, 0xE0):02x}{chance.randrange(256):02x}{chance.randrange(256):02x}"
         for n in range(4)
     )
-    speed = f"{chance.uniform(0.01, 0.03):.4f}"
+    speed = f"{chance.uniform(0.01, 0.03) * every:.4f}"
     small = generator(
-        f"gradients=s={size}:r={_rate(job)}:n=4:{colours}:seed={chance.randrange(2**31)}:speed={speed}"
+        f"gradients=s={size}:r={_rate(job, every)}:n=4:{colours}:seed={chance.randrange(2**31)}:speed={speed}"
     )
     return (
         small.video.filter("format", _format(job))
