@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from engine_parts import submitted
+from engine_parts import planned, submitted
 from support import submits
 
 from prefect_ltx.archive import Archive
@@ -186,6 +186,31 @@ async def test_sweep_reports_double_charges_and_orphans(
     await wait_for(services, await submitted(services, make_request()))
     report = await sweep_all(services, Owner.here())
     assert len(report.orphans) == 1
+
+
+async def test_sweep_releases_an_intent_that_was_never_sent(
+    services: Services, fal: LocalFal, make_request: Make
+) -> None:
+    """An intent whose run died before its POST holds no budget after a sweep, and is not sent by it."""
+    owner = Owner.here(announces_posts=True)
+    _, plan = await planned(services, make_request(), owner)
+    claim = await in_thread(services.ledger.claim, plan, owner)
+    await in_thread(services.ledger.release, claim.generation.id, owner)
+    await sweep_all(services, Owner.here(announces_posts=True))
+    row = await in_thread(services.ledger.get, claim.generation.id)
+    assert (row.state, row.held_usd, submits(fal)) == (State.RELEASED, 0, 0)
+
+
+async def test_one_owner_twice_at_once_makes_one_post(
+    services: Services, fal: LocalFal, make_request: Make
+) -> None:
+    """Two equal items of one run are one generation, though the ledger cannot tell their owners apart."""
+    owner = Owner.here(announces_posts=True)
+    both = await asyncio.gather(
+        submitted(services, make_request(), owner), submitted(services, make_request(), owner)
+    )
+    assert both[0].request_id == both[1].request_id is not None
+    assert submits(fal) == 1
 
 
 async def test_archive_is_written_once(services: Services, fal: LocalFal, make_request: Make) -> None:
