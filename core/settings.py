@@ -39,13 +39,29 @@ class Settings(BaseSettings):
     queue_timeout_seconds: float = Field(default=6 * 3600, gt=0)
     run_timeout_seconds: float = Field(default=3600, gt=0)
 
+    c2pa_certificate: Path | None = None
+    """PEM file with the user's certificate chain, leaf first: renditions are signed with Content Credentials."""
+    c2pa_key: Path | None = None
+    """PEM file with that certificate's private key."""
+    c2pa_timestamp_url: str | None = None
+    """RFC 3161 time-stamping authority for those signatures; empty: none is asked."""
+
     @field_validator("fal_key", mode="before")
     @classmethod
     def _strip(cls, value: object) -> object:
         # A trailing newline from a mounted secret file is a 401 (fal-protocol §2).
         return (value.strip() or None) if isinstance(value, str) else value
 
-    @field_validator("fal_url", "budget_usd", "listing_lag_seconds", "absence_is_proof", mode="before")
+    @field_validator(
+        "fal_url",
+        "budget_usd",
+        "listing_lag_seconds",
+        "absence_is_proof",
+        "c2pa_certificate",
+        "c2pa_key",
+        "c2pa_timestamp_url",
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value

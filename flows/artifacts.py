@@ -53,10 +53,27 @@ def generation_markdown(result: ArchivedGeneration, manifest: Manifest, picture:
             0, "**Rehearsal: made by a stand-in server, not by the model at fal. Nothing was paid.**"
         )
     parts += [f"- fal delivered {difference}" for difference in result.differences]
+    parts += _findings(result)
     parts += ["Prompt", _code(manifest.prompt_sent)]
     if manifest.prompt_expanded and manifest.prompt_expanded != manifest.prompt_sent:
         parts += ["Expanded by fal to", _code(manifest.prompt_expanded)]
     return "\n\n".join(part for part in parts if part)
+
+
+def _findings(result: ArchivedGeneration) -> list[str]:
+    record = result.quality
+    if record is None or not record.findings:
+        return []
+    lines = ["| Quality | Where | Finding | Picture |", "|---|---|---|---|"]
+    for each in record.findings:
+        span = "" if each.start_seconds is None else f"{each.start_seconds:.2f} to {each.end_seconds:.2f} s"
+        picture = f"`{each.picture}`" if each.picture else ""
+        lines.append(f"| {_cell(each.severity)} | {span} | {_cell(each.message)} | {picture} |")
+    verdict = {
+        "trim": f"Renditions begin at frame {record.trimmed_frames}; the archived original is whole.",
+        "reject": "**Rejected by the quality policy.** The video is archived all the same.",
+    }.get(record.verdict, "")
+    return ["\n".join(lines), verdict]
 
 
 def sweep_markdown(report: SweepReport) -> str:

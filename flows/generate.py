@@ -7,6 +7,7 @@ from prefect.runtime import flow_run
 
 from prefect_ltx.blocks.services import BlockNames
 from prefect_ltx.engine import ArchivedGeneration
+from prefect_ltx.engine.inspection import QualityMode
 from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.pipeline import generate_one
@@ -31,6 +32,7 @@ async def reference_video_to_video(
     recipe: str = "web",
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
+    quality: QualityMode = "warn",
 ) -> ArchivedGeneration:
     """Make a video that takes its motion and structure from a reference video, and archive it.
 
@@ -45,9 +47,13 @@ async def reference_video_to_video(
         recipe: Which renditions to make: web, or none.
         tags: Words to find it by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
+        quality: What to do about defects: off, warn, trim (cut a lead-in of the sheet from the renditions) or
+            reject (archive it, marked, and fail the run).
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
-    return await generate_one(request, names, recipe=recipe, tags=tags or [], frame_rule=frame_rule)
+    return await generate_one(
+        request, names, recipe=recipe, tags=tags or [], frame_rule=frame_rule, quality=quality
+    )
 
 
 @flow(name="ingredient-to-video", flow_run_name=run_name, on_cancellation=[cancel_paid_job])
@@ -60,6 +66,7 @@ async def ingredient_to_video(
     recipe: str = "web",
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
+    quality: QualityMode = "warn",
 ) -> ArchivedGeneration:
     """Make a video of the characters, props and place on a reference sheet, and archive it.
 
@@ -74,6 +81,10 @@ async def ingredient_to_video(
         recipe: Which renditions to make: web, or none.
         tags: Words to find it by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
+        quality: What to do about defects: off, warn, trim (cut a lead-in of the sheet from the renditions) or
+            reject (archive it, marked, and fail the run).
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
-    return await generate_one(request, names, recipe=recipe, tags=tags or [], frame_rule=frame_rule)
+    return await generate_one(
+        request, names, recipe=recipe, tags=tags or [], frame_rule=frame_rule, quality=quality
+    )

@@ -4,18 +4,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.engine import ArchivedGeneration, Services, archived, hold, in_thread, outcome, prepare, tell
+from prefect_ltx.engine import ArchivedGeneration, Services, archived, hold, in_thread, outcome, prepare
+from prefect_ltx.engine.inspection import QualityMode, refuse_rejected
 from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.artifacts import publish_artifact
+from prefect_ltx.flows.delivery import deliver
 from prefect_ltx.ledger import Generation, State
-from prefect_ltx.tasks import (
-    archive_video,
-    await_generation,
-    download_video,
-    postprocess_video,
-    submit_generation,
-    upload_media,
-)
+from prefect_ltx.tasks import await_generation, submit_generation, upload_media
 from prefect_ltx.tasks.context import current_owner, flow_run_id, run_logger
 
 
@@ -26,8 +21,9 @@ async def generate_one(
     recipe: str,
     tags: Sequence[str],
     frame_rule: FrameRule,
+    quality: QualityMode = "warn",
 ) -> ArchivedGeneration:
-    """Plan, upload, submit, wait, collect, post-process, archive; each step goes on where an earlier run stopped.
+    """Plan, upload, submit, wait, collect, inspect, post-process, archive; goes on where an earlier run stopped.
 
     Raises:
         FalError, GenerationStopped, LedgerError, MediaError, ArchiveError: each says what happened, whether money
@@ -52,28 +48,30 @@ async def generate_one(
                         ledger=names.ledger,
                         label=field,
                     )
+            handle = await submit_generation(
+                settled,
+                media=media,
+                plan=plan,
+                credentials=names.credentials,
+                ledger=names.ledger,
+                budget=budget,
+                tags=tags,
+            )
+            async with hold(services, handle.generation_id, owner) as generation:
+                if generation.state is State.ARCHIVED:
+                    result = await _archived_before(services, generation)
+                else:
+                    handle = await await_generation(handle, **where)
+                    # Our copies of the inputs are kept until here: quality control compares with them.
+                    files = {field: source.path for field, source in inputs.items()}
+                    result = await deliver(
+                        handle, generation, files, recipe=recipe, quality=quality, where=where
+                    )
         finally:
             for source in inputs.values():
                 source.discard()
-        handle = await submit_generation(
-            settled,
-            media=media,
-            plan=plan,
-            credentials=names.credentials,
-            ledger=names.ledger,
-            budget=budget,
-            tags=tags,
-        )
-        async with hold(services, handle.generation_id, owner) as generation:
-            if generation.state is State.ARCHIVED:
-                result = await _archived_before(services, generation)
-            else:
-                handle = await await_generation(handle, **where)
-                video = await download_video(handle, **where)
-                tell("render", handle.generation_id, "rendering")
-                renditions = await postprocess_video(video, recipe=recipe)
-                result = await archive_video(handle, video, renditions, **where)
         await publish_artifact(services, result)
+        refuse_rejected(result, quality)
         return result
 
 

@@ -4,6 +4,7 @@ from prefect_ltx.tasks.archive import archive_video
 from prefect_ltx.tasks.collect import download_video
 from prefect_ltx.tasks.generate import submit_generation
 from prefect_ltx.tasks.handle import GenerationHandle
+from prefect_ltx.tasks.inspect import inspect_video
 from prefect_ltx.tasks.policy import GenerationCachePolicy
 from prefect_ltx.tasks.postprocess import postprocess_video
 from prefect_ltx.tasks.upload import upload_media
@@ -15,6 +16,7 @@ __all__ = [
     "archive_video",
     "await_generation",
     "download_video",
+    "inspect_video",
     "postprocess_video",
     "submit_generation",
     "upload_media",

@@ -6,6 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
+from prefect_ltx.archive import QualityRecord
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.engine import ArchivedGeneration, CollectedVideo, archived, hold, in_thread, store
 from prefect_ltx.media import Rendition
@@ -27,6 +28,7 @@ async def archive_video(
     video: CollectedVideo,
     renditions: Sequence[Rendition] = (),
     *,
+    quality: QualityRecord | None = None,
     credentials: str = "",
     ledger: str = "",
     archive: str = "",
@@ -37,6 +39,7 @@ async def archive_video(
         handle: what `submit_generation` gave.
         video: what `download_video` gave.
         renditions: what `postprocess_video` gave.
+        quality: what `inspect_video` found, for the manifest.
         credentials: name of a `FalCredentials` block; empty for the environment's account.
         ledger: name of a `GenerationLedger` block; empty for the environment's ledger.
         archive: name of a `VideoArchive` block; empty for the environment's archive.
@@ -44,13 +47,14 @@ async def archive_video(
     Raises:
         ArchiveError: the archive refused or cannot be reached; the video stays on this machine, and the next
             run or sweep goes on from there.
+        SigningFailed: renditions are to be signed and cannot be; nothing is lost either.
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive)
     async with (
         services_for(names) as services,
         hold(services, handle.generation_id, current_owner()) as generation,
     ):
-        manifest = await store(services, generation, video, renditions)
+        manifest = await store(services, generation, video, renditions, quality)
         generation = await in_thread(services.ledger.get, generation.id)
         found = archived(generation, manifest, location=services.archive.location, reused=False)
     run_logger().info("Archived in %s/%s: %d files", found.archive, found.folder, len(found.files))

@@ -12,12 +12,16 @@ from prefect_ltx.archive.errors import (
     ManifestUnreadable,
 )
 from prefect_ltx.archive.keys import check_key, folder_for
-from prefect_ltx.archive.manifest import ArchivedFile, InputFile, Manifest, manifest_schema
+from prefect_ltx.archive.manifest import ArchivedFile, InputFile, Manifest, manifest_schema, schema_document
+from prefect_ltx.archive.manifest_records import Ancestor, QualityRecord, RecordedFinding
+from prefect_ltx.archive.rehydrate import RehydrateReport
+from prefect_ltx.archive.reproduce import fill_media, reproduce
 from prefect_ltx.archive.store import Archive
 from prefect_ltx.archive.verify import AlteredFile, VerifyProgress, VerifyReport
 
 __all__ = [
     "AlteredFile",
+    "Ancestor",
     "Archive",
     "ArchiveConflict",
     "ArchiveCorrupt",
@@ -30,10 +34,16 @@ __all__ = [
     "InputFile",
     "Manifest",
     "ManifestUnreadable",
+    "QualityRecord",
+    "RecordedFinding",
+    "RehydrateReport",
     "StoredFile",
     "VerifyProgress",
     "VerifyReport",
     "check_key",
+    "fill_media",
     "folder_for",
     "manifest_schema",
+    "reproduce",
+    "schema_document",
 ]

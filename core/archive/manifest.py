@@ -23,11 +23,11 @@ from pydantic import (
 )
 
 from prefect_ltx.archive.errors import ManifestUnreadable
+from prefect_ltx.archive.manifest_records import SHA256, Ancestor, QualityRecord
 from prefect_ltx.fal.safe_text import strip_url
 
 SCHEMA_VERSION: Final = 1
 _ADDRESS = re.compile(r"\s*(data:|[a-z][a-z0-9+.-]*://)\S*\s*", re.IGNORECASE)
-_SHA256 = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class InputFile(BaseModel):
@@ -36,7 +36,7 @@ class InputFile(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     field: str
-    sha256: str = _SHA256
+    sha256: str = SHA256
     size: int
     content_type: str
     name: str = ""
@@ -49,7 +49,7 @@ class ArchivedFile(BaseModel):
 
     role: str
     name: str
-    sha256: str = _SHA256
+    sha256: str = SHA256
     size: int
     content_type: str
     facts: dict[str, JsonValue] = Field(default_factory=dict)
@@ -81,6 +81,12 @@ class Manifest(BaseModel):
     delivered: dict[str, JsonValue] = Field(default_factory=dict)
     differences: list[str] = Field(
         default_factory=list, description="In which ways the delivery is not what was asked."
+    )
+    quality: QualityRecord | None = Field(
+        default=None, description="What quality control found; None where it did not look."
+    )
+    made_of: list[Ancestor] = Field(
+        default_factory=list, description="Archived generations that this video was made of, in order."
     )
     tools: dict[str, str] = Field(default_factory=dict, description="Versions of what worked on it.")
     stand_in: bool = Field(default=False, description="Made by a stand-in server, not by the model.")
@@ -149,6 +155,11 @@ def manifest_schema() -> dict[str, Any]:
     """The JSON schema of `manifest.json` as it is written."""
     schema = Manifest.model_json_schema(mode="serialization")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def schema_document() -> str:
+    """The text of `docs/manifest.schema.json`."""
+    return json.dumps(manifest_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _without_query(name: str, value: JsonValue) -> JsonValue:

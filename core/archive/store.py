@@ -29,6 +29,7 @@ from prefect_ltx.archive.gallery import write_gallery
 from prefect_ltx.archive.keys import MANIFEST_NAME, check_key
 from prefect_ltx.archive.manifest import ArchivedFile, Manifest
 from prefect_ltx.archive.reading import manifest_keys, read_manifests
+from prefect_ltx.archive.rehydrate import RehydrateReport, rehydrate_archive
 from prefect_ltx.archive.s3 import S3Backend
 from prefect_ltx.archive.s3_session import S3Settings
 from prefect_ltx.archive.verify import VerifyProgress, VerifyReport, verify_archive
@@ -217,6 +218,24 @@ class Archive:
     async def gallery(self) -> str:
         """Write `index.html` at the root, a page that needs no server and no script; return its address."""
         return await write_gallery(self._backend)
+
+    async def rehydrate(
+        self, folder: Path | str, on_progress: Callable[[VerifyProgress], None] | None = None
+    ) -> RehydrateReport:
+        """Bring every file that a manifest names into `folder`, checked by sha256, several at a time.
+
+        What is there already with the right bytes stays; the report names what could not be brought.
+
+        Raises:
+            ArchiveError: the archive cannot be listed.
+        """
+        target = Path(folder).absolute()
+        return await rehydrate_archive(
+            self._backend,
+            lambda key, path, sha256: self.fetch(key, path, sha256=sha256),
+            target,
+            on_progress,
+        )
 
     async def clear_stale_temporaries(self, older_than: float = 24 * 3600) -> int:
         """Remove temporary files or multipart parts that killed writers left `older_than` seconds ago.

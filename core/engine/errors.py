@@ -1,5 +1,7 @@
 """How a generation can stop short, beside fal's own errors: what happened, the money, the next step."""
 
+from collections.abc import Sequence
+
 from prefect_ltx.ledger import Generation, State
 from prefect_ltx.ledger.budget import dollars
 
@@ -30,6 +32,23 @@ class StillWaiting(GenerationStopped):
 
 class GenerationEnded(GenerationStopped):
     """fal ended the generation without a video: failed, or cancelled."""
+
+
+class QualityRejected(Exception):
+    """The video is paid for and archived, and the run's quality policy refuses it. Running again pays nothing."""
+
+    def __init__(self, generation_id: str, place: str, reasons: Sequence[str]) -> None:
+        self.generation_id = generation_id
+        self.place = place
+        self.reasons = tuple(reasons)
+        super().__init__(
+            f"Generation {generation_id} was made, paid for and archived in {place}, and quality control refuses "
+            f"it: {'; '.join(self.reasons)}. Look at it there: a run with quality=warn takes it as it is and pays "
+            "nothing; another seed makes and buys a new take."
+        )
+
+    def __reduce__(self) -> tuple[type["QualityRejected"], tuple[str, str, tuple[str, ...]]]:
+        return type(self), (self.generation_id, self.place, self.reasons)
 
 
 def parked(generation: Generation) -> GenerationParked:

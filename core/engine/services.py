@@ -15,6 +15,7 @@ from typing import Self, TypeVar
 from prefect_ltx.archive import Archive
 from prefect_ltx.fal import UNIT_PRICE_USD, FalClient, FalError, FalHosts
 from prefect_ltx.ledger import BudgetLimit, Ledger
+from prefect_ltx.provenance import Signer, SigningFailed
 from prefect_ltx.settings import Settings
 
 T = TypeVar("T")
@@ -33,11 +34,14 @@ class Options:
     queue_timeout: float = 6 * 3600
     run_timeout: float = 3600
     poll_most: float = 5.0
+    signer: Signer | None = None
+    """Signs renditions with Content Credentials (C2PA)."""
 
     @classmethod
     def from_settings(cls, settings: Settings, hosts: FalHosts) -> Self:
         """Fill in what depends on the host: fal's listing is unmeasured, so absence proves nothing there."""
         lag = settings.listing_lag_seconds
+        signer = signer_from(settings)
         proof = settings.absence_is_proof
         return cls(
             work_dir=settings.home / "work",
@@ -45,6 +49,7 @@ class Options:
             absence_is_proof=(not hosts.is_fal) if proof is None else proof,
             queue_timeout=settings.queue_timeout_seconds,
             run_timeout=settings.run_timeout_seconds,
+            signer=signer,
         )
 
 
@@ -65,6 +70,7 @@ class Services:
 
         Raises:
             SettingsError: neither a key nor a URL for fal.
+            SigningFailed: a C2PA certificate is set that cannot be used. Nothing was sent.
             LedgerError: the ledger cannot be opened. Nothing was sent.
         """
         settings.require_fal()
@@ -112,6 +118,24 @@ class Services:
         folder = self.options.work_dir / generation_id
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def signer_from(settings: Settings) -> Signer | None:
+    """Who signs renditions: nobody unless `PREFECT_LTX_C2PA_CERTIFICATE` names a certificate.
+
+    Raises:
+        SigningFailed: it cannot work; found out here, before anything is sent or spent.
+    """
+    if settings.c2pa_certificate is None:
+        return None
+    if settings.c2pa_key is None:
+        raise SigningFailed(
+            "PREFECT_LTX_C2PA_CERTIFICATE is set without PREFECT_LTX_C2PA_KEY. Nothing was sent or spent: "
+            "name the file with the certificate's private key."
+        )
+    signer = Signer(settings.c2pa_certificate, settings.c2pa_key, settings.c2pa_timestamp_url)
+    signer.check()
+    return signer
 
 
 def budget_from(settings: Settings) -> tuple[BudgetLimit, ...]:

@@ -10,13 +10,17 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from prefect_ltx.archive import ArchiveConflict, ArchivedFile, InputFile, Manifest, folder_for
+from prefect_ltx.archive import ArchiveConflict, ArchivedFile, InputFile, Manifest, QualityRecord, folder_for
 from prefect_ltx.engine.collect import CollectedVideo, clean_up
 from prefect_ltx.engine.inputs import MediaDigest
 from prefect_ltx.engine.progress import tell
 from prefect_ltx.engine.services import Services, in_thread
 from prefect_ltx.ledger import Archived, Generation, State
 from prefect_ltx.media import Rendition, ffmpeg_version, sha256_file
+from prefect_ltx.provenance import mark_rendition
+
+MARKED_FOLDER = "marked"
+_LIBRARIES = ("prefect-ltx", "av", "ffmpeg-python", "httpx", "pydantic", "s3fs")
 
 
 class ArchivedGeneration(BaseModel):
@@ -40,6 +44,8 @@ class ArchivedGeneration(BaseModel):
     """True where this run spent nothing: the video was paid for by an earlier one."""
     differences: list[str]
     """In which ways fal's delivery is not what was asked."""
+    quality: QualityRecord | None = None
+    """What quality control found; None where it did not look."""
 
 
 async def store(
@@ -47,10 +53,15 @@ async def store(
     generation: Generation,
     video: CollectedVideo,
     renditions: Sequence[Rendition] = (),
+    quality: QualityRecord | None = None,
 ) -> Manifest:
     """Write the generation's folder, manifest last, and close the row. Idempotent; overwrites nothing.
 
+    fal's file is archived as it came. Renditions are marked with their digital source type, and signed where
+    the settings name a certificate, as the last thing that is done to them.
+
     Raises:
+        SigningFailed: signing is switched on and does not work; as with an `ArchiveError`, nothing is lost.
         ArchiveError: the archive refused or could not be reached; the video stays on this machine and the next
             run goes on from here.
     """
@@ -73,10 +84,17 @@ async def store(
                 facts=video.delivered,
             )
         ]
+        marked = services.work_dir(generation.id) / MARKED_FOLDER
         for rendition in renditions:
-            files.append(await _put_rendition(services, folder, rendition))
+            final = await mark_rendition(
+                rendition,
+                marked,
+                stand_in=not services.client.hosts.is_fal,
+                signer=services.options.signer,
+            )
+            files.append(await _put_rendition(services, folder, final))
         tell("before-manifest", generation.id)
-        manifest = _manifest(services, generation, video, folder, files)
+        manifest = _manifest(services, generation, video, folder, files, quality)
         await archive.publish(manifest)
         # Where another writer was first, its manifest stands, and that is the one to remember.
         manifest = await archive.manifest(folder) or manifest
@@ -114,6 +132,7 @@ def archived(
         price_billed_usd=manifest.price_billed_usd,
         reused=reused,
         differences=manifest.differences,
+        quality=manifest.quality,
     )
 
 
@@ -149,6 +168,7 @@ def _manifest(
     video: CollectedVideo,
     folder: str,
     files: list[ArchivedFile],
+    quality: QualityRecord | None,
 ) -> Manifest:
     media = {field: MediaDigest.model_validate(each) for field, each in generation.asked["media"].items()}
     inputs = [
@@ -181,13 +201,19 @@ def _manifest(
         asked={name: value for name, value in generation.asked.items() if name != "media"},
         delivered=video.delivered,
         differences=video.differences,
-        tools={
-            "prefect-ltx": importlib.metadata.version("prefect-ltx"),
-            "python": platform.python_version(),
-            "ffmpeg": ffmpeg_version(),
-        },
+        quality=quality,
+        tools=_tools(services),
         stand_in=not services.client.hosts.is_fal,
         created_at=datetime.now(UTC),
         folder=folder,
         tags=list(generation.tags),
     )
+
+
+def _tools(services: Services) -> dict[str, str]:
+    libraries = (*_LIBRARIES, *(("c2pa-python",) if services.options.signer else ()))
+    return {
+        **{name: importlib.metadata.version(name) for name in libraries},
+        "python": platform.python_version(),
+        "ffmpeg": ffmpeg_version(),
+    }

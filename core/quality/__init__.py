@@ -4,7 +4,6 @@ from prefect_ltx.quality.findings import FindingKind, QualityFinding, QualityRep
 from prefect_ltx.quality.inspection import inspect
 from prefect_ltx.quality.pictures import finding_pictures
 from prefect_ltx.quality.policy import Action, Decision, PolicyName, QualityPolicy, Verdict, decide
-from prefect_ltx.quality.trim import trim_start
 
 __all__ = [
     "Action",
@@ -19,5 +18,4 @@ __all__ = [
     "decide",
     "finding_pictures",
     "inspect",
-    "trim_start",
 ]

@@ -7,8 +7,8 @@ import pytest
 from quality_clips import HEIGHT, RATE, WIDTH, Clips
 
 from prefect_ltx.fal import INGREDIENT, REFERENCE_VIDEO
-from prefect_ltx.media import make_reference_clip, probe, verify_image
-from prefect_ltx.quality import QualityFinding, QualityReport, finding_pictures, inspect, trim_start
+from prefect_ltx.media import make_reference_clip, verify_image
+from prefect_ltx.quality import QualityFinding, QualityReport, finding_pictures, inspect
 
 SHOT = f"testsrc2=s={WIDTH}x{HEIGHT}:r={RATE}"
 TONE = "sine=f=220:r=48000"
@@ -197,18 +197,3 @@ async def test_every_finding_in_the_picture_gets_its_frame(clips: Clips, sheet: 
     assert [each.path.name for each in pictures] == ["finding-2.jpg"]
     assert pictures[0].facts["frame"] == 2
     assert await verify_image(pictures[0].path, width=WIDTH, height=HEIGHT)
-
-
-async def test_a_trimmed_copy_begins_with_the_shot(clips: Clips, sheet: Path) -> None:
-    """The lead-in is gone, the rest is there, sound and picture are as long as each other."""
-    video = await clips.opened_by(sheet, 7, 31)
-    before = video.read_bytes()
-    out = await trim_start(video, 7, clips.folder / "trimmed.mp4")
-    info = probe(out)
-    assert info.frames == 24
-    assert info.audio is not None
-    assert info.audio.duration == pytest.approx(24 / RATE, abs=0.05)
-    assert (await inspect(out, asked={}, endpoint=INGREDIENT, sheet=sheet)).findings == ()
-    assert video.read_bytes() == before
-    with pytest.raises(ValueError, match="31 of 31 frames"):
-        await trim_start(video, 31, clips.folder / "nothing.mp4")

@@ -1,0 +1,146 @@
+"""Bringing an archive back: every file that a manifest names into a local folder, each checked by its sha256.
+
+What is there already with the right bytes is not read again, so a broken run is simply repeated. The result is
+an archive itself: `Archive(folder)` reads, verifies and shows it.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from pydantic import BaseModel, Field, computed_field
+
+from prefect_ltx.archive.backend import Backend, StoredFile
+from prefect_ltx.archive.errors import ArchiveCorrupt, ArchiveError, ArchiveUnavailable
+from prefect_ltx.archive.keys import check_key
+from prefect_ltx.archive.manifest import ArchivedFile, Manifest
+from prefect_ltx.archive.reading import folder_of, manifest_keys, read_manifests
+from prefect_ltx.archive.verify import VerifyProgress
+
+Fetch = Callable[[str, Path, str], Awaitable[StoredFile]]
+
+
+class RehydrateReport(BaseModel):
+    """What was brought back. `ok`: everything that a manifest names is in `folder`, byte by byte."""
+
+    location: str
+    folder: str
+    generations: int = 0
+    files: int = Field(default=0, description="Fetched or there already, and checked.")
+    bytes: int = 0
+    fetched: int = 0
+    failed: list[str] = Field(default_factory=list, description="One line for each file, with the reason.")
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def ok(self) -> bool:
+        """Nothing is missing."""
+        return not self.failed
+
+
+async def rehydrate_archive(
+    backend: Backend,
+    fetch: Fetch,
+    folder: Path,
+    on_progress: Callable[[VerifyProgress], None] | None = None,
+) -> RehydrateReport:
+    """Fetch what manifests name into `folder`; a manifest is written after its files.
+
+    Raises:
+        ArchiveError: the archive cannot be listed, or the folder not be made.
+    """
+    report = RehydrateReport(location=backend.location, folder=str(folder))
+    keys = manifest_keys(await backend.list(""))
+    found: dict[str, Manifest] = {}
+    async for key, manifest in read_manifests(backend, keys):
+        if isinstance(manifest, Manifest):
+            found[key] = manifest
+        else:
+            report.failed.append(manifest.what)
+    work = _Rehydration(fetch, folder, report, asyncio.Semaphore(backend.parallel), on_progress)
+    await work.run(found)
+    report.failed.sort()
+    return report
+
+
+class _Rehydration:
+    def __init__(
+        self,
+        fetch: Fetch,
+        folder: Path,
+        report: RehydrateReport,
+        slots: asyncio.Semaphore,
+        on_progress: Callable[[VerifyProgress], None] | None,
+    ) -> None:
+        self._fetch = fetch
+        self._folder = folder
+        self._report = report
+        self._slots = slots
+        self._on_progress = on_progress
+        self._done = (0, 0)
+        self._total = (0, 0)
+
+    async def run(self, manifests: dict[str, Manifest]) -> None:
+        files = [file for manifest in manifests.values() for file in manifest.files]
+        self._total = (len(files), sum(file.size for file in files))
+        async with asyncio.TaskGroup() as group:
+            for key, manifest in manifests.items():
+                group.create_task(self._generation(key, manifest))
+
+    async def _generation(self, key: str, manifest: Manifest) -> None:
+        folder = folder_of(key)
+        whole = await asyncio.gather(*(self._file(folder, file) for file in manifest.files))
+        if not all(whole):
+            return
+        try:
+            await asyncio.to_thread(_write, self._folder / key, manifest.to_bytes())
+        except OSError as error:
+            self._report.failed.append(f"{key}: {error.strerror or error}")
+        else:
+            self._report.generations += 1
+
+    async def _file(self, folder: str, file: ArchivedFile) -> bool:
+        key = f"{folder}/{file.name}"
+        async with self._slots:
+            try:
+                await self._one(check_key(key), file)
+            except ArchiveError as error:
+                self._report.failed.append(f"{key}: {error.what}")
+                return False
+            finally:
+                self._done = (self._done[0] + 1, self._done[1] + file.size)
+                if self._on_progress is not None:
+                    self._on_progress(
+                        VerifyProgress(self._done[0], self._total[0], self._done[1], self._total[1])
+                    )
+        self._report.files += 1
+        self._report.bytes += file.size
+        return True
+
+    async def _one(self, key: str, file: ArchivedFile) -> None:
+        path = self._folder / key
+        try:
+            if await asyncio.to_thread(_is_here, path, file):
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArchiveUnavailable(f"{path} cannot be written: {error.strerror}") from error
+        stored = await self._fetch(key, path, file.sha256)
+        if stored.size != file.size:
+            raise ArchiveCorrupt(f"{key} has {stored.size} bytes, its manifest says {file.size}")
+        self._report.fetched += 1
+
+
+def _is_here(path: Path, file: ArchivedFile) -> bool:
+    if not path.is_file() or path.stat().st_size != file.size:
+        return False
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".ltx-{path.name}.part")
+    temporary.write_bytes(data)
+    temporary.replace(path)
