@@ -264,7 +264,7 @@ def _end(report: BatchReport, stopped: bool) -> State[BatchReport]:
     kept = sum(row.ok for row in report.rows)
     what = f"{kept} of {len(report.rows)} rows are in the archive"
     if stopped:
-        return Cancelled(message=f"{what}; what was at fal was cancelled", data=report)
+        return Cancelled(message=f"{what}; what was at fal was cancelled")
     if report.ok:
         return Completed(message=what, data=report)
     return Completed(name="Incomplete", message=f"{what}; running it again does what is missing", data=report)

@@ -1,0 +1,159 @@
+"""`prefect-ltx batch FILE`: many requests from a file, each paid for once; a plan first where that is asked for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prefect_ltx.cli.frame import FrameRuleOption, Output, RecipeOption, command, complain
+
+if TYPE_CHECKING:
+    from prefect_ltx.batch import Batch, BatchInvalid
+
+PROBLEMS_SHOWN = 200
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    command(app, "batch")(batch)
+
+
+async def batch(
+    output: Output,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Requests as JSONL, CSV, TSV, YAML or JSON.")],
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=40, help="Requests at fal at once: 2 for a new account, 40 at most.")
+    ] = 2,
+    default: Annotated[
+        list[str] | None, typer.Option(metavar="FIELD=VALUE", help="For rows that do not say otherwise.")
+    ] = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="For all rows, whatever they say."),
+    ] = None,
+    matrix: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=A,B,…", help="Multiply every row: seeds=1..20, strengths=0.4,0.6."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="What the batch is called; the file's name when left out.")] = "",
+    recipe: RecipeOption = "web",
+    tag: Annotated[list[str] | None, typer.Option(help="A tag for the ledger; may be repeated.")] = None,
+    frame_rule: FrameRuleOption = "as_is",
+    max_requests: Annotated[int, typer.Option(min=1, help="The ceiling of the batch.")] = 10_000,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="New videos for rows without a seed, whatever earlier runs made.")
+    ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what it would make and cost; spend nothing.")
+    ] = False,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Pause for approval in the Prefect UI before anything is spent.")
+    ] = False,
+) -> bool:
+    """Many requests: checked first, then so many at fal at once; running it again does only what is missing.
+
+    Exit code 1 when any row has no video in the archive at the end, or when the file has a mistake: then all of
+    its mistakes are listed by row and column, and nothing was sent.
+    """
+    from prefect_ltx.batch import BatchInvalid, read_batch
+    from prefect_ltx.settings import Settings
+
+    given: dict[str, Any] = {
+        "defaults": _fields(default, "--default"),
+        "overrides": _fields(override, "--set"),
+        "matrix": _axes(matrix),
+        "name": name,
+    }
+    try:
+        checked = read_batch(file, **given, most=max_requests)
+    except BatchInvalid as error:
+        return _refused(output, error)
+    settings = Settings()
+    settings.require_fal()
+    if plan:
+        return await show_plan(output, checked, frame_rule, fresh=fresh)
+
+    from prefect_ltx.cli.progress import quieten_prefect, say
+
+    quieten_prefect()
+    from prefect_ltx.cli.batch_view import show_report, shown_rows
+    from prefect_ltx.flows import generate_batch
+
+    if approve:
+        say("The plan waits for approval in the Prefect UI, on the page of this flow run.")
+    with shown_rows(len(checked.rows)):
+        report = await generate_batch(
+            str(file.absolute()),
+            **given,
+            concurrency=concurrency,
+            recipe=recipe,
+            tags=tag,
+            frame_rule=frame_rule,
+            max_requests=max_requests,
+            fresh=fresh,
+            approve=approve,
+        )
+    show_report(output, report)
+    return bool(report.ok)
+
+
+async def show_plan(output: Output, checked: "Batch", frame_rule: Any, *, fresh: bool = False) -> bool:
+    """What a checked batch would make and cost; False where the budget does not cover it. Spends nothing."""
+    from prefect_ltx.batch import BatchInvalid
+    from prefect_ltx.cli.batch_view import show_batch_plan
+    from prefect_ltx.engine import Run, Services, plan_rows, summary
+    from prefect_ltx.settings import Settings
+
+    async with Services.from_settings(Settings()) as services:
+        run = Run.begin(services, at_fal=1)
+        try:
+            rows = await plan_rows(run, checked, frame_rule=frame_rule, fresh=fresh)
+        except BatchInvalid as error:
+            return _refused(output, error)
+        finally:
+            await run.aclose()
+        found = await summary(services, checked.name, rows)
+    show_batch_plan(output, found, rows)
+    for limit in found.over_budget:
+        complain(f"Over budget: {limit} does not cover all of it. Nothing was sent or spent.")
+    return not found.over_budget
+
+
+def _refused(output: Output, error: "BatchInvalid") -> bool:
+    for each in error.problems[:PROBLEMS_SHOWN]:
+        complain(str(each))
+    more = len(error.problems) - PROBLEMS_SHOWN
+    if more > 0:
+        complain(f"and {more} more")
+    complain(f"{error.name} cannot be run: {len(error.problems)} problem(s). Nothing was sent or spent.")
+    if output.as_json:
+        problems = [{"where": p.where, "column": p.column, "problem": p.what} for p in error.problems]
+        output.result({"ok": False, "problems": problems})
+    return False
+
+
+def _fields(given: list[str] | None, flag: str) -> dict[str, Any]:
+    from prefect_ltx.batch.cells import row_from_cells
+
+    values, wrong = row_from_cells(_pairs(given, flag))
+    for name, what in wrong.items():
+        raise typer.BadParameter(f"{flag} {name}: {what}.")
+    return values
+
+
+def _axes(given: list[str] | None) -> dict[str, Any]:
+    pairs = _pairs(given, "--matrix")
+    return {
+        name: [part.strip() for part in text.split(",")] if "," in text else text
+        for name, text in pairs.items()
+    }
+
+
+def _pairs(given: list[str] | None, flag: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for each in given or []:
+        name, equals, value = each.partition("=")
+        if not equals or not name.strip():
+            raise typer.BadParameter(f"{flag} takes FIELD=VALUE, not {each!r}.")
+        pairs[name.strip()] = value
+    return pairs
