@@ -392,16 +392,18 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("kind", ["web.mp4", "preview.webp", "poster.jpg", "hls_media.mp4", "audio.wav"])
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    [
+        *((kind, "cut") for kind in ("web.mp4", "preview.webp", "poster.jpg", "hls_media.mp4", "audio.wav")),
+        *((kind, "zeros") for kind in ("web.mp4", "hls_media.mp4")),
+        *((kind, "another") for kind in ("web.mp4", "poster.jpg")),
+    ],
+)
 async def test_a_damaged_output_is_never_handed_out(
     make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str, kind: str
 ) -> None:
     """ffmpeg ended well, and one file is not right: nothing of the recipe appears under its name."""
-    if damage == "zeros" and kind in ("poster.jpg", "audio.wav", "preview.webp"):
-        pytest.skip("zeros are valid samples, and a picture's code may hold them")
-    if damage == "another" and kind not in ("web.mp4", "poster.jpg"):
-        pytest.skip("tried once a kind")
     clip = await make_clip(frames=33, audio="sine=r=48000")
     other = (
         await make_clip("other.mp4", frames=25, size="256x144") if kind == "web.mp4" else tmp_path / "o.jpg"
