@@ -1,7 +1,16 @@
-"""Steps composed into flows: one video from either endpoint, a batch of many, and the sweep."""
+"""Steps composed into flows: one video from either endpoint, a batch, takes, a film, and the sweep."""
 
 from prefect_ltx.flows.batch import generate_batch
+from prefect_ltx.flows.film import storyboard_film
 from prefect_ltx.flows.generate import ingredient_to_video, reference_video_to_video
 from prefect_ltx.flows.sweep import sweep
+from prefect_ltx.flows.takes import best_of_takes
 
-__all__ = ["generate_batch", "ingredient_to_video", "reference_video_to_video", "sweep"]
+__all__ = [
+    "best_of_takes",
+    "generate_batch",
+    "ingredient_to_video",
+    "reference_video_to_video",
+    "storyboard_film",
+    "sweep",
+]

@@ -1,7 +1,7 @@
 """Films: a storyboard as a file, exact timelines, and clips joined to one film with its lineage."""
 
 from prefect_ltx.film.errors import FilmError, FilmInvalid, Problem, StoryboardInvalid
-from prefect_ltx.film.join import Clip, JoinedFilm, join_clips
+from prefect_ltx.film.join import Clip, JoinedFilm, frames_at, join_clips
 from prefect_ltx.film.manifest import FilmLineage, FilmManifest, ShotLineage, film_folder, film_key
 from prefect_ltx.film.reading import load_storyboard, read_storyboard
 from prefect_ltx.film.requests import (
@@ -21,7 +21,7 @@ from prefect_ltx.film.storyboard import (
     storyboard_schema,
 )
 from prefect_ltx.film.takes import TakePolicy, derived_seed, take_seeds
-from prefect_ltx.film.timeline import SAMPLE_RATE, Span, Timeline
+from prefect_ltx.film.timeline import SAMPLE_RATE, Span, Timeline, fitting_overlaps
 
 __all__ = [
     "SAMPLE_RATE",
@@ -46,6 +46,8 @@ __all__ = [
     "derived_seed",
     "film_folder",
     "film_key",
+    "fitting_overlaps",
+    "frames_at",
     "join_clips",
     "load_storyboard",
     "read_storyboard",

@@ -85,3 +85,15 @@ class Timeline:
         """(shot, first frame, frame after the last) without overlaps: a chapter begins where its shot does."""
         ends = [span.start for span in self.spans[1:]] + [self.frames]
         return [(span.shot, span.start, end) for span, end in zip(self.spans, ends, strict=True)]
+
+
+def fitting_overlaps(frames: Sequence[int], overlaps: Sequence[int]) -> list[int]:
+    """Overlaps that fit shots of these lengths, none larger than asked: a delivery can be shorter than planned.
+
+    Every shot keeps a frame of its own; where two overlaps do not fit into one shot, the later one gives way.
+    """
+    fitting: list[int] = []
+    for index, (own, asked) in enumerate(zip(frames, overlaps, strict=True)):
+        before = frames[index - 1] - fitting[-1] - 1 if index else 0
+        fitting.append(max(0, min(asked, before, own - 1)))
+    return fitting

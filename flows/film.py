@@ -1,0 +1,181 @@
+"""A storyboard becomes a film: its shots in parallel, each paid for once, then joined and archived."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+from prefect import flow
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.exceptions import FlowPauseTimeout
+from prefect.flow_runs import pause_flow_run
+from prefect.input import RunInput
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from prefect_ltx.blocks.services import BlockNames, services_for
+from prefect_ltx.engine import Services
+from prefect_ltx.fal import FrameRule
+from prefect_ltx.film import Storyboard, load_storyboard, read_storyboard
+from prefect_ltx.flows.cancellation import cancel_paid_job
+from prefect_ltx.flows.choice import POLL_SECONDS
+from prefect_ltx.flows.film_plan import FilmPlan, plan_film, plan_markdown, shot_requests
+from prefect_ltx.flows.film_store import ArchivedFilm, film_markdown, finish_film
+from prefect_ltx.flows.judge import load_judge
+from prefect_ltx.flows.sheeting import draw_sheets
+from prefect_ltx.flows.take import Take, TakeRow, make_takes
+from prefect_ltx.flows.takes import CHOICE_SECONDS, choose_take
+from prefect_ltx.tasks.context import flow_run_id, run_logger
+
+
+class FilmIncomplete(Exception):
+    """Some shots were not made. What was made is archived; running again makes and pays for the others only."""
+
+
+class NotApproved(Exception):
+    """A person did not approve the plan. Nothing was sent or spent."""
+
+
+class FilmApproval(RunInput):
+    """What a person is asked before anything is spent."""
+
+    approve: bool = Field(default=False, description="Whether to spend this.")
+
+
+def _run_name() -> str:
+    source: Any = flow_run.parameters["storyboard"]
+    name = source.get("title", "film") if isinstance(source, dict) else str(source)
+    return Path(name).name[:60] if "\n" not in name else "film"
+
+
+@flow(name="storyboard-film", flow_run_name=_run_name, on_cancellation=[cancel_paid_job])
+async def storyboard_film(
+    storyboard: str | Path | dict[str, Any],
+    concurrency: int = 4,
+    approval: bool = False,
+    choice_timeout_seconds: float = CHOICE_SECONDS,
+    credentials: str = "",
+    ledger: str = "",
+    archive: str = "",
+    budget: str = "",
+    recipe: str = "web",
+    tags: list[str] | None = None,
+    frame_rule: FrameRule = "as_is",
+) -> ArchivedFilm:
+    """Make every shot of a storyboard, join them to one film, and archive it with the lineage of each shot.
+
+    Each shot is a generation of its own: it is paid for once, and a changed shot is made again alone.
+
+    Args:
+        storyboard: Path of a YAML file on the machine that runs the flow, the YAML itself, or its content.
+        concurrency: How many shots and takes are made at the same time.
+        approval: Pause with the plan until a person approves it; nothing is sent before.
+        choice_timeout_seconds: How long to wait for a person, for the approval and for each choice of a take.
+        credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
+        ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
+        archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
+        budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.
+        recipe: Which renditions to make of each shot.
+        tags: Words to find the shots by in the ledger; budgets may be set for a tag.
+        frame_rule: as_is sends frame counts as asked; nearest and floor fit them to 8k+1, as the model works.
+    """
+    board = storyboard_from(storyboard)
+    # Loaded before anything is sent: a mistyped name must not cost the takes.
+    judges = {spec: load_judge(spec) for shot in board.shots if (spec := board.takes_of(shot).judge)}
+    names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
+    async with services_for(names) as services:
+        sheets = await draw_sheets(services, board)
+        plan = await plan_film(services, board, sheets, frame_rule=frame_rule)
+        await _told(plan)
+        plan.check_budget()
+        if approval:
+            await _approved(plan, choice_timeout_seconds)
+        requests = shot_requests(board, sheets, frame_rule=frame_rule)
+        slots = asyncio.Semaphore(max(1, concurrency))
+        done = await asyncio.gather(
+            *(
+                make_takes(
+                    services,
+                    requests[shot.id],
+                    names,
+                    board.takes_of(shot),
+                    slots=slots,
+                    recipe=recipe,
+                    tags=tags or [],
+                    frame_rule="as_is",
+                )
+                for shot in board.shots
+            ),
+            return_exceptions=True,
+        )
+        rows = _complete(board, done, services)
+        chosen: list[tuple[TakeRow, Take]] = []
+        # One after the other: a run has one pause at a time, and no task may start meanwhile.
+        for shot, row in zip(board.shots, rows, strict=True):
+            if len(row.takes) == 1:
+                chosen.append((row, row.choose(row.takes[0].number)))
+                continue
+            judge = judges.get(row.policy.judge)
+            take = await choose_take(
+                services, row, judge, label=f"shot {shot.id}", choice_timeout=choice_timeout_seconds
+            )
+            chosen.append((row, take))
+        film = await finish_film(services, board, chosen, tags=tags or [])
+    for warning in film.warnings:
+        run_logger().warning("%s", warning)
+    await acreate_markdown_artifact(
+        film_markdown(film), key=f"ltx-film-{film.key[:12]}", description=f"The film {board.title}"
+    )
+    return film
+
+
+def storyboard_from(source: str | Path | dict[str, Any]) -> Storyboard:
+    """A storyboard from what the flow was given.
+
+    Raises:
+        StoryboardInvalid: with every problem in it; nothing was sent or spent.
+    """
+    if isinstance(source, dict) or (isinstance(source, str) and "\n" in source):
+        return read_storyboard(source)
+    return load_storyboard(source)
+
+
+async def _told(plan: FilmPlan) -> None:
+    for shot in plan.shots:
+        for warning in shot.warnings:
+            run_logger().warning("%s: %s", shot.title, warning)
+    await acreate_markdown_artifact(
+        plan_markdown(plan), key="ltx-film-plan", description=f"What {plan.title} will cost"
+    )
+
+
+async def _approved(plan: FilmPlan, timeout: float) -> None:
+    form = FilmApproval.with_initial_data(description=plan_markdown(plan), approve=False)
+    try:
+        answer = await cast(Any, pause_flow_run)(
+            wait_for_input=form, timeout=int(timeout), poll_interval=POLL_SECONDS, key="approve-film"
+        )
+    except FlowPauseTimeout:
+        raise NotApproved(
+            f"nobody approved the plan within {timeout:g} s. Nothing was sent or spent."
+        ) from None
+    # A retried run passes a pause that was answered before; it had been approved to come this far.
+    if answer is not None and not answer.approve:
+        raise NotApproved("the plan was not approved. Nothing was sent or spent.")
+
+
+def _complete(board: Storyboard, done: "list[TakeRow | BaseException]", services: Services) -> list[TakeRow]:
+    rows = [each for each in done if isinstance(each, TakeRow)]
+    failed = [
+        (shot, each) for shot, each in zip(board.shots, done, strict=True) if isinstance(each, BaseException)
+    ]
+    for _, error in failed:
+        if not isinstance(error, Exception):
+            raise error
+    if failed:
+        run_logger().error("%d of %d shots of run %s were not made", len(failed), len(done), flow_run_id())
+        told = "; ".join(f"shot {shot.id}: {error}" for shot, error in failed)
+        raise FilmIncomplete(
+            f"{len(failed)} of {len(done)} shots were not made: {told} The other {len(rows)} are archived under "
+            f"{services.archive.location}; run again to make what is missing, it pays for nothing twice."
+        ) from failed[0][1]
+    return rows

@@ -1,0 +1,366 @@
+"""From chosen takes to an archived film: fetched, joined, rendered, and its manifest last.
+
+The film's folder is named by what it is made of. Where its manifest stands already, the film is given back and
+nothing is joined again.
+"""
+
+import asyncio
+import importlib.metadata
+import platform
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from prefect_ltx.archive import ArchiveConflict, ArchivedFile, Manifest
+from prefect_ltx.archive.manifest_records import Ancestor
+from prefect_ltx.engine import Services, tell
+from prefect_ltx.film import (
+    Clip,
+    FilmLineage,
+    FilmManifest,
+    JoinedFilm,
+    ShotLineage,
+    Storyboard,
+    Timeline,
+    film_folder,
+    film_key,
+    fitting_overlaps,
+    frames_at,
+    join_clips,
+)
+from prefect_ltx.film.manifest import FILM_ENDPOINT
+from prefect_ltx.flows.take import Take, TakeRow, local_video
+from prefect_ltx.ledger.budget import dollars
+from prefect_ltx.media import (
+    ContactSheet,
+    Poster,
+    Preview,
+    Recipe,
+    Rendition,
+    ffmpeg_version,
+    probe,
+    render_renditions,
+    sha256_file,
+)
+from prefect_ltx.provenance import mark_rendition
+from prefect_ltx.provenance.source_type import comment, source_type
+
+FEWEST_FRAMES = 9
+# Where pictures lie on this machine is nobody's business; their content is in the shots' own manifests.
+_LOCAL: Any = {"cast": True, "locations": True, "shots": {"__all__": {"video", "image"}}}
+PICTURES = Recipe(loudness=None, outputs=(Poster(), ContactSheet(), Preview()))
+
+
+class ArchivedFilm(BaseModel):
+    """A film in the archive. Holds no URL that expires and no secret."""
+
+    title: str
+    key: str
+    archive: str
+    folder: str
+    video: str
+    manifest: str
+    manifest_sha256: str
+    files: dict[str, str]
+    """Role to place in the archive."""
+    frames: int
+    fps: str
+    duration_seconds: str
+    """An exact fraction, such as `85/6`."""
+    width: int
+    height: int
+    shots: list[ShotLineage]
+    price_expected_usd: Decimal
+    """Of the chosen takes of all shots, whenever they were paid for."""
+    paid_now: int
+    """Takes that this run sent; all others were paid for before."""
+    reused: bool
+    """True where the film itself was in the archive already."""
+    stand_in: bool
+    warnings: list[str]
+
+
+async def finish_film(
+    services: Services, board: Storyboard, chosen: Sequence[tuple[TakeRow, Take]], *, tags: Sequence[str]
+) -> ArchivedFilm:
+    """Join the chosen takes and archive the film; the same takes again give the film that is there.
+
+    Raises:
+        MediaError: a clip cannot be joined; every shot is archived.
+        ArchiveError: the archive cannot be used now; every shot is archived, and running again goes on here.
+    """
+    manifests = [row.manifests[take.number] for row, take in chosen]
+    scratch = (
+        services.options.work_dir / "films" / "-".join(each.generation_key[:8] for each in manifests)[:120]
+    )
+    clips, warnings = await _clips(services, board, chosen, manifests, scratch)
+    shots = _lineage(board, clips, chosen, manifests, await _timeline(board, clips))
+    key = film_key(board.title, str(board.fps), board.loudness, shots)
+    folder = film_folder(board.title, key)
+    found = await _archived(services, folder)
+    reused = found is not None
+    if found is None:
+        tell("film", "", f"joining {len(clips)} shots")
+        joined = await join_clips(
+            clips,
+            scratch / "film.mp4",
+            fps=board.fps,
+            title=board.title,
+            comment=comment(source_type(stand_in=any(each.stand_in for each in manifests))),
+            loudness=board.loudness,
+        )
+        warnings += joined.warnings
+        found = await _stored(services, board, joined, shots, manifests, key, folder, scratch, tags)
+        tell("film", "", "archived")
+    shutil.rmtree(scratch, ignore_errors=True)
+    return _told(services, found, key, chosen, reused=reused, warnings=warnings)
+
+
+async def _clips(
+    services: Services,
+    board: Storyboard,
+    chosen: Sequence[tuple[TakeRow, Take]],
+    manifests: Sequence[Manifest],
+    scratch: Path,
+) -> tuple[list[Clip], list[str]]:
+    paths = await asyncio.gather(
+        *(
+            local_video(services, manifest, scratch / f"{index:03d}.mp4")
+            for index, manifest in enumerate(manifests)
+        )
+    )
+    warnings: list[str] = []
+    skips, frames = [], []
+    for shot, path, (_, take) in zip(board.shots, paths, chosen, strict=True):
+        there = frames_at(board.fps, await asyncio.to_thread(probe, path))
+        skip = take.skip_frames if there - take.skip_frames >= FEWEST_FRAMES else 0
+        if skip:
+            warnings.append(
+                f"shot {shot.id}: its first {skip} frames show the reference sheet and are left out"
+            )
+        skips.append(skip)
+        frames.append(there - skip)
+    asked = [board.overlap_of(index) for index in range(len(board.shots))]
+    overlaps = fitting_overlaps(frames, asked)
+    warnings += [
+        f"shot {shot.id}: its cross-fade has {fits} frames instead of {wanted}, the clips are too short for more"
+        for shot, fits, wanted in zip(board.shots, overlaps, asked, strict=True)
+        if fits != wanted
+    ]
+    clips = [
+        Clip(path=path, shot=shot.id, title=shot.title or shot.id, overlap=overlap, skip=skip)
+        for shot, path, overlap, skip in zip(board.shots, paths, overlaps, skips, strict=True)
+    ]
+    return clips, warnings
+
+
+async def _timeline(board: Storyboard, clips: Sequence[Clip]) -> Timeline:
+    infos = [await asyncio.to_thread(probe, clip.path) for clip in clips]
+    return Timeline.of(
+        board.fps,
+        [
+            (clip.shot, frames_at(board.fps, info) - clip.skip, clip.overlap)
+            for clip, info in zip(clips, infos, strict=True)
+        ],
+    )
+
+
+def _lineage(
+    board: Storyboard,
+    clips: Sequence[Clip],
+    chosen: Sequence[tuple[TakeRow, Take]],
+    manifests: Sequence[Manifest],
+    timeline: Timeline,
+) -> list[ShotLineage]:
+    found = []
+    for clip, (_, take), manifest, span in zip(clips, chosen, manifests, timeline.spans, strict=True):
+        assert manifest.video is not None
+        found.append(
+            ShotLineage(
+                shot=clip.shot,
+                title=clip.title,
+                endpoint=manifest.endpoint,
+                seed=manifest.seed,
+                generation_id=take.generation.generation_id,
+                generation_key=manifest.generation_key,
+                folder=manifest.folder,
+                manifest_sha256=manifest.sha256,
+                video_sha256=manifest.video.sha256,
+                start_frame=span.start,
+                frames=span.frames,
+                overlap=span.overlap,
+                skipped_frames=clip.skip,
+            )
+        )
+    return found
+
+
+async def _archived(services: Services, folder: str) -> FilmManifest | None:
+    there = await services.archive.manifest(folder)
+    return FilmManifest.from_bytes(there.to_bytes()) if there is not None else None
+
+
+async def _stored(
+    services: Services,
+    board: Storyboard,
+    joined: JoinedFilm,
+    shots: list[ShotLineage],
+    manifests: Sequence[Manifest],
+    key: str,
+    folder: str,
+    scratch: Path,
+    tags: Sequence[str],
+) -> FilmManifest:
+    stand_in = any(each.stand_in for each in manifests)
+    info = joined.info
+    facts = {
+        "width": info.width,
+        "height": info.height,
+        "num_frames": info.frames,
+        "fps": info.fps,
+        "duration": round(info.duration, 6),
+        "audio": info.audio is not None,
+    }
+    film = Rendition(
+        name="video",
+        path=joined.path,
+        content_type="video/mp4",
+        sha256=await asyncio.to_thread(sha256_file, joined.path),
+        size=info.size,
+        facts=facts,
+    )
+    pictures = await render_renditions(joined.path, scratch / "renditions", recipe=PICTURES)
+    files = []
+    for each in (film, *pictures):
+        final = await mark_rendition(
+            each, scratch / "marked", stand_in=stand_in, signer=services.options.signer
+        )
+        files.append(await _put(services, folder, final))
+    manifest = FilmManifest(
+        generation_key=key,
+        endpoint=FILM_ENDPOINT,
+        account=manifests[0].account,
+        request={
+            "storyboard": board.model_dump(mode="json", exclude_defaults=True, exclude=_LOCAL),
+        },
+        request_id="",
+        seed=board.seed,
+        prompt_sent=board.title,
+        price_expected_usd=Decimal(0),
+        files=files,
+        delivered=facts,
+        tools={
+            "prefect-ltx": importlib.metadata.version("prefect-ltx"),
+            "python": platform.python_version(),
+            "ffmpeg": ffmpeg_version(),
+        },
+        stand_in=stand_in,
+        created_at=datetime.now(UTC),
+        folder=folder,
+        tags=list(tags),
+        made_of=[
+            Ancestor(
+                generation_id=shot.generation_id,
+                manifest_sha256=shot.manifest_sha256,
+                role=f"shot {number}: {shot.shot}",
+            )
+            for number, shot in enumerate(shots, 1)
+        ],
+        film=FilmLineage(
+            title=board.title,
+            fps=str(board.fps),
+            frames=joined.timeline.frames,
+            duration=str(joined.timeline.duration),
+            loudness_target_lufs=board.loudness,
+            loudness_before_lufs=joined.loudness_before,
+            shots=shots,
+        ),
+    )
+    await services.archive.publish(manifest)
+    # Where another run was first, its manifest stands.
+    return await _archived(services, folder) or manifest
+
+
+async def _put(services: Services, folder: str, rendition: Rendition) -> ArchivedFile:
+    name = "film.mp4" if rendition.name == "video" else rendition.path.name
+    key = f"{folder}/{name}"
+    sha256, size = rendition.sha256, rendition.size
+    try:
+        await services.archive.put_file(
+            key, rendition.path, sha256=sha256, content_type=rendition.content_type
+        )
+    except ArchiveConflict:
+        # A run that was killed before its manifest, with another ffmpeg: what it wrote is whole, and it stays.
+        stored = await services.archive.fetch(key, rendition.path)
+        sha256, size = stored.sha256, stored.size
+    return ArchivedFile(
+        role=rendition.name,
+        name=name,
+        sha256=sha256,
+        size=size,
+        content_type=rendition.content_type,
+        facts=rendition.facts,
+    )
+
+
+def _told(
+    services: Services,
+    manifest: FilmManifest,
+    key: str,
+    chosen: Sequence[tuple[TakeRow, Take]],
+    *,
+    reused: bool,
+    warnings: list[str],
+) -> ArchivedFilm:
+    def place(name: str) -> str:
+        return f"{services.archive.location.rstrip('/')}/{manifest.folder}/{name}"
+
+    video = manifest.video
+    assert video is not None
+    takes = [take.generation for row, _ in chosen for take in row.takes]
+    return ArchivedFilm(
+        title=manifest.film.title,
+        key=key,
+        archive=services.archive.location,
+        folder=manifest.folder,
+        video=place(video.name),
+        manifest=place("manifest.json"),
+        manifest_sha256=manifest.sha256,
+        files={each.role: place(each.name) for each in manifest.files},
+        frames=manifest.film.frames,
+        fps=manifest.film.fps,
+        duration_seconds=manifest.film.duration,
+        width=int(str(manifest.delivered["width"])),
+        height=int(str(manifest.delivered["height"])),
+        shots=manifest.film.shots,
+        price_expected_usd=sum((take.generation.price_expected_usd for _, take in chosen), Decimal(0)),
+        paid_now=len({each.key for each in takes if not each.reused}),
+        reused=reused,
+        stand_in=manifest.stand_in,
+        warnings=warnings,
+    )
+
+
+def film_markdown(film: ArchivedFilm) -> str:
+    """The film as an artifact: what it is, where it lies, and where each shot came from."""
+    lines = [
+        "**Rehearsal: made by a stand-in server, not by the model at fal. Nothing was paid.**\n"
+        if film.stand_in
+        else "",
+        f"{film.frames} frames, {film.duration_seconds} s at {film.fps} a second, {film.width}x{film.height}; "
+        f"{film.paid_now} takes were paid for by this run, the film's shots cost {dollars(film.price_expected_usd)}.",
+        f"\nFilm: `{film.video}`\n",
+        "| Shot | Starts | Frames | Seed | Generation | Manifest |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {each.title.replace('|', '/').replace('<', '&lt;')} | {each.start_frame} | {each.frames} | {each.seed} "
+        f"| `{each.folder}` | `{each.manifest_sha256[:12]}` |"
+        for each in film.shots
+    ]
+    return "\n".join([*lines, "", *(f"- {text}" for text in film.warnings)])

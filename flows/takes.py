@@ -1,0 +1,120 @@
+"""Several seeds of one request, and the best of them."""
+
+import asyncio
+from typing import Any, Literal
+
+from prefect import flow
+from prefect.runtime import flow_run
+from pydantic import BaseModel
+
+from prefect_ltx.blocks.services import BlockNames, services_for
+from prefect_ltx.engine import Services, draw_seed
+from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
+from prefect_ltx.film import TakePolicy
+from prefect_ltx.flows.cancellation import cancel_paid_job
+from prefect_ltx.flows.choice import person_chooses, publish_comparison
+from prefect_ltx.flows.judge import Judge, load_judge
+from prefect_ltx.flows.take import FailedTake, Take, TakeRow, draw_posters, make_takes, rank
+from prefect_ltx.tasks.context import flow_run_id
+
+CHOICE_SECONDS = 24 * 3600.0
+
+
+class TakesResult(BaseModel):
+    """The chosen take, all others, and the page that shows them side by side (in the archive)."""
+
+    chosen: Take
+    takes: list[Take]
+    failed: list[FailedTake]
+    page: str
+
+
+def _run_name() -> str:
+    request: Any = flow_run.parameters["request"]
+    data = request if isinstance(request, dict) else request.model_dump()
+    words = " ".join(str(data.get("prompt", "")).split())
+    return f"{words[:48] + '…' if len(words) > 48 else words} (best of {flow_run.parameters.get('n', 4)})"
+
+
+@flow(name="best-of-takes", flow_run_name=_run_name, on_cancellation=[cancel_paid_job])
+async def best_of_takes(
+    request: ReferenceVideoRequest | IngredientRequest,
+    n: int = 4,
+    stop: Literal["first_pass", "all"] | None = None,
+    choose: Literal["judge", "person"] = "judge",
+    judge: str = "",
+    choice_timeout_seconds: float = CHOICE_SECONDS,
+    concurrency: int = 2,
+    credentials: str = "",
+    ledger: str = "",
+    archive: str = "",
+    budget: str = "",
+    recipe: str = "web",
+    tags: list[str] | None = None,
+    frame_rule: FrameRule = "as_is",
+) -> TakesResult:
+    """Make several takes of one request, reject those with defects, and choose one.
+
+    The takes' seeds follow from the request's seed, or from the flow run where it has none, so that a retry makes
+    the same takes and pays for none of them twice.
+
+    Args:
+        request: What to make. A request with a reference sheet or with a reference video.
+        n: How many takes at most; each is paid for.
+        stop: first_pass stops at the first take without a defect; all makes n. Left out: all where somebody chooses.
+        choose: judge ranks the takes; person pauses this run until somebody chooses in the UI.
+        judge: module:object that scores the takes; empty takes the first one without a defect.
+        choice_timeout_seconds: How long to wait for a person.
+        concurrency: How many takes are made at the same time.
+        credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
+        ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
+        archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
+        budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.
+        recipe: Which renditions to make of each take.
+        tags: Words to find it by in the ledger; budgets may be set for a tag.
+        frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
+    """
+    policy = TakePolicy(
+        n=n, stop=stop or ("all" if choose == "person" or judge else "first_pass"), choose=choose, judge=judge
+    )
+    # Loaded before anything is sent: a mistyped name must not cost the takes.
+    ranking = load_judge(policy.judge) if policy.judge else None
+    names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
+    if request.seed is None:
+        request = request.with_seed(draw_seed(flow_run_id()))
+    async with services_for(names) as services:
+        row = await make_takes(
+            services,
+            request,
+            names,
+            policy,
+            slots=asyncio.Semaphore(max(1, concurrency)),
+            recipe=recipe,
+            tags=tags or [],
+            frame_rule=frame_rule,
+        )
+        words = " ".join(request.prompt.split())[:60]
+        chosen = await choose_take(
+            services, row, ranking, label=f"“{words}”", choice_timeout=choice_timeout_seconds
+        )
+        await publish_comparison(row, label=f"“{words}”")
+        page = await row.publish_page(services)
+    return TakesResult(chosen=chosen, takes=row.takes, failed=row.failed, page=page)
+
+
+async def choose_take(
+    services: Services, row: TakeRow, judge: Judge | None, *, label: str, choice_timeout: float
+) -> Take:
+    """One take of a row, chosen as its policy says. Only takes without a defect can be chosen.
+
+    Raises:
+        NobodyChose, JudgeError: no choice was made; every take is archived.
+    """
+    await draw_posters(services, row)
+    if judge is not None:
+        best = await rank(row, judge)
+        if row.policy.choose == "judge":
+            return best
+    if row.policy.choose == "person":
+        return await person_chooses(row, label=label, timeout=choice_timeout)
+    return row.choose(row.passed[0].number)
