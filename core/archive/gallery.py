@@ -1,9 +1,15 @@
-"""A page that shows the archive: one file, no script, links relative to it.
+"""A page that shows the archive: one file, links relative to it, nothing from elsewhere.
 
 It works from a folder by `file://` and from a bucket. Everything that comes from a prompt or a file is
-escaped by the template; links are percent-encoded.
+escaped by the template; links are percent-encoded. Its own script filters the cards and puts takes side by
+side; the page's security policy lets that one script run, by its hash, and no other. Takes are generations
+whose requests differ in nothing but the seed.
 """
 
+import base64
+import hashlib
+import json
+from collections import Counter
 from datetime import datetime
 from decimal import Decimal
 from importlib.resources import files
@@ -11,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from prefect_ltx.archive.backend import Backend
 from prefect_ltx.archive.keys import GALLERY_NAME
@@ -33,10 +40,18 @@ async def write_gallery(backend: Backend) -> str:
 
 def render_gallery(entries: list[tuple[str, Manifest]]) -> str:
     """Return the page for folders with their manifests, newest first."""
-    newest = sorted(entries, key=lambda entry: entry[1].created_at, reverse=True)
+    shown = [_entry(folder, manifest) for folder, manifest in _newest_first(entries)]
+    takes = Counter(entry["take"] for entry in shown)
+    style, script = _file("gallery.css"), _file("gallery.js")
     billed = [manifest.price_billed_usd for _, manifest in entries if manifest.price_billed_usd is not None]
     page: str = _template().render(
-        entries=[_entry(folder, manifest) for folder, manifest in newest],
+        entries=[{**entry, "takes": takes[entry["take"]]} for entry in shown],
+        kinds=sorted({entry["kind"] for entry in shown}),
+        tags=sorted({tag for _, manifest in entries for tag in manifest.tags}),
+        qualities=sorted({entry["quality"] for entry in shown}),
+        style=Markup(style),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        policy=_policy(style, script),
         expected=sum((manifest.price_expected_usd for _, manifest in entries), Decimal(0)),
         billed=sum(billed, Decimal(0)) if billed else None,
         stand_ins=sum(manifest.stand_in for _, manifest in entries),
@@ -44,12 +59,33 @@ def render_gallery(entries: list[tuple[str, Manifest]]) -> str:
     return page
 
 
+def _newest_first(entries: list[tuple[str, Manifest]]) -> list[tuple[str, Manifest]]:
+    return sorted(entries, key=lambda entry: entry[1].created_at, reverse=True)
+
+
+def _policy(style: str, script: str) -> str:
+    """The page's Content-Security-Policy: its own style and script by hash, pictures and films beside it."""
+
+    def allowed(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    beside = "'self' file:"
+    return (
+        f"default-src 'none'; style-src {allowed(style)}; script-src {allowed(script)}; "
+        f"img-src {beside}; media-src {beside}; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _file(name: str) -> str:
+    return files("prefect_ltx.archive").joinpath(name).read_text("utf-8")
+
+
 def _template() -> Any:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"usd": _usd, "when": _when}
-    return environment.from_string(files("prefect_ltx.archive").joinpath("gallery.html").read_text("utf-8"))
+    return environment.from_string(_file("gallery.html"))
 
 
 def _entry(folder: str, manifest: Manifest) -> dict[str, Any]:
@@ -57,7 +93,12 @@ def _entry(folder: str, manifest: Manifest) -> dict[str, Any]:
         found = next((each for role in roles if (each := manifest.file(role)) is not None), None)
         return quote(f"{folder}/{found.name}") if found else None
 
-    video = manifest.video
+    def beside(name: str | None) -> str | None:
+        return (
+            quote(f"{folder}/{name}") if name and any(each.name == name for each in manifest.files) else None
+        )
+
+    video, record = manifest.video, manifest.quality
     facts = {**(video.facts if video else {}), **manifest.delivered}
     return {
         "manifest": manifest,
@@ -74,7 +115,35 @@ def _entry(folder: str, manifest: Manifest) -> dict[str, Any]:
         "height": facts.get("height"),
         "frames": facts.get("num_frames") or facts.get("frames"),
         "fps": facts.get("fps"),
+        "take": _take(manifest),
+        "quality": _quality(manifest),
+        "findings": [(each, beside(each.picture)) for each in (record.findings if record else [])],
+        "tags": json.dumps(manifest.tags),
+        "words": _words(folder, manifest),
     }
+
+
+def _take(manifest: Manifest) -> str:
+    """The same for generations of one request with different seeds."""
+    request = {name: value for name, value in manifest.request.items() if name != "seed"}
+    request |= {each.field: each.sha256 for each in manifest.inputs}
+    text = json.dumps([manifest.endpoint, request], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _quality(manifest: Manifest) -> str:
+    if manifest.quality is None:
+        return "not inspected"
+    if manifest.quality.rejected:
+        return "rejected"
+    told = any(each.severity != "info" for each in manifest.quality.findings)
+    return "with findings" if told else "nothing found"
+
+
+def _words(folder: str, manifest: Manifest) -> str:
+    """What the search looks through, in lower case."""
+    parts = [folder, manifest.prompt_sent, manifest.prompt_expanded, str(manifest.seed), manifest.request_id]
+    return " ".join([*parts, manifest.generation_id, *manifest.tags]).lower()
 
 
 def _usd(amount: Decimal | None) -> str:
