@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from prefect_ltx.cli import archive, batch, demo, frame, generate, ledger, local_fal, plan, sweep
+from prefect_ltx.cli import archive, batch, demo, film, frame, generate, ledger, local_fal, plan, sweep, takes
 
 app = typer.Typer(
     name="prefect-ltx",
@@ -38,7 +38,7 @@ def _root(
     context.obj = as_json
 
 
-for _room in (demo, generate, batch, plan, ledger, sweep, archive, local_fal):
+for _room in (demo, generate, batch, takes, film, plan, ledger, sweep, archive, local_fal):
     _room.register(app)
 
 

@@ -21,7 +21,12 @@ def register(app: typer.Typer) -> None:
 
 async def plan(
     output: Output,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="One request as JSON, or JSONL of requests.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="One request as JSON, JSONL of requests, or a storyboard as YAML."
+        ),
+    ],
     endpoint: EndpointOption = None,
     frame_rule: FrameRuleOption = "as_is",
 ) -> bool:
@@ -32,6 +37,10 @@ async def plan(
     from prefect_ltx.cli.request_file import read_requests
     from prefect_ltx.settings import Settings
 
+    if file.suffix.lower() in (".yaml", ".yml"):
+        from prefect_ltx.cli.film import plan_storyboard
+
+        return await plan_storyboard(output, file, frame_rule)
     lines = read_requests(file, endpoint)
     settings = Settings()
     settings.require_fal()

@@ -51,7 +51,7 @@ def _run_name() -> str:
 async def storyboard_film(
     storyboard: str | Path | dict[str, Any],
     concurrency: int = 4,
-    approval: bool = False,
+    approve: bool = False,
     choice_timeout_seconds: float = CHOICE_SECONDS,
     credentials: str = "",
     ledger: str = "",
@@ -68,7 +68,7 @@ async def storyboard_film(
     Args:
         storyboard: Path of a YAML file on the machine that runs the flow, the YAML itself, or its content.
         concurrency: How many shots and takes are made at the same time.
-        approval: Pause with the plan until a person approves it; nothing is sent before.
+        approve: Pause with the plan until a person approves it; nothing is sent before.
         choice_timeout_seconds: How long to wait for a person, for the approval and for each choice of a take.
         credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
@@ -87,7 +87,7 @@ async def storyboard_film(
         plan = await plan_film(services, board, sheets, frame_rule=frame_rule)
         await _told(plan)
         plan.check_budget()
-        if approval:
+        if approve:
             await _approved(plan, choice_timeout_seconds)
         requests = shot_requests(board, sheets, frame_rule=frame_rule)
         slots = asyncio.Semaphore(max(1, concurrency))

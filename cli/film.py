@@ -1,0 +1,279 @@
+"""`prefect-ltx film STORYBOARD.yaml`: a storyboard to one film, its plan, and its animatic at no cost."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prefect_ltx.cli.frame import FrameRuleOption, Output, RecipeOption, command, complain
+from prefect_ltx.cli.progress import say
+
+if TYPE_CHECKING:
+    from prefect_ltx.fal import FrameRule
+    from prefect_ltx.film import Storyboard, StoryboardInvalid
+    from prefect_ltx.flows.film_store import ArchivedFilm
+
+PROBLEMS_SHOWN = 100
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    command(app, "film")(film)
+
+
+async def film(
+    output: Output,
+    storyboard: Annotated[Path, typer.Argument(metavar="STORYBOARD.yaml", help="See docs/film.md.")],
+    animatic: Annotated[
+        bool,
+        typer.Option("--animatic", help="The whole film on the embedded fal: shows timing, costs nothing."),
+    ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what it would make and cost; spend nothing.")
+    ] = False,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Pause for approval in the Prefect UI before anything is spent.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.mp4", help="Copy the film there too; an animatic has only this copy."),
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=40, help="Shots at fal at the same time.")] = 4,
+    recipe: RecipeOption = "web",
+    tag: Annotated[list[str] | None, typer.Option(help="A tag for the ledger; may be repeated.")] = None,
+    frame_rule: FrameRuleOption = "as_is",
+) -> bool:
+    """A storyboard to one film: shots in parallel, each paid for once; a changed shot is made again alone.
+
+    Exit code 1 when the storyboard has a mistake: then all of them are listed by shot and field, and nothing was
+    sent.
+    """
+    from prefect_ltx.film import StoryboardInvalid, load_storyboard
+    from prefect_ltx.settings import Settings
+
+    try:
+        board = load_storyboard(storyboard)
+        if plan:
+            return await plan_storyboard(output, storyboard, frame_rule)
+        if animatic:
+            target = out or Path(f"{storyboard.stem}.animatic.mp4")
+            made = await _animatic(board, target, concurrency)
+        else:
+            Settings().require_fal()
+            made = await _film(
+                _as_data(board),
+                concurrency=concurrency,
+                approve=approve,
+                recipe=recipe,
+                tags=tag,
+                frame_rule=frame_rule,
+            )
+            if out is not None:
+                await _copy(made, out)
+    except StoryboardInvalid as error:
+        return _tell(output, error)
+    _show(output, made, out if not animatic else target, animatic=animatic)
+    return True
+
+
+async def plan_storyboard(output: Output, path: Path, frame_rule: "FrameRule") -> bool:
+    """Show the plan of a storyboard; for `film --plan` and for `plan`. Spends nothing."""
+    from prefect_ltx.cli.progress import quieten_prefect
+    from prefect_ltx.film import StoryboardInvalid, load_storyboard
+    from prefect_ltx.settings import Settings
+
+    settings = Settings()
+    settings.require_fal()
+    quieten_prefect()
+    from prefect_ltx.cli.tables import facts, grid
+    from prefect_ltx.engine import Services
+    from prefect_ltx.flows.film_plan import plan_film
+    from prefect_ltx.flows.sheeting import draw_sheets
+
+    try:
+        board = load_storyboard(path)
+        async with Services.from_settings(settings) as services:
+            found = await plan_film(
+                services, board, await draw_sheets(services, board), frame_rule=frame_rule
+            )
+    except StoryboardInvalid as error:
+        return _tell(output, error)
+    for line in found.over_budget:
+        complain(f"Over budget: {line} Nothing was sent or spent.")
+    rows = [
+        (
+            each.title,
+            each.start_frame,
+            each.first.num_frames,
+            each.first.endpoint.rpartition("/")[2],
+            each.first.megapixels,
+            each.first.seed,
+            each.takes,
+            each.first.status,
+            each.price_expected_usd,
+            each.price_upper_usd,
+        )
+        for each in found.shots
+    ]
+    names = (
+        "shot",
+        "#starts",
+        "#frames",
+        "endpoint",
+        "#MP",
+        "#seed",
+        "#takes",
+        "status",
+        "$expected",
+        "$at most",
+    )
+    notes = [f"{each.title}: {text}" for each in found.shots for text in each.warnings]
+    output.result(
+        {"ok": not found.over_budget, **found.model_dump()},
+        grid(names, rows),
+        facts(
+            {
+                "film": f"{found.frames} frames, {found.duration_seconds} s at {found.fps} a second, "
+                f"{found.width}x{found.height}",
+                "to send": f"{found.to_send} of {len(found.shots)} shots",
+                "expected": found.price_expected_usd,
+                "at most": found.price_upper_usd,
+                **{f"left of {each['name']}": each["left_usd"] for each in found.budget},
+                **{f"note {number}": text for number, text in enumerate(notes, 1)},
+            }
+        ),
+    )
+    return not found.over_budget
+
+
+async def _film(board: dict[str, Any], **options: Any) -> "ArchivedFilm":
+    from prefect_ltx.cli.progress import quieten_prefect, shown
+
+    quieten_prefect()
+    from prefect_ltx.flows import storyboard_film
+
+    if options.get("approve") or _needs_a_person(board):
+        from prefect_ltx.cli.takes import ui_address
+
+        say(f"The run will pause; answer in Prefect's UI: {ui_address()}")
+    with shown():
+        made: ArchivedFilm = await storyboard_film(board, **options)
+    return made
+
+
+async def _animatic(board: "Storyboard", target: Path, concurrency: int) -> "ArchivedFilm":
+    """The film on an embedded fal with a ledger and an archive of its own, all of which go at the end."""
+    from prefect_ltx.film import TakePolicy
+    from prefect_ltx.local import LocalFal
+
+    # One take each: the stand-in's takes are as good as each other, and nobody should be asked to choose.
+    plain = board.model_copy(
+        update={
+            "defaults": board.defaults.model_copy(update={"takes": TakePolicy()}),
+            "shots": [shot.model_copy(update={"takes": None}) for shot in board.shots],
+        }
+    )
+    with tempfile.TemporaryDirectory(prefix="ltx-animatic-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with LocalFal(data=folder / "fal") as fal, _environment(fal.url, folder):
+            say(f"The embedded fal serves {fal.url}; nothing is spent")
+            made = await _film(
+                _as_data(plain),
+                concurrency=concurrency,
+                approve=False,
+                recipe="none",
+                tags=["animatic"],
+                frame_rule="as_is",
+            )
+            await _copy(made, target)
+    return made
+
+
+@contextmanager
+def _environment(fal_url: str, folder: Path) -> Iterator[None]:
+    """Settings that point into the folder, without the user's key and budget; put back at the end."""
+    before = dict(os.environ)
+    for name in [*os.environ]:
+        if name == "FAL_KEY" or name.startswith("PREFECT_LTX_"):
+            del os.environ[name]
+    os.environ |= {
+        "PREFECT_LTX_FAL_URL": fal_url,
+        "PREFECT_LTX_HOME": str(folder),
+        "PREFECT_LTX_LEDGER": f"sqlite:///{folder / 'ledger.db'}",
+        "PREFECT_LTX_ARCHIVE": str(folder / "archive"),
+    }
+    try:
+        yield
+    finally:
+        for name in {*os.environ} - {*before}:
+            del os.environ[name]
+        os.environ |= before
+
+
+async def _copy(made: "ArchivedFilm", target: Path) -> None:
+    from prefect_ltx.archive import Archive
+
+    target.absolute().parent.mkdir(parents=True, exist_ok=True)
+    if "://" not in made.archive:
+        shutil.copyfile(made.video, target)
+        return
+    async with Archive(made.archive) as archive:
+        await archive.fetch(f"{made.folder}/{Path(made.video).name}", target)
+
+
+def _as_data(board: "Storyboard") -> dict[str, Any]:
+    return board.model_dump(mode="json", exclude_defaults=True)
+
+
+def _needs_a_person(board: dict[str, Any]) -> bool:
+    asked = [board.get("defaults", {}), *board["shots"]]
+    return any(each.get("takes", {}).get("choose") == "person" for each in asked)
+
+
+def _tell(output: Output, error: "StoryboardInvalid") -> bool:
+    for problem in error.problems[:PROBLEMS_SHOWN]:
+        complain(f"{error.name}: {problem}")
+    more = len(error.problems) - PROBLEMS_SHOWN
+    complain(f"{f'and {more} more. ' if more > 0 else ''}Nothing was sent or spent.")
+    if output.as_json:
+        output.result({"ok": False, "problems": [each._asdict() for each in error.problems]})
+    return False
+
+
+def _show(output: Output, made: "ArchivedFilm", copy: Path | None, *, animatic: bool) -> None:
+    from prefect_ltx.cli.tables import facts, grid, usd
+
+    rows = [
+        (each.title, each.start_frame, each.frames, each.overlap or "cut", each.seed, each.folder)
+        for each in made.shots
+    ]
+    money = (
+        f"at fal its shots would cost {usd(made.price_expected_usd)}; nothing was spent"
+        if animatic
+        else f"{made.paid_now} takes paid for now; its shots cost {usd(made.price_expected_usd)}"
+    )
+    output.result(
+        {**made.model_dump(), "copy": None if copy is None else str(copy), "animatic": animatic},
+        grid(("shot", "#starts", "#frames", "#fade", "#seed", "" if animatic else "folder"), rows)
+        if not animatic
+        else grid(("shot", "#starts", "#frames", "#fade", "#seed"), [row[:5] for row in rows]),
+        facts(
+            {
+                "film": None if animatic else made.video,
+                "copy": copy,
+                "length": f"{made.frames} frames, {made.duration_seconds} s at {made.fps} a second, "
+                f"{made.width}x{made.height}",
+                "money": money,
+                "reused": "yes: this very film was in the archive already" if made.reused else None,
+                "note": "The pictures are stand-ins drawn by ffmpeg, not made by LTX-2.3."
+                if made.stand_in
+                else None,
+                "warnings": made.warnings,
+            }
+        ),
+    )

@@ -1,0 +1,114 @@
+"""`prefect-ltx takes REQUEST.json -n N`: several seeds of one request, and the best of them."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from prefect_ltx.cli.frame import EndpointOption, FrameRuleOption, Output, RecipeOption, command
+from prefect_ltx.cli.progress import say
+
+
+class NoServerToChooseOn(Exception):
+    """A person chooses in Prefect's UI, and there is none. Nothing was sent or spent."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    command(app, "takes")(takes)
+
+
+async def takes(
+    output: Output,
+    request: Annotated[Path, typer.Argument(metavar="REQUEST.json", help="A request, in fal's field names.")],
+    n: Annotated[
+        int, typer.Option("-n", min=1, max=32, help="How many takes at most; each is paid for.")
+    ] = 4,
+    stop: Annotated[
+        Literal["first_pass", "all"] | None,
+        typer.Option(
+            help="Stop at the first take without a defect, or make all; all where somebody chooses.",
+            show_default=False,
+        ),
+    ] = None,
+    choose: Annotated[
+        Literal["judge", "person"], typer.Option(help="person: the run pauses for a choice in Prefect's UI.")
+    ] = "judge",
+    judge: Annotated[
+        str, typer.Option(metavar="MODULE:OBJECT", help="What ranks the takes.", show_default=False)
+    ] = "",
+    concurrency: Annotated[int, typer.Option(min=1, max=40, help="Takes at fal at the same time.")] = 2,
+    endpoint: EndpointOption = None,
+    recipe: RecipeOption = "web",
+    tag: Annotated[list[str] | None, typer.Option(help="A tag for the ledger; may be repeated.")] = None,
+    frame_rule: FrameRuleOption = "as_is",
+) -> None:
+    """Several takes of one request: defects rejected, ranked, compared on one page.
+
+    The same takes again are not paid for again, and a larger -n pays only for those that are new.
+    """
+    from prefect_ltx.cli.request_file import read_request
+    from prefect_ltx.settings import Settings
+
+    parsed = read_request(request, endpoint)
+    Settings().require_fal()
+
+    from prefect_ltx.cli.progress import quieten_prefect, shown
+
+    quieten_prefect()
+    from prefect_ltx.cli.tables import facts, grid
+    from prefect_ltx.flows import best_of_takes
+
+    if choose == "person":
+        say(f"The run will pause; choose in Prefect's UI: {ui_address()}")
+    if judge:
+        # As for uvicorn and gunicorn, a module beside the user is found.
+        sys.path.insert(0, os.getcwd())
+    with shown():
+        made = await best_of_takes(
+            parsed,
+            n=n,
+            stop=stop,
+            choose=choose,
+            judge=judge,
+            concurrency=concurrency,
+            recipe=recipe,
+            tags=tag,
+            frame_rule=frame_rule,
+        )
+    rows: list[tuple[object, ...]] = [
+        (
+            each.number,
+            each.seed,
+            "; ".join(each.defects) or ("chosen" if each.chosen else "no defect"),
+            "" if each.score is None else f"{each.score:g}",
+            each.generation.price_expected_usd,
+            "paid for before" if each.generation.reused else "",
+            each.generation.folder,
+        )
+        for each in made.takes
+    ]
+    rows += [(each.number, each.seed, f"failed: {each.reason}", "", None, "", "") for each in made.failed]
+    output.result(
+        made,
+        grid(("#take", "#seed", "result", "#score", "$price", "", "folder"), rows),
+        facts({"video": made.chosen.generation.video, "page": made.page}),
+    )
+
+
+def ui_address() -> str:
+    """Where Prefect's UI is.
+
+    Raises:
+        NoServerToChooseOn: only a temporary server would be started, which has no UI to find.
+    """
+    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
+
+    if not PREFECT_API_URL.value():
+        raise NoServerToChooseOn(
+            "A person chooses in Prefect's UI, so a Prefect server is needed: start one with `prefect server start` "
+            "and name it in PREFECT_API_URL. Nothing was sent or spent."
+        )
+    return str(PREFECT_UI_URL.value() or PREFECT_API_URL.value())
