@@ -1,0 +1,160 @@
+"""`film`, `takes` and `plan` of a storyboard as a user starts them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from prefect_ltx.cli.prefect_server import without_prefect
+from prefect_ltx.local import LocalFal
+from prefect_ltx.media import probe
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+def cli(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "prefect_ltx.cli", *arguments],
+        env=without_prefect(os.environ) | environ,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.fixture
+def prefect_environ(prefect_server: None, tmp_path: Path) -> dict[str, str]:
+    """What makes a process use the tests' Prefect server, with a home of its own."""
+    from prefect.settings import PREFECT_API_URL
+
+    return {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_HOME": str(tmp_path / "prefect")}
+
+
+@pytest.fixture
+def board(media_folder: Path, tmp_path: Path) -> Path:
+    """A storyboard of two shots with a cross-fade, its picture beside it."""
+    (tmp_path / "cup.png").write_bytes((media_folder / "sheet.png").read_bytes())
+    content: dict[str, Any] = {
+        "title": "Small",
+        "resolution": {"width": 256, "height": 128},
+        "defaults": {"frames": 9, "settings": {"video_write_mode": "fast"}, "takes": {"n": 2}},
+        "cast": {"cup": {"look": "a white cup", "images": ["cup.png"]}},
+        "shots": [
+            {"id": "one", "text": "the cup turns"},
+            {"id": "two", "text": "the cup falls", "transition": {"cross_fade": 3}},
+        ],
+    }
+    path = tmp_path / "board.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_animatic_costs_nothing_and_needs_no_key(
+    board: Path, tmp_path: Path, prefect_environ: dict[str, str]
+) -> None:
+    """Without a key and with a budget of nothing the whole film is rendered, and only its copy is left."""
+    home = tmp_path / "home"
+    out = tmp_path / "out" / "animatic.mp4"
+    done = cli(
+        *("film", str(board), "--animatic", "--out", str(out), "--json"),
+        **prefect_environ,
+        HOME=str(home),
+        PREFECT_LTX_BUDGET_USD="0",
+        PREFECT_LTX_LEDGER=f"sqlite:///{tmp_path / 'theirs.db'}",
+        PREFECT_LTX_ARCHIVE=str(tmp_path / "their-archive"),
+    )
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert (shown["frames"], shown["stand_in"], shown["animatic"]) == (15, True, True)
+    assert probe(out).frames == 15
+    assert not (tmp_path / "theirs.db").exists()
+    assert not (tmp_path / "their-archive").exists()
+
+
+def test_film_is_planned_then_made_once(
+    board: Path, fal: LocalFal, ltx_env: Path, tmp_path: Path, prefect_environ: dict[str, str]
+) -> None:
+    """The plan spends nothing and says the price; the film is paid for once; the plan then says so."""
+    before = cli("plan", str(board), "--json", **prefect_environ)
+    assert before.returncode == 0, before.stderr
+    planned = json.loads(before.stdout)
+    assert (planned["to_send"], planned["price_expected_usd"], planned["price_upper_usd"]) == (
+        2,
+        "0.0048150",
+        "0.0096300",
+    )
+    assert (planned["frames"], planned["duration_seconds"], len(fal.bill)) == (15, "5/8", 0)
+
+    made = cli("film", str(board), "--recipe", "none", "--out", str(tmp_path / "film.mp4"), **prefect_environ)
+    assert made.returncode == 0, made.stderr
+    assert probe(tmp_path / "film.mp4").frames == 15
+    assert len(fal.bill) == 2
+
+    after = cli("film", str(board), "--plan", "--json", **prefect_environ)
+    assert [shot["first"]["status"] for shot in json.loads(after.stdout)["shots"]] == ["archived", "archived"]
+    tight = cli("plan", str(board), "--budget-usd", "0", **prefect_environ)
+    assert tight.returncode == 0, tight.stderr
+
+
+def test_malformed_storyboard_is_told_line_by_line(board: Path, tmp_path: Path) -> None:
+    """Each problem is one line with its place, exit code 1; no key is needed to hear of them."""
+    content = yaml.safe_load(board.read_text())
+    content["shots"][0]["frames"] = 4
+    content["shots"][1]["colour"] = "red"
+    board.write_text(yaml.safe_dump(content))
+    for arguments in (
+        ("film", str(board)),
+        ("film", str(board), "--animatic"),
+        ("film", str(board), "--plan"),
+    ):
+        done = cli(*arguments)
+        assert done.returncode == 1
+        told = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+        assert len(told) == 3
+        assert "shot 1 (one): frames" in told[0]
+        assert "shot 2 (two): colour: no such field" in told[1]
+        assert "Nothing was sent or spent." in told[2]
+
+
+def test_takes_are_compared_on_a_page(
+    media_folder: Path, fal: LocalFal, ltx_env: Path, tmp_path: Path, prefect_environ: dict[str, str]
+) -> None:
+    """Two takes, a judge in the user's own folder, and the page that shows both."""
+    request = {
+        "prompt": "Reference sheet: a cup. Generated video: it turns.",
+        "image_url": str(media_folder / "sheet.png"),
+        "num_frames": 9,
+        "resolution": {"width": 256, "height": 128},
+        "video_write_mode": "fast",
+        "seed": 5,
+    }
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    (tmp_path / "taste.py").write_text("def last(takes):\n    return [take.number for take in takes]\n")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "prefect_ltx.cli", "takes", str(tmp_path / "request.json"), "-n", "2"),
+            *("--judge", "taste:last", "--recipe", "none", "--json"),
+        ],
+        env=without_prefect(os.environ) | prefect_environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert (shown["chosen"]["number"], len(shown["takes"]), len(fal.bill)) == (2, 2, 2)
+    assert Path(shown["page"].removeprefix("file://")).is_file()
+
+    alone = cli(
+        "takes", str(tmp_path / "request.json"), "--choose", "person", PREFECT_HOME=str(tmp_path / "p2")
+    )
+    assert alone.returncode == 1
+    assert "prefect server start" in alone.stderr
