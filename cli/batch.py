@@ -9,8 +9,10 @@ from prefect_ltx.cli.frame import FrameRuleOption, Output, RecipeOption, command
 
 if TYPE_CHECKING:
     from prefect_ltx.batch import Batch, BatchInvalid
+    from prefect_ltx.fal import FrameRule
 
 PROBLEMS_SHOWN = 200
+_PARTS = {"rows", "requests", "matrix", "defaults", "overrides"}
 
 
 def register(app: typer.Typer) -> None:
@@ -97,7 +99,36 @@ async def batch(
     return bool(report.ok)
 
 
-async def show_plan(output: Output, checked: "Batch", frame_rule: Any, *, fresh: bool = False) -> bool:
+def is_batch(file: Path) -> bool:
+    """Whether a file is a table, or YAML with the parts of a batch; a storyboard is YAML as well."""
+    suffix = file.suffix.lower()
+    if suffix not in (".yaml", ".yml"):
+        return suffix in (".csv", ".tsv")
+    import yaml
+
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return isinstance(data, list) or (isinstance(data, dict) and bool(_PARTS & set(data)))
+
+
+async def plan_file(output: Output, file: Path, frame_rule: "FrameRule", endpoint: str | None) -> bool:
+    """What a batch file would make and cost; False where it has mistakes or the budget does not cover it."""
+    from prefect_ltx.batch import BatchInvalid, read_batch
+    from prefect_ltx.settings import Settings
+
+    try:
+        checked = read_batch(file, endpoint=endpoint)
+    except BatchInvalid as error:
+        return _refused(output, error)
+    Settings().require_fal()
+    return await show_plan(output, checked, frame_rule)
+
+
+async def show_plan(
+    output: Output, checked: "Batch", frame_rule: "FrameRule", *, fresh: bool = False
+) -> bool:
     """What a checked batch would make and cost; False where the budget does not cover it. Spends nothing."""
     from prefect_ltx.batch import BatchInvalid
     from prefect_ltx.cli.batch_view import show_batch_plan

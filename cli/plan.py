@@ -24,7 +24,7 @@ async def plan(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="One request as JSON, JSONL of requests, or a storyboard as YAML."
+            metavar="FILE", help="Requests as JSON, JSONL, CSV, TSV or YAML, or a storyboard as YAML."
         ),
     ],
     endpoint: EndpointOption = None,
@@ -34,9 +34,12 @@ async def plan(
 
     Exit code 1 when a request is invalid or the budget does not cover all of them.
     """
+    from prefect_ltx.cli.batch import is_batch, plan_file
     from prefect_ltx.cli.request_file import read_requests
     from prefect_ltx.settings import Settings
 
+    if is_batch(file):
+        return await plan_file(output, file, frame_rule, endpoint)
     if file.suffix.lower() in (".yaml", ".yml"):
         from prefect_ltx.cli.film import plan_storyboard
 
