@@ -1,6 +1,8 @@
-"""Steps composed into flows: one video from either endpoint, a batch, takes, a film, and the sweep."""
+"""Steps composed into flows: one video from either endpoint, a batch, takes, a film, the event-driven pair,
+and the sweep."""
 
 from prefect_ltx.flows.batch import generate_batch
+from prefect_ltx.flows.deferred import finish_generation, submit_only
 from prefect_ltx.flows.film import storyboard_film
 from prefect_ltx.flows.generate import ingredient_to_video, reference_video_to_video
 from prefect_ltx.flows.sweep import sweep
@@ -8,9 +10,11 @@ from prefect_ltx.flows.takes import best_of_takes
 
 __all__ = [
     "best_of_takes",
+    "finish_generation",
     "generate_batch",
     "ingredient_to_video",
     "reference_video_to_video",
     "storyboard_film",
+    "submit_only",
     "sweep",
 ]

@@ -44,7 +44,7 @@ async def reference_video_to_video(
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
         budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.
-        recipe: Which renditions to make: web, or none.
+        recipe: Which renditions to make: web, social, broadcast, review or none.
         tags: Words to find it by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
         quality: What to do about defects: off, warn, trim (cut a lead-in of the sheet from the renditions) or
@@ -78,7 +78,7 @@ async def ingredient_to_video(
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
         budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.
-        recipe: Which renditions to make: web, or none.
+        recipe: Which renditions to make: web, social, broadcast, review or none.
         tags: Words to find it by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
         quality: What to do about defects: off, warn, trim (cut a lead-in of the sheet from the renditions) or

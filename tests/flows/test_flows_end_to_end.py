@@ -28,7 +28,7 @@ from prefect_ltx.fal import (
     ReferenceVideoRequest,
     price_usd,
 )
-from prefect_ltx.flows import ingredient_to_video, reference_video_to_video
+from prefect_ltx.flows import finish_generation, ingredient_to_video, reference_video_to_video, submit_only
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import probe
 
@@ -171,6 +171,24 @@ async def test_lost_reply_is_adopted_not_repeated(fal: LocalFal, ltx_env: Path, 
     result = await ingredient_to_video(sheet_request(media_folder))
     assert submits(fal) == 1
     assert [charge.request_id for charge in fal.bill.charges] == [result.request_id]
+
+
+async def test_submitted_now_and_finished_later(fal: LocalFal, ltx_env: Path, media_folder: Path) -> None:
+    """One flow submits, another collects by the ledger's id or fal's: one charge, and finishing again is free."""
+    handle = await submit_only(sheet_request(media_folder))
+    first = await finish_generation(handle.generation_id)
+    again = await finish_generation(handle.request_id or "")
+    assert (submits(fal), len(fal.bill)) == (1, 1)
+    assert (first.video, again.reused) == (again.video, True)
+
+
+async def test_unknown_recipe_stops_before_anything_is_sent(
+    fal: LocalFal, ltx_env: Path, media_folder: Path
+) -> None:
+    """A recipe that does not exist is refused while nothing is paid for."""
+    with pytest.raises(ValueError, match="there are web"):
+        await ingredient_to_video(sheet_request(media_folder), recipe="webb")
+    assert submits(fal) == 0
 
 
 async def test_an_input_is_uploaded_once(fal: LocalFal, ltx_env: Path, media_folder: Path) -> None:

@@ -1,0 +1,74 @@
+"""Waiting without holding a worker: one flow submits, another collects once fal is done.
+
+Start `finish_generation` by an event, a webhook or a schedule, as often as you like: it goes on from the ledger.
+"""
+
+from contextlib import AsyncExitStack
+
+from prefect import flow
+
+from prefect_ltx.blocks.services import BlockNames, services_for
+from prefect_ltx.engine import ArchivedGeneration, in_thread
+from prefect_ltx.engine.inspection import QualityMode
+from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
+from prefect_ltx.flows.cancellation import cancel_paid_job
+from prefect_ltx.flows.generate import run_name
+from prefect_ltx.flows.pipeline import check_recipe, finish_one, submit_one
+from prefect_ltx.tasks import GenerationHandle
+
+
+@flow(name="submit-only", flow_run_name=run_name, on_cancellation=[cancel_paid_job])
+async def submit_only(
+    request: ReferenceVideoRequest | IngredientRequest,
+    credentials: str = "",
+    ledger: str = "",
+    budget: str = "",
+    tags: list[str] | None = None,
+    frame_rule: FrameRule = "as_is",
+) -> GenerationHandle:
+    """Submit a request and end; `finish_generation` or the sweep collects the video.
+
+    Args:
+        request: what to make, for either endpoint.
+        credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
+        ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
+        budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.
+        tags: Words to find it by in the ledger; budgets may be set for a tag.
+        frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
+    """
+    names = BlockNames(credentials=credentials, ledger=ledger, budget=budget)
+    async with services_for(names) as services, AsyncExitStack() as stay:
+        handle, _ = await submit_one(
+            services, request, names, tags=tags or [], frame_rule=frame_rule, stay=stay
+        )
+        return handle
+
+
+@flow(name="finish-generation", on_cancellation=[cancel_paid_job])
+async def finish_generation(
+    generation: str,
+    credentials: str = "",
+    ledger: str = "",
+    archive: str = "",
+    recipe: str = "web",
+    quality: QualityMode = "warn",
+) -> ArchivedGeneration:
+    """Wait for a generation that was submitted earlier, collect and archive it. Submits nothing.
+
+    Args:
+        generation: The ledger's id of it, or fal's request id.
+        credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
+        ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
+        archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
+        recipe: Which renditions to make: web, social, broadcast, review or none.
+        quality: What to do about defects: off, warn, trim or reject.
+
+    Raises:
+        GenerationNotFound: the ledger has no such generation.
+        GenerationStopped: it ended without a video, or nobody can tell yet whether fal has it.
+    """
+    check_recipe(recipe)
+    names = BlockNames(credentials=credentials, ledger=ledger, archive=archive)
+    async with services_for(names) as services:
+        row = await in_thread(services.ledger.get, generation)
+        return await finish_one(services, GenerationHandle.of(row), {}, names, recipe=recipe, quality=quality)
