@@ -82,7 +82,7 @@ class WebVideo(_Output):
 
     kind: Literal["web"] = "web"
     crf: Quality = 20
-    preset: Preset = "veryfast"
+    preset: Preset = "medium"
     copy_if_fit: bool = True
     copy_up_to_mbps: float = Field(
         25.0, gt=0, description="Above this bit rate a fit video is encoded anyway."
