@@ -87,7 +87,7 @@ def preview_job(clip: Clip, output: Preview) -> Job:
         return target(
             pictures.filter("scale", *size).filter("setsar", 1),
             path=path,
-            # Level 4 takes half as long again for a sixteenth less, 6 takes 25 times as long for a tenth less.
+            # Level 4 takes half as long again for a sixteenth less, 6 takes 17 times as long as 4.
             **{
                 "c:v": "libwebp_anim",
                 "loop": 0,
