@@ -20,6 +20,7 @@ from prefect_ltx.ledger import Generation, State
 ASKED_AT_ONCE = 8
 SHORTEST_SECONDS = 0.15
 LONGEST_PAUSE_SECONDS = 60.0
+LONGEST_QUEUED_SECONDS = 300.0
 
 
 class Pace:
@@ -39,8 +40,9 @@ class Pace:
     def next(self, size: float, asked: int, *, queued: bool) -> float:
         """Seconds until the next question, after `asked` of them; one in the queue has its whole run ahead."""
         share = 0.6 if queued else 0.25
-        pause = share * self.first(size) * 1.6 ** (asked - 1)
-        return min(max(SHORTEST_SECONDS, pause), max(LONGEST_PAUSE_SECONDS, 0.25 * self.first(size)))
+        pause = share * self.first(size) * 1.6 ** min(asked - 1, 30)
+        longest = LONGEST_QUEUED_SECONDS if queued else LONGEST_PAUSE_SECONDS
+        return min(max(SHORTEST_SECONDS, pause), max(longest, 0.25 * self.first(size)))
 
     def ended(self, size: float, seconds: float, asked: int) -> None:
         """Learn from a request that was found finished after `seconds`, at question number `asked`."""

@@ -241,6 +241,16 @@ def test_pace_asks_late_and_seldom() -> None:
         assert sum(counts) / len(counts) <= 3
 
 
+def test_pace_is_patient_with_a_queue() -> None:
+    """Twenty minutes in somebody's queue cost few questions, a day no error."""
+    for waited, most in ((1200, 8), (24 * 3600, 300)):
+        pace, at, asked = Pace(), 60.0, 1
+        while at < waited:
+            at += pace.next(60, asked, queued=True)
+            asked += 1
+        assert asked <= most
+
+
 async def test_archive_of_another_place_is_said(
     run: Run, fal: LocalFal, make_request: Make, tmp_path: Path
 ) -> None:
