@@ -1,6 +1,7 @@
 """The collected video and its renditions into the archive, the manifest last; only then is the row closed."""
 
 import asyncio
+import functools
 import importlib.metadata
 import platform
 from collections.abc import Sequence
@@ -213,7 +214,13 @@ def _manifest(
 def _tools(services: Services) -> dict[str, str]:
     libraries = (*_LIBRARIES, *(("c2pa-python",) if services.options.signer else ()))
     return {
-        **{name: importlib.metadata.version(name) for name in libraries},
+        **{name: _version(name) for name in libraries},
         "python": platform.python_version(),
         "ffmpeg": ffmpeg_version(),
     }
+
+
+@functools.cache
+def _version(library: str) -> str:
+    # It parses the whole README that the distribution's metadata hold.
+    return importlib.metadata.version(library)
