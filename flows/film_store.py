@@ -20,21 +20,18 @@ from prefect_ltx.archive import ArchiveConflict, ArchivedFile, Manifest
 from prefect_ltx.archive.manifest_records import Ancestor
 from prefect_ltx.engine import Services, tell
 from prefect_ltx.film import (
-    Clip,
     FilmLineage,
     FilmManifest,
     JoinedFilm,
     ShotLineage,
     Storyboard,
-    Timeline,
     film_folder,
     film_key,
-    fitting_overlaps,
-    frames_at,
     join_clips,
 )
 from prefect_ltx.film.manifest import FILM_ENDPOINT
-from prefect_ltx.flows.take import Take, TakeRow, local_video
+from prefect_ltx.flows.film_clips import fetch_clips, lineage_of
+from prefect_ltx.flows.take import Take, TakeRow
 from prefect_ltx.ledger.budget import dollars
 from prefect_ltx.media import (
     ContactSheet,
@@ -43,14 +40,12 @@ from prefect_ltx.media import (
     Recipe,
     Rendition,
     ffmpeg_version,
-    probe,
     render_renditions,
     sha256_file,
 )
 from prefect_ltx.provenance import mark_rendition
 from prefect_ltx.provenance.source_type import comment, source_type
 
-FEWEST_FRAMES = 9
 # Where pictures lie on this machine is nobody's business; their content is in the shots' own manifests.
 _LOCAL: Any = {"cast": True, "locations": True, "shots": {"__all__": {"video", "image"}}}
 PICTURES = Recipe(loudness=None, outputs=(Poster(), ContactSheet(), Preview()))
@@ -98,8 +93,8 @@ async def finish_film(
     scratch = (
         services.options.work_dir / "films" / "-".join(each.generation_key[:8] for each in manifests)[:120]
     )
-    clips, warnings = await _clips(services, board, chosen, manifests, scratch)
-    shots = _lineage(board, clips, chosen, manifests, await _timeline(board, clips))
+    clips, timeline, warnings = await fetch_clips(services, board, chosen, manifests, scratch)
+    shots = lineage_of(clips, chosen, manifests, timeline)
     key = film_key(board.title, str(board.fps), board.loudness, shots)
     folder = film_folder(board.title, key)
     found = await _archived(services, folder)
@@ -119,85 +114,6 @@ async def finish_film(
         tell("film", "", "archived")
     shutil.rmtree(scratch, ignore_errors=True)
     return _told(services, found, key, chosen, reused=reused, warnings=warnings)
-
-
-async def _clips(
-    services: Services,
-    board: Storyboard,
-    chosen: Sequence[tuple[TakeRow, Take]],
-    manifests: Sequence[Manifest],
-    scratch: Path,
-) -> tuple[list[Clip], list[str]]:
-    paths = await asyncio.gather(
-        *(
-            local_video(services, manifest, scratch / f"{index:03d}.mp4")
-            for index, manifest in enumerate(manifests)
-        )
-    )
-    warnings: list[str] = []
-    skips, frames = [], []
-    for shot, path, (_, take) in zip(board.shots, paths, chosen, strict=True):
-        there = frames_at(board.fps, await asyncio.to_thread(probe, path))
-        skip = take.skip_frames if there - take.skip_frames >= FEWEST_FRAMES else 0
-        if skip:
-            warnings.append(
-                f"shot {shot.id}: its first {skip} frames show the reference sheet and are left out"
-            )
-        skips.append(skip)
-        frames.append(there - skip)
-    asked = [board.overlap_of(index) for index in range(len(board.shots))]
-    overlaps = fitting_overlaps(frames, asked)
-    warnings += [
-        f"shot {shot.id}: its cross-fade has {fits} frames instead of {wanted}, the clips are too short for more"
-        for shot, fits, wanted in zip(board.shots, overlaps, asked, strict=True)
-        if fits != wanted
-    ]
-    clips = [
-        Clip(path=path, shot=shot.id, title=shot.title or shot.id, overlap=overlap, skip=skip)
-        for shot, path, overlap, skip in zip(board.shots, paths, overlaps, skips, strict=True)
-    ]
-    return clips, warnings
-
-
-async def _timeline(board: Storyboard, clips: Sequence[Clip]) -> Timeline:
-    infos = [await asyncio.to_thread(probe, clip.path) for clip in clips]
-    return Timeline.of(
-        board.fps,
-        [
-            (clip.shot, frames_at(board.fps, info) - clip.skip, clip.overlap)
-            for clip, info in zip(clips, infos, strict=True)
-        ],
-    )
-
-
-def _lineage(
-    board: Storyboard,
-    clips: Sequence[Clip],
-    chosen: Sequence[tuple[TakeRow, Take]],
-    manifests: Sequence[Manifest],
-    timeline: Timeline,
-) -> list[ShotLineage]:
-    found = []
-    for clip, (_, take), manifest, span in zip(clips, chosen, manifests, timeline.spans, strict=True):
-        assert manifest.video is not None
-        found.append(
-            ShotLineage(
-                shot=clip.shot,
-                title=clip.title,
-                endpoint=manifest.endpoint,
-                seed=manifest.seed,
-                generation_id=take.generation.generation_id,
-                generation_key=manifest.generation_key,
-                folder=manifest.folder,
-                manifest_sha256=manifest.sha256,
-                video_sha256=manifest.video.sha256,
-                start_frame=span.start,
-                frames=span.frames,
-                overlap=span.overlap,
-                skipped_frames=clip.skip,
-            )
-        )
-    return found
 
 
 async def _archived(services: Services, folder: str) -> FilmManifest | None:
