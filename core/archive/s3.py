@@ -157,7 +157,14 @@ class S3Backend:
         await self._sessions.aclose()
 
     async def _create(self, key: str, size: int, sha256: str, put: Any, **what: Any) -> StoredFile:
-        session, target = self._sessions.here(), self._target(key)
+        session = self._sessions.here()
+        async with session.writes:
+            return await self._create_now(session, key, size, sha256, put, **what)
+
+    async def _create_now(
+        self, session: S3Session, key: str, size: int, sha256: str, put: Any, **what: Any
+    ) -> StoredFile:
+        target = self._target(key)
         # Looking first saves sending a large file again after a crash, and guards stores without conditions.
         if (there := await self.stat(key)) is not None:
             return await self._settle(key, there, size, sha256)

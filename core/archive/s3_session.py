@@ -45,14 +45,16 @@ class S3Settings:
         self.retry_wait = retry_wait
         self.request_timeout = request_timeout
 
+    def _endpoint(self) -> str | None:
+        elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        return self.endpoint_url or elsewhere
+
     def _usual_style(self) -> str:
         # Other servers than AWS seldom have a host name for every bucket.
-        elsewhere = (
-            self.endpoint_url,
-            os.environ.get("AWS_ENDPOINT_URL_S3"),
-            os.environ.get("AWS_ENDPOINT_URL"),
-        )
-        return "path" if any(elsewhere) else "auto"
+        return "path" if self._endpoint() else "auto"
+
+    def _in_clear(self) -> bool:
+        return (self._endpoint() or "https:").startswith("http:")
 
     def file_system(self) -> Any:
         """Return a new asynchronous s3fs file system; it connects on first use."""
@@ -71,7 +73,12 @@ class S3Settings:
                 "max_pool_connections": 64,
                 "retries": {"total_max_attempts": 1, "mode": "standard"},
                 "request_checksum_calculation": self.request_checksum_calculation,
-                "s3": {"addressing_style": self.addressing_style},
+                "s3": {
+                    "addressing_style": self.addressing_style,
+                    # Every body carries a signed SHA-256 of its own, so over TLS botocore need not hash it once
+                    # more; it would, in the event loop.
+                    **({} if self._in_clear() else {"payload_signing_enabled": False}),
+                },
             },
         )
 
@@ -82,6 +89,8 @@ class S3Session:
     def __init__(self, settings: S3Settings) -> None:
         """Prepare a session for the running event loop; nothing is sent yet."""
         self.bodies = asyncio.Semaphore(BODIES_IN_FLIGHT)
+        # A handshake for each of a hundred files that start at once would cost more than it brings.
+        self.writes = asyncio.Semaphore(BODIES_IN_FLIGHT)
         self._settings = settings
         self._file_system = settings.file_system()
         self._file_system.retries = 1
