@@ -25,6 +25,9 @@ def main() -> None:
         report = asyncio.run(
             generate_batch(sys.argv[1], concurrency=4, recipe="none", name="kill", task_run_per_row_up_to=0)
         )
+    for row in report.rows:
+        if not row.ok:
+            print(row.row, row.status, row.reason, file=sys.stderr)
     sys.exit(0 if report.ok else 3)
 
 
