@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from prefect_ltx.archive import QualityRecord, RecordedFinding
+from prefect_ltx.archive import QualityRecord
 from prefect_ltx.engine import ArchivedGeneration, CollectedVideo, tell
-from prefect_ltx.engine.inspection import Inspection, QualityMode
+from prefect_ltx.engine.inspection import Inspection, QualityMode, unrendered
 from prefect_ltx.ledger import Generation
 from prefect_ltx.media import MediaError, Rendition
 from prefect_ltx.tasks import archive_video, download_video, inspect_video, postprocess_video
@@ -62,10 +62,6 @@ async def _rendered(
     try:
         made = await postprocess_video(video, recipe=recipe, lead_in_frames=frames)
     except MediaError as error:
-        # The video is paid for: it is archived without renditions rather than not at all.
         run_logger().warning("No renditions: %s", error)
-        failed = RecordedFinding(kind="unrendered", severity="warning", message=str(error))
-        record = record or QualityRecord(policy="off", verdict="accept")
-        record.findings.append(failed)
-        made = []
+        made, record = [], unrendered(record, error)
     return [*made, *(found.pictures if found else [])], record

@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.engine import ArchivedGeneration, Services, archived, hold, in_thread, outcome, prepare
+from prefect_ltx.engine import ArchivedGeneration, Services, archived_before, hold, in_thread, prepare
 from prefect_ltx.engine.inspection import QualityMode, refuse_rejected
 from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.artifacts import publish_artifact
 from prefect_ltx.flows.delivery import deliver
-from prefect_ltx.ledger import Generation, State
+from prefect_ltx.ledger import State
 from prefect_ltx.media import recipe_named
 from prefect_ltx.tasks import GenerationHandle, await_generation, submit_generation, upload_media
 from prefect_ltx.tasks.context import current_owner, flow_run_id, run_logger
@@ -103,23 +103,11 @@ async def finish_one(
     where = {name: value for name, value in asdict(names).items() if name != "budget"}
     async with hold(services, handle.generation_id, current_owner()) as generation:
         if generation.state is State.ARCHIVED:
-            result = await _archived_before(services, generation)
+            run_logger().info("Paid for before: generation %s", generation.id)
+            result = await archived_before(services, generation)
         else:
             handle = await await_generation(handle, **where)
             result = await deliver(handle, generation, inputs, recipe=recipe, quality=quality, where=where)
     await publish_artifact(services, result)
     refuse_rejected(result, quality)
     return result
-
-
-async def _archived_before(services: Services, generation: Generation) -> ArchivedGeneration:
-    row = outcome(generation)
-    manifest = await services.archive.manifest(row.folder or "")
-    if manifest is None:
-        raise FileNotFoundError(
-            f"Generation {row.id} was archived in {row.location}/{row.folder}, and its manifest is not in "
-            f"{services.archive.location}. Nothing was sent or spent: point PREFECT_LTX_ARCHIVE at "
-            "that archive. If it is gone for good, another seed makes and buys a new video."
-        )
-    run_logger().info("Paid for before: generation %s of %s", row.id, services.archive.location)
-    return archived(row, manifest, location=services.archive.location, reused=True)

@@ -16,7 +16,7 @@ from prefect_ltx.engine.errors import (
 )
 from prefect_ltx.engine.inputs import InputMedia, MediaDigest, fetch_input, fetch_inputs
 from prefect_ltx.engine.lease import hold
-from prefect_ltx.engine.one import Run, finish, generate
+from prefect_ltx.engine.one import Run, archived_before, finish, generate
 from prefect_ltx.engine.plan import (
     Estimate,
     PlannedGeneration,
@@ -65,6 +65,7 @@ __all__ = [
     "SweepReport",
     "UploadedMedia",
     "archived",
+    "archived_before",
     "batch_tag",
     "budget_from",
     "cancel",

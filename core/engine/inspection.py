@@ -58,6 +58,13 @@ class Inspection(BaseModel):
         )
 
 
+def unrendered(record: QualityRecord | None, error: MediaError) -> QualityRecord:
+    """The manifest's account where renditions could not be made: a paid video is archived without them."""
+    record = record or QualityRecord(policy="off", verdict="accept")
+    record.findings.append(RecordedFinding(kind="unrendered", severity="warning", message=str(error)))
+    return record
+
+
 async def inspect_delivery(
     video: CollectedVideo | Path,
     *,

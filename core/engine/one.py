@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from prefect_ltx.archive import ArchiveNotFound, Manifest
 from prefect_ltx.engine.collect import collect
+from prefect_ltx.engine.inspection import unrendered
 from prefect_ltx.engine.lease import hold, holding
 from prefect_ltx.engine.plan import PlannedGeneration, ledger_plan
 from prefect_ltx.engine.poller import Poller
@@ -23,7 +24,7 @@ from prefect_ltx.engine.submit import submit_once
 from prefect_ltx.engine.wait import outcome
 from prefect_ltx.fal import FalNotSent, FalRateLimited, GenerationRequest
 from prefect_ltx.ledger import Generation, Owner, Plan, State
-from prefect_ltx.media import render_renditions
+from prefect_ltx.media import MediaError, Rendition, render_renditions
 
 COLLECT_AT_ONCE = 8
 SUBMIT_TRIES = 4
@@ -157,11 +158,15 @@ async def _to_archive(
     """Collect, render and store. `collecting` bounds the downloads, `rendering` the ffmpeg processes at once."""
     async with collecting or asyncio.Semaphore():
         video = await collect(services, generation)
-    renditions = []
+    renditions: list[Rendition] = []
+    record = None
     if "problem" not in video.delivered and recipe != "none":
         async with rendering or asyncio.Semaphore():
             tell("render", generation.id, "rendering")
-            renditions = await render_renditions(
-                video.path, services.work_dir(generation.id) / "renditions", recipe=recipe
-            )
-    return await store(services, generation, video, renditions)
+            try:
+                renditions = await render_renditions(
+                    video.path, services.work_dir(generation.id) / "renditions", recipe=recipe
+                )
+            except MediaError as error:
+                record = unrendered(None, error)
+    return await store(services, generation, video, renditions, record)

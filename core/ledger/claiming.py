@@ -4,6 +4,7 @@ Of any number of claims for one key at once, exactly one may send.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from sqlalchemy import select
@@ -30,6 +31,10 @@ def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimi
     row = tx.connection.execute(query).one_or_none()
     if row is not None:
         taken = take(tx, generation_of(row), owner)
+        if taken.outcome in ("submit", "resume") and plan.flow_run_id is not None:
+            # Whoever goes on with it is whose cancel counts.
+            tx.update(taken.generation.id, flow_run_id=plan.flow_run_id)
+            return replace(taken, generation=tx.load(taken.generation.id))
         if taken.outcome != "closed":
             return taken
     stray = adoptable_stray(tx, plan.key)

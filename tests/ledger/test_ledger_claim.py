@@ -47,6 +47,15 @@ def test_a_claim_while_a_living_owner_works_is_busy(ledger: Ledger) -> None:
     assert ledger.take(row.id, YOU).outcome == "busy"
 
 
+def test_the_run_that_goes_on_with_a_row_is_the_one_whose_cancel_counts(ledger: Ledger, clock: Clock) -> None:
+    """A hook that runs after its process is dead finds the generation by the flow run that took it over."""
+    row = ledger.claim(a_plan(flow_run_id="run-1"), ME).generation
+    clock.sleep(61)
+
+    assert ledger.claim(a_plan(flow_run_id="run-2"), YOU).generation.flow_run_id == "run-2"
+    assert [each.id for each in ledger.find(flow_run_id="run-2")] == [row.id]
+
+
 def test_one_post_an_attempt(ledger: Ledger) -> None:
     """A second announcement for the same attempt is refused, whoever makes it."""
     row = ledger.claim(a_plan(), ME).generation

@@ -7,10 +7,13 @@ from prefect_ltx.media import (
     MediaInvalid,
     Progress,
     Rendition,
+    generator,
     measure_loudness,
     probe,
     render_renditions,
+    run_ffmpeg,
     sha256_file,
+    target,
 )
 
 MakeClip = Callable[..., Awaitable[Path]]
@@ -44,6 +47,14 @@ async def test_the_web_recipe_gives_its_four_files_and_nothing_else(
     assert found["web"].facts["frames"] == 49
     assert found["web"].facts["video"] == "copied"
     assert probe(found["preview"].path).frames > 10
+
+
+async def test_a_clip_in_which_nothing_moves_has_a_preview_of_one_picture(tmp_path: Path) -> None:
+    """libwebp writes equal pictures once: that is no damage, and no reason to lose a paid video."""
+    still = target(generator("color=red:s=256x144:r=24"), path=tmp_path / "still.mp4", **{"frames:v": 24})
+    await run_ffmpeg(still)
+    found = by_name(await render_renditions(tmp_path / "still.mp4", tmp_path / "out"))
+    assert probe(found["preview"].path).frames == 1
 
 
 async def test_the_web_copy_starts_fast_and_carries_no_metadata(make_clip: MakeClip, tmp_path: Path) -> None:
