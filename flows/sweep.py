@@ -21,7 +21,7 @@ async def sweep(
         credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
-        recipe: Which renditions to make of what is found: web, or none.
+        recipe: Which renditions to make of what is found: web, social, broadcast, review or none.
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive)
     async with services_for(names) as services:
