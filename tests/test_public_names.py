@@ -11,7 +11,8 @@ NAMES = {
     "prefect_ltx.archive": "Archive Manifest",
     "prefect_ltx.local": "LocalFal",
     "prefect_ltx.blocks": "FalCredentials GenerationLedger VideoArchive SpendingBudget",
-    "prefect_ltx.tasks": "upload_media submit_generation await_generation download_video postprocess_video archive_video",
+    "prefect_ltx.tasks": "upload_media submit_generation await_generation download_video postprocess_video "
+    "archive_video",
     "prefect_ltx.flows": "reference_video_to_video ingredient_to_video generate_batch best_of_takes storyboard_film "
     "submit_only finish_generation sweep",
 }
