@@ -18,10 +18,11 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
-from support import submits
+from support import SECRET, submits
 
 from prefect_ltx.archive import Archive
 from prefect_ltx.fal import (
+    FalClient,
     FalRequestInvalid,
     FalValidationError,
     IngredientRequest,
@@ -238,3 +239,25 @@ async def test_no_secret_and_no_signed_url_anywhere(
         if path.suffix in (".json", ".html")
     ]
     assert not [text for text in haystack if "needle-in-haystack" in text]
+
+
+async def test_a_signed_source_leaves_no_trace_of_its_signature(
+    fal: LocalFal, ltx_env: Path, media_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A presigned input's signature is in no log, artifact, archived file, ledger or error of ours."""
+    caplog.set_level(logging.DEBUG, logger="prefect_ltx")
+    async with FalClient(SECRET, base_url=fal.url) as client:
+        url = await client.upload(media_folder / "sheet.png", content_type="image/png", file_name="sheet.png")
+    signed = f"{url}?X-Amz-Signature=needle-in-haystack"
+    result = await ingredient_to_video(sheet_request(media_folder, image_url=signed))
+    with pytest.raises(FalRequestInvalid) as caught:
+        await ingredient_to_video(sheet_request(media_folder, image_url=signed.replace("/files/", "/files/no")))
+    run = await last_run()
+    haystack = [caplog.text, str(caught.value), (run.state.message if run.state else "") or ""]
+    haystack.append(result.model_dump_json())
+    async with get_client() as client_of_prefect:
+        haystack += [str(each.data) for each in await client_of_prefect.read_artifacts()]
+    files = [*(ltx_env / "archive").rglob("*"), *ltx_env.glob("ledger.db*")]
+    haystack += [path.read_bytes().decode(errors="ignore") for path in files if path.is_file()]
+    assert not [text[:200] for text in haystack if "needle-in-haystack" in text]
+    assert len(fal.bill) == 1
