@@ -251,7 +251,9 @@ async def test_a_signed_source_leaves_no_trace_of_its_signature(
     signed = f"{url}?X-Amz-Signature=needle-in-haystack"
     result = await ingredient_to_video(sheet_request(media_folder, image_url=signed))
     with pytest.raises(FalRequestInvalid) as caught:
-        await ingredient_to_video(sheet_request(media_folder, image_url=signed.replace("/files/", "/files/no")))
+        await ingredient_to_video(
+            sheet_request(media_folder, image_url=signed.replace("/files/", "/files/no"))
+        )
     run = await last_run()
     haystack = [caplog.text, str(caught.value), (run.state.message if run.state else "") or ""]
     haystack.append(result.model_dump_json())
