@@ -110,7 +110,10 @@ def is_batch(file: Path) -> bool:
         data = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, yaml.YAMLError):
         return False
-    return isinstance(data, list) or (isinstance(data, dict) and bool(_PARTS & set(data)))
+    if isinstance(data, dict):
+        # Both have `defaults`; only a storyboard has shots.
+        return bool(_PARTS & set(data)) and "shots" not in data
+    return isinstance(data, list)
 
 
 async def plan_file(output: Output, file: Path, frame_rule: "FrameRule", endpoint: str | None) -> bool:
