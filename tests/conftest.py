@@ -2,11 +2,17 @@
 
 import asyncio
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Started in the background by a shell, this process ignores SIGINT and hands that on, and a Prefect worker that
+# ignores it cannot be stopped: a SIGTERM becomes a SIGINT inside of it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before Prefect is imported anywhere: tests report to nobody and write nothing to the user's own home.
 os.environ.setdefault("DO_NOT_TRACK", "1")
