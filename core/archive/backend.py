@@ -3,7 +3,7 @@
 Keys given to a backend are checked (`keys.check_key`). All calls are asynchronous and may run side by side.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -70,8 +70,11 @@ class Backend(Protocol):
         """Return the file's address: `file://…` or `s3://…`, without credentials."""
         ...
 
-    async def clear_stale_temporaries(self, older_than: float) -> int:
-        """Remove what writers that were killed more than `older_than` seconds ago left; return how many."""
+    async def clear_stale_temporaries(self, older_than: float, finished: Collection[str] = ()) -> int:
+        """Remove what writers that were killed more than `older_than` seconds ago left; return how many.
+
+        In the folders in `finished` nobody writes any more: there the age does not matter.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -15,7 +15,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -85,15 +85,16 @@ class FolderBackend:
         """See `Backend`."""
         return (self.root / key).as_uri()
 
-    async def clear_stale_temporaries(self, older_than: float) -> int:
+    async def clear_stale_temporaries(self, older_than: float, finished: Collection[str] = ()) -> int:
         """See `Backend`."""
 
         def clear(_: threading.Event) -> int:
             before, cleared = time.time() - older_than, 0
             for folder, _names, files in os.walk(self.root, onerror=_unless_missing):
+                ended = Path(folder).relative_to(self.root).as_posix() in finished
                 for path in (Path(folder, name) for name in files if _is_temporary(name)):
                     with contextlib.suppress(FileNotFoundError):
-                        if path.stat().st_mtime <= before:
+                        if ended or path.stat().st_mtime <= before:
                             path.unlink()
                             cleared += 1
             return cleared

@@ -7,7 +7,7 @@ sha256 is ours, anything else a conflict.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -138,14 +138,15 @@ class S3Backend:
         """See `Backend`."""
         return f"s3://{self._bucket}/{self._prefix}{key}"
 
-    async def clear_stale_temporaries(self, older_than: float) -> int:
+    async def clear_stale_temporaries(self, older_than: float, finished: Collection[str] = ()) -> int:
         """See `Backend`: aborts multipart uploads below the prefix that were begun too long ago."""
         before, cleared = datetime.now(UTC) - timedelta(seconds=older_than), 0
         page: dict[str, str] = {}
         while True:
             answer = await self._list_call("list_multipart_uploads", "", **page)
             for each in answer.get("Uploads", []):
-                if each["Initiated"] <= before:
+                folder = each["Key"][len(self._prefix) :].rpartition("/")[0]
+                if folder in finished or each["Initiated"] <= before:
                     await self._abort(each["Key"], each["UploadId"])
                     cleared += 1
             if not answer.get("IsTruncated"):

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import mimetypes
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -237,12 +237,14 @@ class Archive:
             on_progress,
         )
 
-    async def clear_stale_temporaries(self, older_than: float = 24 * 3600) -> int:
+    async def clear_stale_temporaries(
+        self, older_than: float = 24 * 3600, *, finished: Collection[str] = ()
+    ) -> int:
         """Remove temporary files or multipart parts that killed writers left `older_than` seconds ago.
 
-        Returns how many. Younger ones may belong to a living writer.
+        Returns how many. Younger ones may belong to a living writer, except in the folders in `finished`.
         """
-        return await self._backend.clear_stale_temporaries(older_than)
+        return await self._backend.clear_stale_temporaries(older_than, finished)
 
     async def _is_there(self, folder: str, file: ArchivedFile) -> None:
         key = check_key(f"{folder}/{file.name}")

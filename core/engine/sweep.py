@@ -183,7 +183,11 @@ async def _find_orphans(services: Services, report: SweepReport) -> None:
 
 
 async def _clear_stale_files(services: Services) -> None:
-    await services.archive.clear_stale_temporaries(older_than=STALE_SECONDS)
+    # A closed row's folder has its manifest: nobody writes there any more, however young a leftover is.
+    since = datetime.now(UTC) - 2 * timedelta(seconds=STALE_SECONDS)
+    closed = await in_thread(services.ledger.find, states=[State.ARCHIVED])
+    ended = {row.folder for row in closed if row.folder and row.closed_at and row.closed_at > since}
+    await services.archive.clear_stale_temporaries(older_than=STALE_SECONDS, finished=ended)
     await in_thread(_clear_work_dir, services.options, await in_thread(services.ledger.unfinished))
 
 

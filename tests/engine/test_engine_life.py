@@ -213,6 +213,22 @@ async def test_one_owner_twice_at_once_makes_one_post(
     assert submits(fal) == 1
 
 
+async def test_sweep_clears_what_a_killed_writer_left_in_a_closed_folder(
+    services: Services, fal: LocalFal, make_request: Make
+) -> None:
+    """A temporary file beside a manifest goes however young it is; elsewhere it may be a living writer's."""
+    generation = await wait_for(services, await submitted(services, make_request()))
+    await sweep_all(services, Owner.here(announces_posts=True))
+    row = await in_thread(services.ledger.get, generation.id)
+    left = Path(services.archive.location) / (row.folder or "") / ".ltx-0123456789abcdef.part"
+    living = Path(services.archive.location) / "elsewhere" / left.name
+    living.parent.mkdir()
+    left.write_bytes(b"half")
+    living.write_bytes(b"half")
+    await sweep_all(services, Owner.here(announces_posts=True))
+    assert (left.exists(), living.exists()) == (False, True)
+
+
 async def test_archive_is_written_once(services: Services, fal: LocalFal, make_request: Make) -> None:
     """Storing again after the manifest changes nothing in the archive."""
     generation = await wait_for(services, await submitted(services, make_request()))
