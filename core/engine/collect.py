@@ -120,15 +120,12 @@ async def _fetch(services: Services, generation: Generation, path: Path) -> tupl
         generation = await in_thread(services.ledger.get, generation.id)
         outcome(generation)
         if generation.video_url == before:
-            generation = await _give_up(services, generation, error.what)
+            await in_thread(services.ledger.record, generation.id, ResultGone(error.what))
+            raise lost(await in_thread(services.ledger.get, generation.id)) from error
+        assert generation.video_url is not None
         return generation, await services.client.download(
-            generation.video_url or "", path, expected_size=generation.file_size
+            generation.video_url, path, expected_size=generation.file_size
         )
-
-
-async def _give_up(services: Services, generation: Generation, reason: str) -> Generation:
-    await in_thread(services.ledger.record, generation.id, ResultGone(reason))
-    raise lost(await in_thread(services.ledger.get, generation.id))
 
 
 def _collected(generation: Generation, path: Path) -> CollectedVideo:
