@@ -1,8 +1,13 @@
 """Helpers that tests of several rooms share."""
 
+import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect_ltx.local import LocalFal
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
 
 SECRET = "keyid-for-tests:s3cr3t-value-for-tests"
 
@@ -21,3 +26,21 @@ def environment(url: str, folder: Path) -> dict[str, str]:
 def submits(fal: LocalFal) -> int:
     """How many POSTs to one of the two endpoints arrived at the server."""
     return sum(1 for method, path, _ in fal.log if method == "POST" and "/ltx-2.3-quality/" in path)
+
+
+async def paused_run() -> "FlowRun":
+    """Wait for the run that is paused now; asked by state, since one server holds the runs of all tests."""
+    from prefect.client.orchestration import get_client  # Prefect is imported only where it is asked for.
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    paused = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
+    async with get_client() as client, asyncio.timeout(60):
+        while True:
+            runs = await client.read_flow_runs(
+                flow_run_filter=paused, sort=FlowRunSort.START_TIME_DESC, limit=1
+            )
+            if runs:
+                return runs[0]
+            await asyncio.sleep(0.1)

@@ -19,7 +19,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import Artifact, State
 from prefect.exceptions import CancelledRun
 from prefect.states import Cancelling
-from support import environment, submits
+from support import environment, paused_run, submits
 
 from prefect_ltx.archive import Archive
 from prefect_ltx.batch import BatchInvalid
@@ -151,16 +151,11 @@ async def test_approval_comes_before_money(
     running = asyncio.ensure_future(
         generate_batch([row(media_folder)], name=f"ask-{answer}", recipe="none", approve=True)
     )
-    async with get_client() as client, asyncio.timeout(60):
-        while True:
-            runs = await client.read_flow_runs(limit=5)
-            paused = [each for each in runs if each.state and each.state.is_paused() and "ask" in each.name]
-            if paused:
-                break
-            await asyncio.sleep(0.1)
-        assert submits(fal) == 0
-        assert f"ltx-batch-ask-{str(answer).lower()}-plan" in await artifacts_of(paused[0].id)
-        await client.resume_flow_run(paused[0].id, run_input={"approve": answer})
+    run = await paused_run()
+    assert submits(fal) == 0
+    assert f"ltx-batch-ask-{str(answer).lower()}-plan" in await artifacts_of(run.id)
+    async with get_client() as client:
+        await client.resume_flow_run(run.id, run_input={"approve": answer})
     if answer:
         assert (await running).ok
     else:

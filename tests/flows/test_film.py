@@ -13,8 +13,7 @@ import yaml
 from film_parts import quietest, samples_of, steepest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from prefect.client.schemas.sorting import FlowRunSort
-from support import submits
+from support import paused_run, submits
 
 from prefect_ltx.archive import Archive
 from prefect_ltx.film import StoryboardInvalid, read_storyboard, take_seeds
@@ -187,13 +186,9 @@ async def test_a_lead_in_of_the_sheet_is_left_out(
 
 
 async def answered(**answer: Any) -> None:
-    """Wait until the newest run pauses, and answer its form over the API."""
-    async with get_client() as client, asyncio.timeout(60):
-        while True:
-            (run,) = await client.read_flow_runs(limit=1, sort=FlowRunSort.START_TIME_DESC)
-            if run.state is not None and run.state.is_paused():
-                break
-            await asyncio.sleep(0.2)
+    """Wait until a run pauses, and answer its form over the API."""
+    run = await paused_run()
+    async with get_client() as client:
         assert (await client.resume_flow_run(run.id, run_input=answer)).status.value == "ACCEPT"
 
 

@@ -15,6 +15,7 @@ from prefect.client.schemas.filters import (
     ArtifactFilterFlowRunId,
     FlowRunFilter,
     FlowRunFilterId,
+    FlowRunFilterStartTime,
 )
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
@@ -62,7 +63,9 @@ def clip_request(media: Path, **changes: Any) -> ReferenceVideoRequest:
 
 async def last_run() -> FlowRun:
     async with get_client() as client:
-        runs = await client.read_flow_runs(limit=1, sort=FlowRunSort.START_TIME_DESC)
+        # Runs that other tests have scheduled for later sort as the newest; they have not begun.
+        begun = FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False))
+        runs = await client.read_flow_runs(flow_run_filter=begun, limit=1, sort=FlowRunSort.START_TIME_DESC)
     return runs[0]
 
 

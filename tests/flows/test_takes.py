@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from prefect.client.schemas.objects import FlowRun
-from prefect.client.schemas.sorting import FlowRunSort
-from support import submits
+from support import paused_run, submits
 
 from prefect_ltx.fal import FalValidationError, IngredientRequest
 from prefect_ltx.film import take_seeds
@@ -153,19 +151,10 @@ async def test_seeds_follow_from_the_flow_run(
     assert one.chosen.seed != two.chosen.seed
 
 
-async def paused() -> FlowRun:
-    async with get_client() as client, asyncio.timeout(60):
-        while True:
-            (run,) = await client.read_flow_runs(limit=1, sort=FlowRunSort.START_TIME_DESC)
-            if run.state is not None and run.state.is_paused():
-                return run
-            await asyncio.sleep(0.2)
-
-
 async def test_a_person_chooses_in_the_ui(request_: IngredientRequest, fal: LocalFal, ltx_env: Path) -> None:
     """The run pauses with a typed form and the posters; a wrong answer is refused, a right one is gone on with."""
     running = asyncio.create_task(best_of_takes(request_, n=2, choose="person", recipe="none"))
-    run = await paused()
+    run = await paused_run()
     assert run.state is not None
     keys: dict[str, Any] = run.state.state_details.run_input_keyset or {}
     async with get_client() as client:
