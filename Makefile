@@ -10,7 +10,7 @@ CHAOS_ROUNDS ?= 100
 TRY_PYTHON := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast unit e2e lint types contracts test-js chaos bench wheel clean
+.PHONY: help setup demo test test-fast unit e2e lint types contracts test-js chaos bench docs wheel clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
@@ -73,6 +73,10 @@ chaos: setup ## The kill tests in their long form: CHAOS_ROUNDS (100) random ins
 
 bench: setup ## Benchmarks; prints what it measured
 	@for script in benchmarks/bench_*.py; do .venv/bin/python "$$script" || exit 1; done
+
+docs: setup .types ## Build the documentation site into build/site
+	@$(PIP) install -qq -c constraints.txt --group docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 wheel: setup ## Build wheel and sdist and try the wheel in an empty environment
 	.venv/bin/pytest tests/test_package.py -m wheel
