@@ -82,6 +82,7 @@ async def generate_batch(
     fresh: bool = False,
     approve: bool = False,
     approve_within_seconds: Annotated[int, Field(ge=1)] = 24 * 3600,
+    seed_scope: str = "",
 ) -> BatchReport:
     """Make the video of every row, at most `concurrency` at fal at once, first come first served.
 
@@ -90,7 +91,8 @@ async def generate_batch(
     for one video of its request: what an earlier run of a batch of this name made for it counts.
 
     Args:
-        source: path of a JSONL, CSV, TSV, YAML or JSON file, or a list of requests. Both endpoints may be mixed.
+        source: path or s3:// URL of a JSONL, CSV, TSV, YAML or JSON file, or a list of requests. Both endpoints may
+            be mixed.
         credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
@@ -108,6 +110,8 @@ async def generate_batch(
         fresh: New videos for rows without a seed, even where an earlier run of this batch archived some.
         approve: Publish the plan and pause until a person approves it in the UI, before anything is spent.
         approve_within_seconds: How long to wait for that.
+        seed_scope: What seeds of rows without one are drawn from; empty for the flow run. Two runs of the same rows
+            in the same scope are one purchase, even at the same time.
 
     Returns:
         The end of every row. Failed rows are in it: only what concerns the whole batch is raised.
@@ -130,7 +134,14 @@ async def generate_batch(
     async with services_for(names) as services:
         run = Run.begin(services, at_fal=concurrency)
         try:
-            rows = await plan_rows(run, batch, frame_rule=frame_rule, flow_run_id=flow_run_id(), fresh=fresh)
+            rows = await plan_rows(
+                run,
+                batch,
+                frame_rule=frame_rule,
+                flow_run_id=flow_run_id(),
+                fresh=fresh,
+                seed_scope=seed_scope,
+            )
             plan = await _planned(services, batch, rows)
             if approve and plan.to_send:
                 await _approved(plan, rows, approve_within_seconds)

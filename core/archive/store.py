@@ -129,6 +129,14 @@ class Archive:
         """
         return b"".join([chunk async for chunk in self._backend.chunks(check_key(key))])
 
+    def chunks(self, key: str) -> AsyncIterator[bytes]:
+        """Read a file in pieces, for what is too large to hold.
+
+        Raises:
+            ArchiveNotFound: there is none.
+        """
+        return self._backend.chunks(check_key(key))
+
     async def fetch(self, key: str, path: Path | str, *, sha256: str | None = None) -> StoredFile:
         """Copy a file out of the archive to `path`, whole or not at all, replacing what is there.
 

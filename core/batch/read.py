@@ -246,11 +246,14 @@ def _unknown(name: str) -> str:
     return f"no such field; {hint}"
 
 
-def _media(value: Any, folder: Path | None) -> Any:
+def _media(value: Any, folder: Path | str | None) -> Any:
     if not isinstance(value, str) or folder is None or not value.strip():
         return value
     if "://" in value or value[:5].lower() == "data:":
         return value
+    if isinstance(folder, str):
+        # s3://bucket/prefix; an absolute path is one of the machine that runs the batch.
+        return value if value[0] in "/~" else f"{folder}/{value.removeprefix('./')}"
     return str(folder / Path(value).expanduser())
 
 

@@ -9,12 +9,13 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Final
 
 import yaml
 
 from prefect_ltx.batch.problems import BatchInvalid, Problem
+from prefect_ltx.batch.remote import text_from_s3
 
 SUFFIXES: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".yaml", ".yml")
 _SETTINGS: Final = ("defaults", "overrides", "matrix")
@@ -40,14 +41,14 @@ class RawBatch:
     overrides: dict[str, Any] = field(default_factory=dict)
     matrix: dict[str, Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    folder: Path | None = None
-    """What paths in the rows are relative to; None for a list: the current folder."""
+    folder: Path | str | None = None
+    """What paths in the rows are relative to, a folder or `s3://bucket/prefix`; None for a list: the current folder."""
     from_table: bool = False
     """Whether all values are texts, so that an empty one means no value."""
 
 
 def read_source(source: str | Path | Sequence[Any] | Mapping[str, Any]) -> RawBatch:
-    """Read a file by its suffix, a list of mappings, or a mapping as a YAML file holds it.
+    """Read a file (path or `s3://bucket/key`) by its suffix, a list of mappings, or a mapping as a YAML file holds it.
 
     Raises:
         BatchInvalid: no such file, not text, or another kind of file; nothing was read.
@@ -56,9 +57,14 @@ def read_source(source: str | Path | Sequence[Any] | Mapping[str, Any]) -> RawBa
         raw = RawBatch("batch")
         _structure(raw, source)
         return raw
-    path = Path(source).expanduser()
-    raw = RawBatch(path.name, folder=path.absolute().parent)
-    text = _text(path)
+    remote = str(source).startswith("s3://")
+    path = PurePosixPath(str(source).removeprefix("s3:/")) if remote else Path(source).expanduser()
+    if isinstance(path, Path):
+        raw = RawBatch(path.name, folder=path.absolute().parent)
+        text = _text(path)
+    else:
+        raw = RawBatch(path.name, folder=str(source).rpartition("/")[0])
+        text = _decoded(path, text_from_s3(str(source), _MAX_BYTES))
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise _unreadable(path, f"it is none of {', '.join(SUFFIXES)}")
@@ -76,14 +82,20 @@ def _text(path: Path) -> str:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise _unreadable(path, f"it is larger than {_MAX_BYTES >> 20} MB")
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise _unreadable(path, "it is not text in UTF-8") from None
+        return _decoded(path, path.read_bytes())
     except OSError as error:
         raise _unreadable(path, error.strerror or type(error).__name__) from None
 
 
-def _unreadable(path: Path, why: str) -> BatchInvalid:
+def _decoded(path: PurePath, data: bytes) -> str:
+    try:
+        # As a text file is read: whatever ends a line becomes a line feed.
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError:
+        raise _unreadable(path, "it is not text in UTF-8") from None
+
+
+def _unreadable(path: PurePath, why: str) -> BatchInvalid:
     return BatchInvalid(path.name or str(path), [Problem("file", "", f"cannot read {path}: {why}")])
 
 
@@ -137,7 +149,7 @@ def _check_header(raw: RawBatch, names: list[str]) -> None:
             raw.problems.append(Problem("header", name, "two columns have this name"))
 
 
-def _parsed(path: Path, text: str, *, as_json: bool) -> Any:
+def _parsed(path: PurePath, text: str, *, as_json: bool) -> Any:
     try:
         return json.loads(text) if as_json else yaml.safe_load(text)
     except json.JSONDecodeError as error:

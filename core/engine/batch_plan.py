@@ -1,7 +1,7 @@
 """What a batch will make and cost, row by row, before anything is spent: seeds settled, duplicates and hits found.
 
 A row without a seed stands for one video of its request. Where an earlier run of the same batch began or made
-one, that one counts; else a seed is drawn from the flow run and the row's place.
+one, that one counts; else a seed is drawn from the flow run (or the scope that is given) and the row's place.
 """
 
 import asyncio
@@ -85,10 +85,12 @@ async def plan_rows(
     frame_rule: FrameRule = "as_is",
     flow_run_id: str | None = None,
     fresh: bool = False,
+    seed_scope: str = "",
 ) -> list[PlannedRow]:
     """Hash every input once, settle every seed, and look every row up in the ledger. Writes and sends nothing.
 
-    With `fresh`, rows without a seed get new videos even where an earlier run archived some.
+    With `fresh`, rows without a seed get new videos even where an earlier run archived some. With `seed_scope`,
+    seeds are drawn from it instead of the flow run: runs of the same rows draw the same ones, even side by side.
 
     Raises:
         BatchInvalid: inputs that cannot be used, by row and field.
@@ -99,7 +101,7 @@ async def plan_rows(
         (row, row.request.with_frames(frame_rule), digests)
         for row, digests in zip(batch.rows, media, strict=True)
     ]
-    seeds = await _seeds(run.services, batch.name, rows, flow_run_id, fresh)
+    seeds = await _seeds(run.services, batch.name, rows, flow_run_id, fresh, seed_scope)
     settled_rows: list[tuple[Row, GenerationRequest, PlannedGeneration]] = []
     for number, (row, request, digests) in enumerate(rows):
         if number % _BREATH == 0:
@@ -198,7 +200,12 @@ async def _media(run: Run, batch: Batch) -> list[dict[str, MediaDigest]]:
 
 
 async def _seeds(
-    services: Services, name: str, rows: list[_Settled], flow_run_id: str | None, fresh: bool
+    services: Services,
+    name: str,
+    rows: list[_Settled],
+    flow_run_id: str | None,
+    fresh: bool,
+    seed_scope: str,
 ) -> dict[int, tuple[int, bool]]:
     """By place, for rows without a seed: the seed, and whether the row may adopt what a stranger left."""
     groups: dict[str, list[int]] = defaultdict(list)
@@ -215,13 +222,15 @@ async def _seeds(
     seeds: dict[int, tuple[int, bool]] = {}
     for key, places in groups.items():
         # The newest first: the oldest is taken from the end.
-        seeds |= _shared_out(places, [each.seed for each in before[key]], flow_run_id)
+        found = _shared_out(places, [each.seed for each in before[key]], seed_scope or flow_run_id)
+        # Whoever died with this scope left the very seed that is drawn again: a stranger's is not looked for.
+        seeds |= {place: (seed, adopt and not seed_scope) for place, (seed, adopt) in found.items()}
     return seeds
 
 
-def _shared_out(places: list[int], made: list[int], flow_run_id: str | None) -> dict[int, tuple[int, bool]]:
+def _shared_out(places: list[int], made: list[int], scope: str | None) -> dict[int, tuple[int, bool]]:
     """Seeds for rows that ask for the same thing: their own of before, then any of before, then a drawn one."""
-    own = {place: draw_seed(None if flow_run_id is None else f"{flow_run_id}/{place}") for place in places}
+    own = {place: draw_seed(None if scope is None else f"{scope}/{place}") for place in places}
     left = list(made)
     seeds: dict[int, tuple[int, bool]] = {}
     for place in places:

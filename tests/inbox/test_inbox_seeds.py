@@ -1,0 +1,29 @@
+"""Seeds of a batch's rows from a scope: whoever runs the same file draws the same ones."""
+
+from pathlib import Path
+
+from prefect_ltx.batch import read_batch
+from prefect_ltx.engine import Run, Services, plan_rows
+from prefect_ltx.settings import Settings
+
+
+async def _keys(source: list[dict[str, str]], flow_run_id: str, seed_scope: str) -> list[str]:
+    async with Services.from_settings(Settings()) as services:
+        run = Run.begin(services, at_fal=1)
+        try:
+            rows = await plan_rows(run, read_batch(source), flow_run_id=flow_run_id, seed_scope=seed_scope)
+        finally:
+            await run.aclose()
+    assert not any(row.may_adopt for row in rows if seed_scope)
+    return [row.plan.key for row in rows]
+
+
+async def test_two_runs_in_one_scope_ask_for_the_same_videos(ltx_env: Path, media_folder: Path) -> None:
+    """Planned side by side, before either has written anything, their rows have the same keys; without a scope not."""
+    row = {"prompt": "a cup", "image_url": str(media_folder / "sheet.png")}
+    source = [row, row]
+    first = await _keys(source, "run-1", "inbox:abc")
+    assert len(set(first)) == 2
+    assert await _keys(source, "run-2", "inbox:abc") == first
+    assert not set(await _keys(source, "run-2", "inbox:other")) & set(first)
+    assert not set(await _keys(source, "run-2", "")) & set(await _keys(source, "run-1", ""))
