@@ -29,7 +29,7 @@ from prefect_ltx.fal import FrameRule
 from prefect_ltx.flows.batch_artifacts import ProgressArtifact, plan_markdown, publish_plan, publish_report
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.ledger import LedgerError
-from prefect_ltx.tasks.batch import announce, cancel_batch, generate_row, generate_rows, running
+from prefect_ltx.tasks.batch import announce, announce_end, cancel_batch, generate_row, generate_rows, running
 from prefect_ltx.tasks.context import cancelled_by_person, flow_run_id, run_logger
 from prefect_ltx.tasks.wait import CANCEL_BUDGET_SECONDS, CANCEL_LOOK_SECONDS
 
@@ -160,6 +160,7 @@ async def generate_batch(
             await run.aclose()
         report = work.report()
         await publish_report(services, report)
+        announce_end(report)
     return _end(report, stopped)  # type: ignore[return-value]  # Prefect gives the caller the state's data
 
 

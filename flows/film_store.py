@@ -45,6 +45,7 @@ from prefect_ltx.media import (
 )
 from prefect_ltx.provenance import mark_rendition
 from prefect_ltx.provenance.source_type import comment, source_type
+from prefect_ltx.tasks.assets import asset_key, emit_asset
 
 # Where pictures lie on this machine is nobody's business; their content is in the shots' own manifests.
 _LOCAL: Any = {"cast": True, "locations": True, "shots": {"__all__": {"video", "image"}}}
@@ -112,8 +113,30 @@ async def finish_film(
         warnings += joined.warnings
         found = await _stored(services, board, joined, shots, manifests, key, folder, scratch, tags)
         tell("film", "", "archived")
+        _materialized(services, found, key)
     shutil.rmtree(scratch, ignore_errors=True)
     return _told(services, found, key, chosen, reused=reused, warnings=warnings)
+
+
+def _materialized(services: Services, film: FilmManifest, key: str) -> None:
+    location, video = services.archive.location, film.video
+    assert video is not None
+    emit_asset(
+        asset_key(location, film.folder, video.name),
+        name=f"Film: {film.film.title}",
+        made_from={asset_key(location, each.folder, "video.mp4"): each.title for each in film.film.shots},
+        metadata={
+            "title": film.film.title,
+            "sha256": video.sha256,
+            "size": video.size,
+            "frames": film.film.frames,
+            "duration": film.film.duration,
+            "generations": [each.generation_id for each in film.film.shots],
+            "archive": location,
+            "folder": film.folder,
+        },
+        once=key,
+    )
 
 
 async def _archived(services: Services, folder: str) -> FilmManifest | None:

@@ -1,5 +1,9 @@
-"""The steps of a generation as Prefect tasks, each useful alone in anybody's own flow."""
+"""The steps of a generation as Prefect tasks, each useful alone in anybody's own flow.
 
+Importing this package has the ledgers of the process watched: `prefect_ltx.tasks.life` tells Prefect what happens.
+"""
+
+from prefect_ltx.tasks import life as _life  # noqa: F401 - watches the ledger
 from prefect_ltx.tasks.archive import archive_video
 from prefect_ltx.tasks.collect import download_video
 from prefect_ltx.tasks.generate import submit_generation

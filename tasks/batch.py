@@ -14,13 +14,13 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from prefect_ltx.engine import BatchRun, RowResult, Services, cancel, in_thread
+from prefect_ltx.engine import BatchReport, BatchRun, RowResult, Services, cancel, in_thread
 from prefect_ltx.ledger import Generation, Owner
 from prefect_ltx.ledger import State as LedgerState
 from prefect_ltx.tasks.context import run_logger
+from prefect_ltx.tasks.events import emit
 
 CANCEL_AT_ONCE = 8
 
@@ -66,14 +66,30 @@ async def generate_rows(first: int, last: int) -> State[Any]:
 
 def announce(result: RowResult, batch: str) -> None:
     """Tell Prefect's event log how a row ended, so that automations can follow single rows."""
-    name = f"batch {batch}, row {result.row}"
-    emit_event(
+    emit(
         f"ltx.row.{result.status}",
-        resource={
-            "prefect.resource.id": f"prefect-ltx.batch.{slug(batch)}.row.{result.row}",
-            "prefect.resource.name": name,
+        f"ltx.batch.{slug(batch)}.row.{result.row}",
+        name=f"batch {batch}, row {result.row}",
+        payload={"batch": batch, **result.model_dump(mode="json", exclude={"video"})},
+    )
+
+
+def announce_end(report: BatchReport) -> None:
+    """Tell Prefect's event log that a batch ended, and how: `ltx.batch.finished`."""
+    emit(
+        "ltx.batch.finished",
+        f"ltx.batch.{slug(report.name)}",
+        name=f"batch {report.name}",
+        labels={"ltx.ok": str(report.ok).lower()},
+        payload={
+            "batch": report.name,
+            "ok": report.ok,
+            "rows": len(report.rows),
+            "counts": dict(report.counts),
+            "spent_usd": str(report.spent_usd),
+            "seconds": round(report.seconds, 1),
+            "archive": report.archive,
         },
-        payload=result.model_dump(mode="json", exclude={"video"}),
     )
 
 

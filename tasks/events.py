@@ -6,6 +6,8 @@ is never the work: nothing here raises, and an event that cannot be sent is a li
 prompt, no URL and no secret; amounts are exact decimal texts. `docs/events.md` lists all of them.
 """
 
+import threading
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -26,6 +28,10 @@ GenerationEvent = Literal[
 ]
 
 _NAMESPACE: Final = uuid.UUID("6c747865-7665-4e74-8000-707265666563")  # "ltxevent", "prefec"
+_REMEMBERED_SECONDS: Final = 300
+"""As long as Prefect's server refuses to see the same event a second time."""
+_turn: Final = threading.Lock()
+_told: Final[dict[tuple[str | None, uuid.UUID], float]] = {}
 
 
 def emit_generation(what: GenerationEvent, generation: Generation, **payload: JsonValue) -> None:
@@ -130,6 +136,9 @@ def emit(
     """
     if not _somebody_listens():
         return
+    identity = uuid.uuid4() if once is None else event_id(f"{event} {once}")
+    if not _is_new(identity):
+        return
     try:
         emit_event(
             event,
@@ -140,7 +149,7 @@ def emit(
             },
             related=[dict(each) for each in related],
             payload={key: _safe(value) for key, value in (payload or {}).items()},
-            id=uuid.uuid4() if once is None else event_id(f"{event} {once}"),
+            id=identity,
         )
     except Exception as error:  # an event must never be the end of the work that it tells of
         run_logger().warning("The event %s was not sent: %s", event, type(error).__name__)
@@ -149,6 +158,16 @@ def emit(
 def event_id(happening: str) -> uuid.UUID:
     """The id of an event, from what happened."""
     return uuid.uuid5(_NAMESPACE, happening)
+
+
+def _is_new(identity: uuid.UUID) -> bool:
+    # Prefect's sender keeps what waits by its id, and loses one of two that are the same.
+    now = time.monotonic()
+    with _turn:
+        while _told and now - next(iter(_told.values())) > _REMEMBERED_SECONDS:
+            del _told[next(iter(_told))]
+        key = (get_current_settings().api.url, identity)
+        return _told.setdefault(key, now) == now
 
 
 def _somebody_listens() -> bool:

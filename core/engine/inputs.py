@@ -34,7 +34,7 @@ CONTENT_TYPES = {
 
 
 class MediaDigest(BaseModel, frozen=True):
-    """What is remembered of one input: its content, not where it came from."""
+    """What is remembered of one input: its content, and where it came from only if others know that place too."""
 
     sha256: str
     size: int
@@ -43,6 +43,8 @@ class MediaDigest(BaseModel, frozen=True):
     name: str
     width: int
     height: int
+    source: str = ""
+    """Its `s3://` address, for lineage; a path on this machine and an address that may be secret are not kept."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ async def fetch_input(
         name=name,
         width=info.width,
         height=info.height,
+        source=describe(source) if source.startswith("s3://") else "",
     )
     return InputMedia(path, digest, fetched=path.parent == services.options.work_dir / INPUTS_FOLDER)
 

@@ -47,6 +47,7 @@ from prefect_ltx.ledger.reconcile import Wait, match
 from prefect_ltx.ledger.records import Claim, DoubleCharge, Drift, Generation, LedgerEvent, Plan, Stray, Total
 from prefect_ltx.ledger.snapshot import Effect, Snapshot
 from prefect_ltx.ledger.states import CLOSED, LIVE, RANK, UNFINISHED, State
+from prefect_ltx.ledger.watching import BudgetLow, Moved, News, unwatch, watch
 
 __all__ = [
     "CLOSED",
@@ -57,6 +58,7 @@ __all__ = [
     "Archived",
     "BudgetExceeded",
     "BudgetLimit",
+    "BudgetLow",
     "BudgetStatus",
     "CancelAnswered",
     "CancelRequested",
@@ -76,6 +78,8 @@ __all__ = [
     "LedgerEvent",
     "LedgerSchemaUnknown",
     "LedgerUnavailable",
+    "Moved",
+    "News",
     "NotSent",
     "Owner",
     "OwnerLost",
@@ -105,4 +109,6 @@ __all__ = [
     "generation_key",
     "match",
     "todo",
+    "unwatch",
+    "watch",
 ]

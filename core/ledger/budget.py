@@ -7,7 +7,10 @@ names a tag, only rows that carry that tag.
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
+
+LOW_SHARE: Final = Decimal("0.2")
+"""A limit is low once less than this share of it is left."""
 
 Period = Literal["day", "month", "total"]
 
@@ -31,6 +34,10 @@ class BudgetLimit:
             raise ValueError(f"A budget must be a Decimal of 0 or more, not {self.usd!r}.")
         if self.period not in ("day", "month", "total"):
             raise ValueError(f"A budget's period is day, month or total, not {self.period!r}.")
+
+    def is_low(self, left: Decimal) -> bool:
+        """Whether `left` of this limit is so little that somebody should know."""
+        return left < self.usd * LOW_SHARE
 
     def since(self, now: float) -> float:
         """Start of the period that holds `now`, both in Unix seconds; total starts at 0."""

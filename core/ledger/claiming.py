@@ -45,6 +45,7 @@ def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimi
     for tag in plan.tags:
         tx.connection.execute(schema.tag.insert().values(generation_id=values["id"], tag=tag))
     fresh = tx.load(values["id"])
+    tx.moves.append((fresh.id, fresh.state))
     tx.log(fresh, "Intended", owner.label, upper_usd=str(plan.price_upper_usd), tags=list(plan.tags))
     if stray is None:
         return _grant(tx, fresh, owner)
@@ -177,3 +178,5 @@ def _check_budgets(tx: Transaction, plan: Plan, limits: Sequence[BudgetLimit]) -
         held: Decimal = held_in_period(tx.connection, limit, tx.now)
         if held + needed > limit.usd:
             raise BudgetExceeded(limit, held_usd=held, needed_usd=needed)
+        if limit.is_low(limit.usd - held - needed) and not limit.is_low(limit.usd - held):
+            tx.lowered.append(limit)

@@ -13,7 +13,7 @@ from typing import Self
 
 from sqlalchemy import select
 
-from prefect_ltx.ledger import claiming, reading, schema
+from prefect_ltx.ledger import accounting, claiming, reading, schema, watching
 from prefect_ltx.ledger.budget import BudgetLimit
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.errors import NOTHING_SPENT
@@ -204,4 +204,17 @@ class Ledger(LedgerReader):
     @contextmanager
     def _writing(self, **bill: str) -> Iterator[Transaction]:
         with self._database.write(**bill) as connection:
-            yield Transaction(connection, self._database.now(connection), self.lease_seconds)
+            tx = Transaction(connection, self._database.now(connection), self.lease_seconds)
+            yield tx
+            news = self._news(tx) if watching.is_watched() else []
+        for each in news:
+            watching.tell(each)
+
+    def _news(self, tx: Transaction) -> list[watching.News]:
+        # Read before the commit: after it, another owner may have moved the row already.
+        rows = {row_id: tx.load(row_id) for row_id, _ in tx.moves}
+        statuses = accounting.spending(tx.connection, tx.lowered, tx.now)
+        return [
+            *(watching.Moved(state, rows[row_id]) for row_id, state in tx.moves),
+            *(watching.BudgetLow(self.id, each, each.limit.since(tx.now)) for each in statuses),
+        ]

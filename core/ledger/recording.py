@@ -4,12 +4,13 @@ Facts about the world are recorded whoever brings them. What leads to a POST, or
 decision: only the owner that holds the lease may bring it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
 from prefect_ltx.ledger import schema
+from prefect_ltx.ledger.budget import BudgetLimit
 from prefect_ltx.ledger.errors import GenerationNotFound, LeaseLost, RequestClaimed
 from prefect_ltx.ledger.events import (
     Event,
@@ -48,6 +49,10 @@ class Transaction:
     connection: Connection
     now: float
     lease_seconds: float
+    moves: list[tuple[str, State]] = field(default_factory=list)
+    """Which rows came to which states, in order: for those who watch, once it is committed."""
+    lowered: list[BudgetLimit] = field(default_factory=list)
+    """Limits of which a reservation of this transaction left little."""
 
     def load(self, generation_id: str) -> Generation:
         """The row with this id.
@@ -108,6 +113,8 @@ def record(tx: Transaction, row: Generation, event: Event, *, owner: Owner | Non
     if values:
         tx.update(row.id, **values)
     tx.log(row, type(event).__name__, actor, step, **public_detail(event))
+    if step.moved:
+        tx.moves.append((row.id, step.after.state))
     if isinstance(event, Found):
         _mark_adopted(tx, row, event.request_id)
     for request_id in step.strays:

@@ -14,6 +14,7 @@ from film_parts import quietest, samples_of, steepest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from support import paused_run, submits
+from told import told
 
 from prefect_ltx.archive import Archive
 from prefect_ltx.film import StoryboardInvalid, read_storyboard, take_seeds
@@ -104,6 +105,11 @@ async def test_six_shots_become_one_film_and_a_changed_shot_is_made_again_alone(
     made = await archive.manifest(film.folder)
     assert made is not None
     assert [each.manifest_sha256 for each in made.made_of] == [each.manifest_sha256 for each in film.shots]
+    (asset,) = await told(id=[f"file://{film.video}"])
+    upstream = [
+        each["prefect.resource.id"] for each in asset["related"] if each["prefect.resource.role"] == "asset"
+    ]
+    assert upstream == [f"file://{ltx_env}/archive/{each.folder}/video.mp4" for each in film.shots]
 
     again = await storyboard_film(example, recipe="none")
     assert (again.folder, again.reused, again.paid_now, len(fal.bill)) == (film.folder, True, 0, 6)

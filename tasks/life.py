@@ -1,0 +1,58 @@
+"""The life of every generation as Prefect events, told from the one place that all of them pass: the ledger.
+
+A single flow, a batch, a film, the sweep and a webhook receiver move the same rows. Whoever imports this room
+has its process's ledgers watched; what they write is told after it is written, and telling decides nothing.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from prefect_ltx.ledger import BudgetLow, Generation, Moved, News, State, watch
+from prefect_ltx.tasks.assets import emit_archived_video
+from prefect_ltx.tasks.events import GenerationEvent, emit_budget_low, emit_generation
+
+_EVENTS: Final[Mapping[State, GenerationEvent]] = MappingProxyType(
+    {
+        State.INTENDED: "planned",
+        State.SUBMITTED: "submitted",
+        State.COMPLETED: "completed",
+        State.ARCHIVED: "archived",
+        State.FAILED: "failed",
+        State.CANCELLED: "cancelled",
+        State.PARKED: "parked",
+        State.LOST: "lost",
+        State.WRITTEN_OFF: "lost",
+    }
+)
+"""UNKNOWN and COLLECTED are passed on the way and are not told."""
+
+
+def tell_prefect(news: News) -> None:
+    """Send the events of what a ledger wrote."""
+    if isinstance(news, BudgetLow):
+        emit_budget_low(news.status, ledger=news.ledger_id, period_start=news.period_start)
+        return
+    what = event_of(news)
+    if what is None:
+        return
+    emit_generation(what, news.generation)
+    if what == "archived":
+        emit_archived_video(news.generation)
+
+
+def event_of(news: Moved) -> GenerationEvent | None:
+    """What a move is called among the events; None for one that is not told."""
+    if news.state is State.RELEASED:
+        return "cancelled" if news.generation.cancel_requested else "failed"
+    if news.state is State.INTENDED and _was_sent_before(news.generation):
+        return None
+    return _EVENTS.get(news.state)
+
+
+def _was_sent_before(generation: Generation) -> bool:
+    # Provably absent and permitted again: the same generation, planned long ago.
+    return generation.attempt > 1
+
+
+watch(tell_prefect)
