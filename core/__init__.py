@@ -11,11 +11,26 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prefect_ltx.blocks import FalCredentials, GenerationLedger, SpendingBudget, VideoArchive
+    from prefect_ltx.blocks import (
+        FalCredentials,
+        GenerationLedger,
+        GenerationPreset,
+        SpendingBudget,
+        VideoArchive,
+    )
 
-__all__ = ["FalCredentials", "GenerationLedger", "SpendingBudget", "VideoArchive", "__version__"]
+__all__ = [
+    "FalCredentials",
+    "GenerationLedger",
+    "GenerationPreset",
+    "SpendingBudget",
+    "VideoArchive",
+    "__version__",
+]
 
-_BLOCKS = frozenset({"FalCredentials", "GenerationLedger", "SpendingBudget", "VideoArchive"})
+_BLOCKS = frozenset(
+    {"FalCredentials", "GenerationLedger", "GenerationPreset", "SpendingBudget", "VideoArchive"}
+)
 
 
 def __getattr__(name: str) -> Any:

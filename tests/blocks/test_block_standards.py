@@ -9,10 +9,18 @@ from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 from support import SECRET
 
-from prefect_ltx.blocks import FalCredentials, GenerationLedger, SpendingBudget, VideoArchive
+from prefect_ltx.blocks import (
+    FalCredentials,
+    GenerationLedger,
+    GenerationPreset,
+    SpendingBudget,
+    VideoArchive,
+)
 
 
-@pytest.mark.parametrize("block", [FalCredentials, GenerationLedger, SpendingBudget, VideoArchive])
+@pytest.mark.parametrize(
+    "block", [FalCredentials, GenerationLedger, GenerationPreset, SpendingBudget, VideoArchive]
+)
 class TestBlockStandards(BlockStandardTestSuite):
     @pytest.fixture
     def block(self, block: type[Block]) -> type[Block]:
@@ -27,9 +35,15 @@ def test_slugs_are_what_stored_blocks_are_found_by() -> None:
     """A block type's slug is its primary key in every user's Prefect server: it never changes."""
     slugs = [
         each.get_block_type_slug()
-        for each in (FalCredentials, GenerationLedger, SpendingBudget, VideoArchive)
+        for each in (FalCredentials, GenerationLedger, GenerationPreset, SpendingBudget, VideoArchive)
     ]
-    assert slugs == ["fal-credentials", "generation-ledger", "spending-budget", "video-archive"]
+    assert slugs == [
+        "fal-credentials",
+        "generation-ledger",
+        "ltx-generation-preset",
+        "spending-budget",
+        "video-archive",
+    ]
 
 
 def test_secrets_are_hidden() -> None:
