@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 from prefect.blocks.core import Block
@@ -13,7 +13,8 @@ from prefect_ltx.blocks.archive import VideoArchive
 from prefect_ltx.blocks.budget import SpendingBudget
 from prefect_ltx.blocks.credentials import FalCredentials
 from prefect_ltx.blocks.ledger import GenerationLedger
-from prefect_ltx.engine import Options, Services, budget_from
+from prefect_ltx.blocks.machines import several_machines
+from prefect_ltx.engine import Options, Services, budget_from, in_thread, refuse_unshared
 from prefect_ltx.fal import FalClient
 from prefect_ltx.ledger import BudgetLimit, Ledger
 from prefect_ltx.settings import Settings
@@ -27,7 +28,8 @@ class BlockNames:
 
     credentials: str = ""
     ledger: str = ""
-    archive: str = ""
+    archive: str | None = ""
+    """None: no archive is used, so it does not matter which one the environment names."""
     budget: str = ""
 
 
@@ -35,39 +37,55 @@ class BlockNames:
 class _Shared:
     services: Services
     users: int
+    may_be_used: str = ""
+    """How much of it was found fit for the machines that share the work: nothing, the ledger, or all."""
 
 
 _open: dict[tuple[int, BlockNames, int], _Shared] = {}
 
 
 @asynccontextmanager
-async def services_for(names: BlockNames) -> AsyncIterator[Services]:
+async def services_for(names: BlockNames, *, checked: bool = True) -> AsyncIterator[Services]:
     """The services of these blocks, opened once for all tasks of a flow that use them at the same time.
 
-    A client alone costs 50 ms of CPU to make, so the tasks of a flow share what the flow holds open.
+    A client alone costs 50 ms of CPU to make, so the tasks of a flow share what the flow holds open. With
+    `checked` false they are given even where machines cannot share them: for what only ends something.
 
     Raises:
-        SettingsError: no block is named and the environment does not say which fal to use.
+        SettingsError: no block is named and the environment does not say which fal to use, or several machines
+            share the work and the ledger or the archive is one machine's. Nothing was sent or spent.
         LedgerError: the ledger cannot be opened. Nothing was sent or spent.
     """
     settings = Settings()
     # The settings with their secret hashed: two accounts must never share a client.
-    place = (id(asyncio.get_running_loop()), names, hash(repr(settings.model_dump()) + _secret(settings)))
+    same = replace(names, archive=names.archive or "")
+    place = (id(asyncio.get_running_loop()), same, hash(repr(settings.model_dump()) + _secret(settings)))
     shared = _open.get(place)
     if shared is None:
-        opened = await _opened(names, settings)
+        opened = await _opened(same, settings)
         # Another task may have opened the same while this one waited for its blocks.
         shared = _open.setdefault(place, _Shared(opened, 0))
         if shared.services is not opened:
             await opened.aclose()
     shared.users += 1
     try:
+        if checked:
+            await _check(shared, settings, "ledger" if names.archive is None else "all")
         yield shared.services
     finally:
         shared.users -= 1
         if shared.users == 0:
             _open.pop(place, None)
             await shared.services.aclose()
+
+
+async def _check(shared: _Shared, settings: Settings, what: str) -> None:
+    if shared.may_be_used in (what, "all"):
+        return
+    services = shared.services
+    archive = services.archive if what == "all" else None
+    await in_thread(refuse_unshared, services.ledger, archive, settings, await several_machines())
+    shared.may_be_used = what
 
 
 def _secret(settings: Settings) -> str:
@@ -79,7 +97,7 @@ async def _opened(names: BlockNames, settings: Settings) -> Services:
     return Services(
         client=client,
         ledger=await _ledger(names.ledger, settings),
-        archive=await _archive(names.archive, settings),
+        archive=await _archive(names.archive or "", settings),
         options=Options.from_settings(settings, client.hosts),
         limits=await _limits(names.budget, settings),
     )

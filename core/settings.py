@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     absence_is_proof: bool | None = None
     """Whether a request missing from the listing after the lag never ran. Unconfirmed for fal: empty means
     yes on a custom URL, no on fal, where such a generation is parked for a person instead."""
+    distributed: bool | None = None
+    """Whether several machines share this work: then a SQLite ledger and a local folder are refused. Empty: found
+    out from the run and the ledger; no: never refused."""
     lease_seconds: float = Field(default=120, gt=1)
     queue_timeout_seconds: float = Field(default=6 * 3600, gt=0)
     run_timeout_seconds: float = Field(default=3600, gt=0)
@@ -57,6 +60,7 @@ class Settings(BaseSettings):
         "budget_usd",
         "listing_lag_seconds",
         "absence_is_proof",
+        "distributed",
         "c2pa_certificate",
         "c2pa_key",
         "c2pa_timestamp_url",

@@ -36,7 +36,7 @@ async def submit_only(
         tags: Words to find it by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
     """
-    names = BlockNames(credentials=credentials, ledger=ledger, budget=budget)
+    names = BlockNames(credentials=credentials, ledger=ledger, archive=None, budget=budget)
     async with services_for(names) as services, AsyncExitStack() as stay:
         handle, _ = await submit_one(
             services, request, names, tags=tags or [], frame_rule=frame_rule, stay=stay

@@ -63,7 +63,8 @@ async def submit_generation(
         PaidVideoLost: this video was paid for and fal no longer has it; it is not bought again by itself.
     """
     owner, log = current_owner(), run_logger()
-    async with services_for(BlockNames(credentials=credentials, ledger=ledger, budget=budget)) as services:
+    names = BlockNames(credentials=credentials, ledger=ledger, archive=None, budget=budget)
+    async with services_for(names) as services:
         if plan is None:
             plan, request, inputs = await prepare(services, request, owner=owner, seed_scope=flow_run_id())
             for each in inputs.values():

@@ -43,7 +43,7 @@ async def upload_media(
         FalRequestInvalid: the media is missing, unreadable or of the wrong kind.
         FalUploadError, FalUnavailable: fal's storage, after four tries; nothing was spent.
     """
-    async with services_for(BlockNames(credentials=credentials, ledger=ledger)) as services:
+    async with services_for(BlockNames(credentials=credentials, ledger=ledger, archive=None)) as services:
         uploaded = await upload(services, source, kind=kind)
     run_logger().info(
         "%s %s: %d bytes, sha256 %s",

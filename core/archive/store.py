@@ -86,6 +86,11 @@ class Archive:
             self._backend = FolderBackend(Path(text.removeprefix("file://")).expanduser().absolute())
         self.location = self._backend.location
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder on this machine; None for a bucket."""
+        return self._backend.root if isinstance(self._backend, FolderBackend) else None
+
     def __repr__(self) -> str:
         """Show the place and no credentials."""
         return f"Archive({self.location!r})"

@@ -30,6 +30,7 @@ from prefect_ltx.engine.poller import Poller
 from prefect_ltx.engine.progress import CHECKPOINTS, Progress, observe, tell
 from prefect_ltx.engine.services import Options, Services, budget_from, in_thread
 from prefect_ltx.engine.shared_inputs import SharedInputs
+from prefect_ltx.engine.sharing import refuse_unshared
 from prefect_ltx.engine.store import ArchivedGeneration, archived, store
 from prefect_ltx.engine.submit import submit_once
 from prefect_ltx.engine.sweep import SweepItem, SweepReport, sweep_all
@@ -84,6 +85,7 @@ __all__ = [
     "plan_request",
     "plan_rows",
     "prepare",
+    "refuse_unshared",
     "store",
     "submit_once",
     "summary",

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from prefect_ltx.archive import Archive
+from prefect_ltx.engine.sharing import refuse_unshared
 from prefect_ltx.fal import UNIT_PRICE_USD, FalClient, FalError, FalHosts
 from prefect_ltx.ledger import BudgetLimit, Ledger
 from prefect_ltx.provenance import Signer, SigningFailed
@@ -69,16 +70,24 @@ class Services:
         """The services that the environment names.
 
         Raises:
-            SettingsError: neither a key nor a URL for fal.
+            SettingsError: neither a key nor a URL for fal; or several machines share the work, and the ledger or
+                the archive is one machine's. Nothing was sent.
             SigningFailed: a C2PA certificate is set that cannot be used. Nothing was sent.
             LedgerError: the ledger cannot be opened. Nothing was sent.
         """
         settings.require_fal()
         client = FalClient(settings.fal_key, base_url=settings.fal_url)
+        archive = Archive(settings.archive_location)
+        ledger = Ledger(settings.ledger_url, lease_seconds=settings.lease_seconds)
+        try:
+            refuse_unshared(ledger, archive, settings)
+        except BaseException:
+            ledger.close()
+            raise
         return cls(
             client=client,
-            ledger=Ledger(settings.ledger_url, lease_seconds=settings.lease_seconds),
-            archive=Archive(settings.archive_location),
+            ledger=ledger,
+            archive=archive,
             options=Options.from_settings(settings, client.hosts),
             limits=budget_from(settings),
         )

@@ -52,6 +52,14 @@ class Database:
         """The database for messages: no password, no query."""
         return self.url.set(query={}).render_as_string(hide_password=True)
 
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file; None for another database or one in memory."""
+        name = self.url.database or ""
+        if not self.is_sqlite or name in ("", ":memory:"):
+            return None
+        return Path(name.removeprefix("file:").partition("?")[0]).absolute()
+
     @contextmanager
     def write(self, *, bill: str = _NOT_RECORDED) -> Iterator[Connection]:
         """A transaction that no other writer overlaps. Committed at the end, rolled back on any exception.

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy import select
 
-from prefect_ltx.ledger import accounting, claiming, reading, schema, watching
+from prefect_ltx.ledger import accounting, claiming, reading, schema, seen, watching
 from prefect_ltx.ledger.budget import BudgetLimit
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.errors import NOTHING_SPENT
@@ -59,6 +60,19 @@ class Ledger(LedgerReader):
     def name(self) -> str:
         """The database for people, without password and query."""
         return self._database.name
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file, which one machine may use; None for a database that several machines can reach."""
+        return self._database.file
+
+    def note_machine(self) -> list[seen.Machine]:
+        """Write down that this machine uses the ledger, and tell which others use it as well, the last first.
+
+        A machine counts once it was seen both before and after this one; a reboot is not another machine.
+        """
+        with self._writing(bill=NOTHING_SPENT) as tx:
+            return seen.note(tx.connection, tx.now)
 
     # -- who works on it ---------------------------------------------------------------------------------
 

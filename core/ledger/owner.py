@@ -41,7 +41,7 @@ class Owner:
     def here(cls, *, announces_posts: bool = False) -> Self:
         """A new owner in this process."""
         return cls(
-            boot=_boot_id(),
+            boot=boot_id(),
             namespace=_pid_namespace(),
             pid=os.getpid(),
             started=_start_time(os.getpid()) or "",
@@ -75,7 +75,7 @@ class Owner:
         """True only when provably dead. False may mean alive, or not knowable from here."""
         if not self.boot or not self.started:
             return False
-        if (self.boot, self.namespace) != (_boot_id(), _pid_namespace()):
+        if (self.boot, self.namespace) != (boot_id(), _pid_namespace()):
             return False
         try:
             os.kill(self.pid, 0)
@@ -88,7 +88,8 @@ class Owner:
         return state in ("Z", "X") or (started is not None and started != self.started)
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
+    """The id of this boot of this kernel, the same in all of its containers; empty where there is none."""
     return _read("/proc/sys/kernel/random/boot_id").strip()
 
 
