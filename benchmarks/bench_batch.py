@@ -53,6 +53,7 @@ def child_batch(rows: int, concurrency: int, folder: Path) -> None:
             requests,
             concurrency=concurrency,
             recipe="none",
+            quality="off",  # it has a price of its own: docs/quality.md
             name="bench",
             task_run_per_row_up_to=0,
         )

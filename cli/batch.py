@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefect_ltx.cli.frame import FrameRuleOption, Output, RecipeOption, command, complain
+from prefect_ltx.cli.frame import (
+    FrameRuleOption,
+    MaxSeedsOption,
+    Output,
+    QualityOption,
+    RecipeOption,
+    command,
+    complain,
+)
 
 if TYPE_CHECKING:
     from prefect_ltx.batch import Batch, BatchInvalid
@@ -41,6 +49,8 @@ async def batch(
     recipe: RecipeOption = "web",
     tag: Annotated[list[str] | None, typer.Option(help="A tag for the ledger; may be repeated.")] = None,
     frame_rule: FrameRuleOption = "as_is",
+    quality: QualityOption = "warn",
+    max_seeds: MaxSeedsOption = 3,
     max_requests: Annotated[int, typer.Option(min=1, help="The ceiling of the batch.")] = 10_000,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="New videos for rows without a seed, whatever earlier runs made.")
@@ -54,8 +64,8 @@ async def batch(
 ) -> bool:
     """Many requests: checked first, then so many at fal at once; running it again does only what is missing.
 
-    Exit code 1 when any row has no video in the archive at the end, or when the file has a mistake: then all of
-    its mistakes are listed by row and column, and nothing was sent.
+    Exit code 1 when any row has no video in the archive at the end, or one that --quality refuses, or when the file
+    has a mistake: then all of its mistakes are listed by row and column, and nothing was sent.
     """
     from prefect_ltx.batch import BatchInvalid, read_batch
     from prefect_ltx.settings import Settings
@@ -89,6 +99,8 @@ async def batch(
             **given,
             concurrency=concurrency,
             recipe=recipe,
+            quality=quality,
+            max_seeds=max_seeds,
             tags=tag,
             frame_rule=frame_rule,
             max_requests=max_requests,

@@ -30,7 +30,7 @@ ROWS_SHOWN = 50
 
 @contextmanager
 def shown_rows(total: int) -> Iterator[None]:
-    """Show how many rows have ended while the block runs; rows without a video are said one by one."""
+    """Show how many rows have ended while the block runs; what did not end well, and further takes, are said."""
     from prefect_ltx.engine.progress import observe
 
     if sys.stderr.isatty():
@@ -42,7 +42,7 @@ def shown_rows(total: int) -> Iterator[None]:
 
 
 def show_report(output: Output, report: "BatchReport") -> None:
-    """The rows without a video, then the sums; as JSON everything."""
+    """The rows that did not end well, then the sums; as JSON everything."""
     failed = [row for row in report.rows if not row.ok]
     rows = [(row.row, row.id or row.where, row.status, row.reason) for row in failed[:ROWS_SHOWN]]
     shown = [grid(("#row", "where", "status", "reason"), rows)] if rows else []
@@ -54,6 +54,8 @@ def show_report(output: Output, report: "BatchReport") -> None:
                 "batch": report.name,
                 "rows": len(report.rows),
                 **{name.replace("_", " "): count for name, count in sorted(report.counts.items())},
+                "with findings": sum(bool(row.findings) for row in report.rows) or None,
+                "takes refused": sum(len(row.refused) for row in report.rows) or None,
                 "spent by this run": report.spent_usd,
                 "seconds": f"{report.seconds:.1f}",
                 "archive": report.archive,
@@ -135,12 +137,14 @@ def _bar(total: int) -> Iterator[Callable[["Step"], None]]:
 
         def on_step(step: "Step") -> None:
             nonlocal bad
+            if step.stage == "retake":
+                console.print(step.message, markup=False, highlight=False, soft_wrap=True)
             if step.stage != "row":
                 return
             if not _went_well(step):
                 bad += 1
                 console.print(step.message, markup=False, highlight=False, soft_wrap=True)
-            bars.update(task, advance=1, description=f"{bad} without a video" if bad else "generating")
+            bars.update(task, advance=1, description=f"{bad} not well" if bad else "generating")
 
         yield on_step
 
@@ -151,6 +155,8 @@ def _lines(total: int) -> Callable[["Step"], None]:
 
     def on_step(step: "Step") -> None:
         nonlocal done, bad, last
+        if step.stage == "retake":
+            say(step.message)
         if step.stage != "row":
             return
         done += 1
@@ -159,7 +165,7 @@ def _lines(total: int) -> Callable[["Step"], None]:
             say(step.message)
         if done == total or time.monotonic() - last >= LINE_SECONDS:
             last = time.monotonic()
-            say(f"{done} of {total} rows{f', {bad} without a video' if bad else ''}")
+            say(f"{done} of {total} rows{f', {bad} did not end well' if bad else ''}")
 
     return on_step
 

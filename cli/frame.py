@@ -13,9 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Final, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from prefect_ltx.media import Recipe
 
 DEBUG_VARIABLE: Final = "PREFECT_LTX_DEBUG"
 _PANEL: Final = "Settings"
@@ -32,13 +36,18 @@ def _usd(text: str) -> str:
     return text
 
 
-def _recipe(name: str) -> str:
-    from prefect_ltx.media import RECIPES
+def _recipe(name: str) -> "str | Recipe":
+    from prefect_ltx.media import RECIPES, RecipeUnreadable, read_recipe
 
     # Found out here and not when the video is paid for.
-    if name not in RECIPES:
-        raise typer.BadParameter(f"{name!r} is none of {', '.join(RECIPES)}.")
-    return name
+    if name in RECIPES:
+        return name
+    if Path(name).suffix.lower() not in (".json", ".yaml", ".yml"):
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(RECIPES)}, and no .json or .yaml file.")
+    try:
+        return read_recipe(Path(name))
+    except RecipeUnreadable as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _endpoint(name: str) -> str:
@@ -103,8 +112,25 @@ EndpointOption = Annotated[
         show_default=False,
     ),
 ]
+# Typer sees a string; the callback makes a recipe of what names a file.
 RecipeOption = Annotated[
-    str, typer.Option("--recipe", callback=lambda name: _recipe(name), help="Which renditions to make.")
+    str,
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        callback=lambda name: _recipe(name),
+        help="Which renditions to make: web, social, broadcast, review, none, or a file with a recipe.",
+    ),
+]
+QualityOption = Annotated[
+    Literal["off", "warn", "trim", "reject", "next_seed"],
+    typer.Option("--quality", help="What to do about defects; next_seed buys another take."),
+]
+KeepingOption = Annotated[
+    Literal["off", "warn", "trim", "reject"], typer.Option("--quality", help="What to do about defects.")
+]
+MaxSeedsOption = Annotated[
+    int, typer.Option("--max-seeds", min=1, max=8, help="With --quality next_seed: takes at most.")
 ]
 AsJson = Annotated[
     bool,

@@ -1,11 +1,19 @@
 """`prefect-ltx generate REQUEST.json`: one generation as a flow run, from plan to archive."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from prefect_ltx.cli.frame import EndpointOption, FrameRuleOption, Output, RecipeOption, command
+from prefect_ltx.cli.frame import (
+    EndpointOption,
+    FrameRuleOption,
+    MaxSeedsOption,
+    Output,
+    QualityOption,
+    RecipeOption,
+    command,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -20,8 +28,10 @@ async def generate(
     recipe: RecipeOption = "web",
     tag: Annotated[list[str] | None, typer.Option(help="A tag for the ledger; may be repeated.")] = None,
     frame_rule: FrameRuleOption = "as_is",
+    quality: QualityOption = "warn",
+    max_seeds: MaxSeedsOption = 3,
 ) -> None:
-    """One generation: upload, submit once, wait, collect, render, archive.
+    """One generation: upload, submit once, wait, collect, check, render, archive.
 
     A request that was paid for before is not paid for again: the archived video is given back.
     """
@@ -38,11 +48,18 @@ async def generate(
     from prefect_ltx.fal import IngredientRequest
     from prefect_ltx.flows import ingredient_to_video, reference_video_to_video
 
+    how: dict[str, Any] = {
+        "recipe": recipe,
+        "tags": tag,
+        "frame_rule": frame_rule,
+        "quality": quality,
+        "max_seeds": max_seeds,
+    }
     with shown():
         if isinstance(parsed, IngredientRequest):
-            made = await ingredient_to_video(parsed, recipe=recipe, tags=tag, frame_rule=frame_rule)
+            made = await ingredient_to_video(parsed, **how)
         else:
-            made = await reference_video_to_video(parsed, recipe=recipe, tags=tag, frame_rule=frame_rule)
+            made = await reference_video_to_video(parsed, **how)
     output.result(
         made,
         facts(
@@ -57,6 +74,10 @@ async def generate(
                 "price": made.price_expected_usd,
                 "billed": made.price_billed_usd,
                 "differs from the request": made.differences,
+                "quality": [each.message for each in made.quality.findings] if made.quality else None,
+                "refused before": [
+                    f"seed {each.seed}, ${each.price_usd}: {'; '.join(each.reasons)}" for each in made.refused
+                ],
                 "reused": "yes: it was paid for before, nothing was sent" if made.reused else None,
             }
         ),

@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from prefect_ltx.cli.frame import Output, RecipeOption, command
+from prefect_ltx.cli.frame import KeepingOption, Output, RecipeOption, command
 
 
 def register(app: typer.Typer) -> None:
@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
 async def sweep(
     output: Output,
     recipe: RecipeOption = "web",
+    quality: KeepingOption = "warn",
 ) -> bool:
     """Adopt what was paid for and not archived; settle prices; report double charges and orphans.
 
@@ -29,7 +30,7 @@ async def sweep(
 
     async with Services.from_settings(Settings()) as services:
         with shown():
-            report = await sweep_all(services, Owner.here(), recipe=recipe)
+            report = await sweep_all(services, Owner.here(), recipe=recipe, quality=quality)
     rows = [
         (each.generation_id[:12], each.request_id, each.before, each.after, each.note)
         for each in report.items

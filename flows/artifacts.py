@@ -53,7 +53,7 @@ def generation_markdown(result: ArchivedGeneration, manifest: Manifest, picture:
             0, "**Rehearsal: made by a stand-in server, not by the model at fal. Nothing was paid.**"
         )
     parts += [f"- fal delivered {difference}" for difference in result.differences]
-    parts += _findings(result)
+    parts += [*_findings(result), *_refused(result)]
     parts += ["Prompt", _code(manifest.prompt_sent)]
     if manifest.prompt_expanded and manifest.prompt_expanded != manifest.prompt_sent:
         parts += ["Expanded by fal to", _code(manifest.prompt_expanded)]
@@ -72,8 +72,22 @@ def _findings(result: ArchivedGeneration) -> list[str]:
     verdict = {
         "trim": f"Renditions begin at frame {record.trimmed_frames}; the archived original is whole.",
         "reject": "**Rejected by the quality policy.** The video is archived all the same.",
+        "next_seed": "**Refused by the quality policy.** The video is archived, and another seed may be bought.",
     }.get(record.verdict, "")
     return ["\n".join(lines), verdict]
+
+
+def _refused(result: ArchivedGeneration) -> list[str]:
+    if not result.refused:
+        return []
+    lines = ["| Refused before | Seed | Paid | Why |", "|---|---|---|---|"]
+    lines += [
+        f"| `{each.generation_id}` | `{each.seed}` "
+        f"| {dollars(each.price_usd)}{' (by an earlier run)' if each.reused else ''} "
+        f"| {_cell('; '.join(each.reasons))} |"
+        for each in result.refused
+    ]
+    return ["\n".join(lines)]
 
 
 def sweep_markdown(report: SweepReport) -> str:

@@ -25,10 +25,15 @@ from prefect_ltx.engine import (
     plan_rows,
     summary,
 )
+from prefect_ltx.engine.inspection import QualityMode
+from prefect_ltx.engine.retake import MOST_SEEDS, SEEDS
 from prefect_ltx.fal import FrameRule
 from prefect_ltx.flows.batch_artifacts import ProgressArtifact, plan_markdown, publish_plan, publish_report
 from prefect_ltx.flows.cancellation import cancel_paid_job
+from prefect_ltx.flows.pipeline import check_recipe
 from prefect_ltx.ledger import LedgerError
+from prefect_ltx.ledger.budget import dollars
+from prefect_ltx.media import Recipe
 from prefect_ltx.tasks.batch import announce, announce_end, cancel_batch, generate_row, generate_rows, running
 from prefect_ltx.tasks.context import cancelled_by_person, flow_run_id, run_logger
 from prefect_ltx.tasks.wait import CANCEL_BUDGET_SECONDS, CANCEL_LOOK_SECONDS
@@ -74,7 +79,9 @@ async def generate_batch(
     defaults: dict[str, Any] | None = None,
     overrides: dict[str, Any] | None = None,
     matrix: dict[str, Any] | None = None,
-    recipe: str = "web",
+    recipe: str | Recipe = "web",
+    quality: QualityMode = "warn",
+    max_seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = SEEDS,
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
     max_requests: Annotated[int, Field(ge=1)] = MOST_ROWS,
@@ -102,7 +109,10 @@ async def generate_batch(
         defaults: Fields for rows that do not say otherwise.
         overrides: Fields for all rows, whatever they say.
         matrix: Field to values; every row is multiplied by all combinations. prompts, seeds, strengths work too.
-        recipe: Which renditions to make: web, or none.
+        recipe: Which renditions to make: web, social, broadcast, review or none, or a recipe of your own.
+        quality: What to do about defects: off, warn, trim (cut a lead-in of the sheet from the renditions), reject
+            (archive it, marked, and let the row fail) or next_seed (archive it and buy another take).
+        max_seeds: With quality next_seed, how many takes of a row at most; each has its own price.
         tags: Words to find it by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
         max_requests: The ceiling of the batch after the matrix.
@@ -119,8 +129,10 @@ async def generate_batch(
     Raises:
         BatchInvalid: rows that cannot be run, all of them by row and column. Nothing was sent or spent.
         BatchNotApproved: nobody approved. Nothing was sent or spent.
+        ValueError: no such recipe. Nothing was sent or spent.
         LedgerError, SettingsError: the ledger or the account cannot be used. Nothing was sent or spent.
     """
+    check_recipe(recipe)
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
     batch = await asyncio.to_thread(
         read_batch,
@@ -142,7 +154,7 @@ async def generate_batch(
                 fresh=fresh,
                 seed_scope=seed_scope,
             )
-            plan = await _planned(services, batch, rows)
+            plan = await _planned(services, batch, rows, takes=max_seeds if quality == "next_seed" else 1)
             if approve and plan.to_send:
                 await _approved(plan, rows, approve_within_seconds)
             work = BatchRun(
@@ -151,6 +163,8 @@ async def generate_batch(
                 rows,
                 at_fal=concurrency,
                 recipe=recipe,
+                quality=quality,
+                max_seeds=max_seeds,
                 flow_run_id=flow_run_id(),
                 tags=tuple(tags or ()),
                 on_end=lambda result: announce(result, batch.name),
@@ -164,8 +178,14 @@ async def generate_batch(
     return _end(report, stopped)  # type: ignore[return-value]  # Prefect gives the caller the state's data
 
 
-async def _planned(services: Services, batch: Batch, rows: list[PlannedRow]) -> BatchPlan:
+async def _planned(services: Services, batch: Batch, rows: list[PlannedRow], *, takes: int) -> BatchPlan:
     plan = await summary(services, batch.name, rows)
+    if takes > 1 and plan.to_send:
+        more = dollars(plan.price_upper_usd * (takes - 1))
+        warning = (
+            f"Rows that quality control refuses buy up to {takes - 1} more takes: at most {more} beyond this"
+        )
+        plan = plan.model_copy(update={"warnings": [warning, *plan.warnings]})
     await publish_plan(plan, rows)
     log = run_logger()
     log.info(

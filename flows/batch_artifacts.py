@@ -176,6 +176,8 @@ def _table_row(row: RowResult) -> dict[str, Any]:
         "folder": row.folder,
         "expected": dollars(row.price_expected_usd),
         "billed": None if row.price_billed_usd is None else dollars(row.price_billed_usd),
+        "quality": "; ".join(row.findings),
+        "takes refused": len(row.refused),
         "reason": row.reason,
     }
 

@@ -6,10 +6,9 @@ Technical defects reject, they do not rank: which of two sound takes is better i
 
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
 from prefect_ltx.archive import Manifest
-from prefect_ltx.quality import QualityPolicy, QualityReport, decide
+from prefect_ltx.engine.inspection import recorded_report
+from prefect_ltx.quality import QualityPolicy, decide
 
 _POLICY = QualityPolicy(actions={"sheet_lead_in": "trim"}, on_error="reject")
 
@@ -35,12 +34,10 @@ def verdict_of(manifest: Manifest) -> Verdict:
     if record is None:
         return Verdict((), 0)
     frames = delivered.get("num_frames")
-    findings = [each.model_dump(exclude={"picture"}) for each in record.findings]
-    try:
-        report = QualityReport.model_validate(
-            {"endpoint": manifest.endpoint, "frames": frames or 0, "findings": findings}
-        )
-    except ValidationError:
+    report = recorded_report(
+        record, endpoint=manifest.endpoint, frames=frames if isinstance(frames, int) else 0
+    )
+    if report is None:
         # Findings of a later version: what it decided counts.
         return Verdict(tuple(each.message for each in record.findings) if record.rejected else (), 0)
     # A lead-in counts for what it is even beside another finding, so the two are asked for one by one.

@@ -9,11 +9,14 @@ from prefect import flow
 
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.engine import ArchivedGeneration, in_thread
-from prefect_ltx.engine.inspection import QualityMode
+from prefect_ltx.engine.inputs import inputs_again
+from prefect_ltx.engine.inspection import KeepingMode
 from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.generate import run_name
 from prefect_ltx.flows.pipeline import check_recipe, finish_one, submit_one
+from prefect_ltx.ledger import State
+from prefect_ltx.media import Recipe
 from prefect_ltx.tasks import GenerationHandle
 
 
@@ -50,8 +53,8 @@ async def finish_generation(
     credentials: str = "",
     ledger: str = "",
     archive: str = "",
-    recipe: str = "web",
-    quality: QualityMode = "warn",
+    recipe: str | Recipe = "web",
+    quality: KeepingMode = "warn",
 ) -> ArchivedGeneration:
     """Wait for a generation that was submitted earlier, collect and archive it. Submits nothing.
 
@@ -60,8 +63,8 @@ async def finish_generation(
         credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
-        recipe: Which renditions to make: web, social, broadcast, review or none.
-        quality: What to do about defects: off, warn, trim or reject.
+        recipe: Which renditions to make: web, social, broadcast, review or none, or a recipe of your own.
+        quality: What to do about defects: off, warn, trim or reject. References are fetched again from fal.
 
     Raises:
         GenerationNotFound: the ledger has no such generation.
@@ -69,6 +72,10 @@ async def finish_generation(
     """
     check_recipe(recipe)
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive)
-    async with services_for(names) as services:
+    async with services_for(names) as services, AsyncExitStack() as stay:
         row = await in_thread(services.ledger.get, generation)
-        return await finish_one(services, GenerationHandle.of(row), {}, names, recipe=recipe, quality=quality)
+        inputs = {}
+        if quality != "off" and row.state is not State.ARCHIVED:
+            inputs = await inputs_again(services, row, stay)
+        handle = GenerationHandle.of(row)
+        return await finish_one(services, handle, inputs, names, recipe=recipe, quality=quality)

@@ -7,7 +7,7 @@ from prefect_ltx.archive import QualityRecord
 from prefect_ltx.engine import ArchivedGeneration, CollectedVideo, tell
 from prefect_ltx.engine.inspection import Inspection, QualityMode, unrendered
 from prefect_ltx.ledger import Generation
-from prefect_ltx.media import MediaError, Rendition
+from prefect_ltx.media import MediaError, Recipe, Rendition
 from prefect_ltx.tasks import archive_video, download_video, inspect_video, postprocess_video
 from prefect_ltx.tasks.context import run_logger
 from prefect_ltx.tasks.handle import GenerationHandle
@@ -18,7 +18,7 @@ async def deliver(
     generation: Generation,
     inputs: Mapping[str, Path],
     *,
-    recipe: str,
+    recipe: str | Recipe,
     quality: QualityMode,
     where: Mapping[str, str],
 ) -> ArchivedGeneration:
@@ -53,7 +53,7 @@ async def _inspected(
 
 
 async def _rendered(
-    video: CollectedVideo, found: Inspection | None, recipe: str
+    video: CollectedVideo, found: Inspection | None, recipe: str | Recipe
 ) -> tuple[list[Rendition], QualityRecord | None]:
     frames = found.trim_frames if found else 0
     record = found.record() if found else None

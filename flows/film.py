@@ -24,6 +24,7 @@ from prefect_ltx.flows.judge import load_judge
 from prefect_ltx.flows.sheeting import draw_sheets
 from prefect_ltx.flows.take import Take, TakeRow, make_takes
 from prefect_ltx.flows.takes import CHOICE_SECONDS, choose_take
+from prefect_ltx.media import Recipe
 from prefect_ltx.tasks.context import flow_run_id, run_logger
 
 
@@ -57,7 +58,7 @@ async def storyboard_film(
     ledger: str = "",
     archive: str = "",
     budget: str = "",
-    recipe: str = "web",
+    recipe: str | Recipe = "web",
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
 ) -> ArchivedFilm:
@@ -74,7 +75,7 @@ async def storyboard_film(
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
         budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.
-        recipe: Which renditions to make of each shot.
+        recipe: Which renditions to make of each shot: by name, or a recipe of your own.
         tags: Words to find the shots by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends frame counts as asked; nearest and floor fit them to 8k+1, as the model works.
     """

@@ -1,16 +1,19 @@
 """The two endpoints as flows: one request in, one archived video out."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.runtime import flow_run
+from pydantic import Field
 
 from prefect_ltx.blocks.services import BlockNames
 from prefect_ltx.engine import ArchivedGeneration
 from prefect_ltx.engine.inspection import QualityMode
+from prefect_ltx.engine.retake import MOST_SEEDS, SEEDS
 from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.pipeline import generate_one
+from prefect_ltx.media import Recipe
 
 
 def run_name() -> str:
@@ -29,10 +32,11 @@ async def reference_video_to_video(
     ledger: str = "",
     archive: str = "",
     budget: str = "",
-    recipe: str = "web",
+    recipe: str | Recipe = "web",
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
     quality: QualityMode = "warn",
+    max_seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = SEEDS,
 ) -> ArchivedGeneration:
     """Make a video that takes its motion and structure from a reference video, and archive it.
 
@@ -44,15 +48,22 @@ async def reference_video_to_video(
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
         budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.
-        recipe: Which renditions to make: web, social, broadcast, review or none.
+        recipe: Which renditions to make: web, social, broadcast, review or none, or a recipe of your own.
         tags: Words to find it by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
-        quality: What to do about defects: off, warn, trim (cut a lead-in of the sheet from the renditions) or
-            reject (archive it, marked, and fail the run).
+        quality: What to do about defects: off, warn, trim (cut a lead-in of the sheet from the renditions), reject
+            (archive it, marked, and fail the run) or next_seed (archive it and buy another take).
+        max_seeds: With quality next_seed, how many takes at most; each has its own price.
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
     return await generate_one(
-        request, names, recipe=recipe, tags=tags or [], frame_rule=frame_rule, quality=quality
+        request,
+        names,
+        recipe=recipe,
+        tags=tags or [],
+        frame_rule=frame_rule,
+        quality=quality,
+        max_seeds=max_seeds,
     )
 
 
@@ -63,10 +74,11 @@ async def ingredient_to_video(
     ledger: str = "",
     archive: str = "",
     budget: str = "",
-    recipe: str = "web",
+    recipe: str | Recipe = "web",
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
     quality: QualityMode = "warn",
+    max_seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = SEEDS,
 ) -> ArchivedGeneration:
     """Make a video of the characters, props and place on a reference sheet, and archive it.
 
@@ -78,13 +90,20 @@ async def ingredient_to_video(
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
         budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.
-        recipe: Which renditions to make: web, social, broadcast, review or none.
+        recipe: Which renditions to make: web, social, broadcast, review or none, or a recipe of your own.
         tags: Words to find it by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
-        quality: What to do about defects: off, warn, trim (cut a lead-in of the sheet from the renditions) or
-            reject (archive it, marked, and fail the run).
+        quality: What to do about defects: off, warn, trim (cut a lead-in of the sheet from the renditions), reject
+            (archive it, marked, and fail the run) or next_seed (archive it and buy another take).
+        max_seeds: With quality next_seed, how many takes at most; each has its own price.
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
     return await generate_one(
-        request, names, recipe=recipe, tags=tags or [], frame_rule=frame_rule, quality=quality
+        request,
+        names,
+        recipe=recipe,
+        tags=tags or [],
+        frame_rule=frame_rule,
+        quality=quality,
+        max_seeds=max_seeds,
     )

@@ -8,11 +8,13 @@ from pathlib import Path
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.engine import ArchivedGeneration, Services, archived_before, hold, in_thread, prepare
 from prefect_ltx.engine.inspection import QualityMode, refuse_rejected
+from prefect_ltx.engine.retake import SEEDS, Takes
+from prefect_ltx.engine.store import RefusedTake
 from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.artifacts import publish_artifact
 from prefect_ltx.flows.delivery import deliver
 from prefect_ltx.ledger import State
-from prefect_ltx.media import recipe_named
+from prefect_ltx.media import Recipe, recipe_named
 from prefect_ltx.tasks import GenerationHandle, await_generation, submit_generation, upload_media
 from prefect_ltx.tasks.context import current_owner, flow_run_id, run_logger
 
@@ -21,12 +23,15 @@ async def generate_one(
     request: ReferenceVideoRequest | IngredientRequest,
     names: BlockNames,
     *,
-    recipe: str,
+    recipe: str | Recipe,
     tags: Sequence[str],
     frame_rule: FrameRule,
     quality: QualityMode = "warn",
+    max_seeds: int = SEEDS,
 ) -> ArchivedGeneration:
     """Plan, upload, submit, wait, collect, inspect, post-process, archive; goes on where an earlier run stopped.
+
+    With `quality` "next_seed" a refused video is archived, and another seed is tried, `max_seeds` in all.
 
     Raises:
         ValueError: no such recipe; nothing was sent or spent.
@@ -34,20 +39,39 @@ async def generate_one(
             was spent, and what to do next. Running the same request again never pays twice.
     """
     check_recipe(recipe)
+    takes, draws = Takes(quality, max_seeds), request.seed is None
     async with services_for(names) as services, AsyncExitStack() as stay:
-        handle, inputs = await submit_one(
-            services, request, names, tags=tags, frame_rule=frame_rule, stay=stay
-        )
-        # Our copies of the inputs are kept until the end: quality control compares with them.
-        return await finish_one(services, handle, inputs, names, recipe=recipe, quality=quality)
+        while True:
+            # Our copies of the inputs are kept until the end: quality control compares with them.
+            handle, inputs = await submit_one(
+                services,
+                request,
+                names,
+                tags=[*tags, *takes.tags],
+                frame_rule=frame_rule,
+                stay=stay,
+                seed_drawn=draws,
+            )
+            row = await in_thread(services.ledger.get, handle.generation_id)
+            takes.begun(row.seed, row.tags)
+            result = await finish_one(
+                services, handle, inputs, names, recipe=recipe, quality=quality, refused=takes.refused
+            )
+            seed = takes.again(result)
+            if seed is None:
+                return result
+            run_logger().warning("%s", takes.said(row.price_expected_usd))
+            request = request.with_seed(seed)
 
 
-def check_recipe(recipe: str) -> None:
+def check_recipe(recipe: str | Recipe) -> None:
     """Refuse an unknown recipe while nothing is paid for.
 
     Raises:
         ValueError: naming those there are.
     """
+    if not isinstance(recipe, str):
+        return
     try:
         recipe_named(recipe)
     except ValueError as error:
@@ -62,11 +86,17 @@ async def submit_one(
     tags: Sequence[str],
     frame_rule: FrameRule,
     stay: AsyncExitStack,
+    seed_drawn: bool = False,
 ) -> tuple[GenerationHandle, dict[str, Path]]:
     """Plan, upload and submit. Gives the handle and the inputs as local files, which `stay` removes if they are
-    copies."""
+    copies. `seed_drawn` says that a seed in `request` follows from one that was drawn here."""
     plan, settled, inputs = await prepare(
-        services, request, owner=current_owner(), frame_rule=frame_rule, seed_scope=flow_run_id()
+        services,
+        request,
+        owner=current_owner(),
+        frame_rule=frame_rule,
+        seed_scope=flow_run_id(),
+        seed_drawn=seed_drawn,
     )
     for source in inputs.values():
         stay.callback(source.discard)
@@ -96,10 +126,14 @@ async def finish_one(
     inputs: Mapping[str, Path],
     names: BlockNames,
     *,
-    recipe: str,
+    recipe: str | Recipe,
     quality: QualityMode,
+    refused: Sequence[RefusedTake] = (),
 ) -> ArchivedGeneration:
-    """Wait for a submitted generation and bring it into the archive, or give back what is there already."""
+    """Wait for a submitted generation and bring it into the archive, or give back what is there already.
+
+    `refused` are the takes before it, for its account.
+    """
     where = {name: value for name, value in asdict(names).items() if name != "budget"}
     async with hold(services, handle.generation_id, current_owner()) as generation:
         if generation.state is State.ARCHIVED:
@@ -108,6 +142,7 @@ async def finish_one(
         else:
             handle = await await_generation(handle, **where)
             result = await deliver(handle, generation, inputs, recipe=recipe, quality=quality, where=where)
+    result = result.model_copy(update={"refused": list(refused)})
     await publish_artifact(services, result)
     refuse_rejected(result, quality)
     return result

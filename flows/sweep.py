@@ -5,13 +5,20 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.engine import SweepReport, sweep_all
+from prefect_ltx.engine.inspection import KeepingMode
 from prefect_ltx.flows.artifacts import sweep_markdown
+from prefect_ltx.flows.pipeline import check_recipe
+from prefect_ltx.media import Recipe
 from prefect_ltx.tasks.context import current_owner, run_logger
 
 
 @flow(name="sweep")
 async def sweep(
-    credentials: str = "", ledger: str = "", archive: str = "", recipe: str = "web"
+    credentials: str = "",
+    ledger: str = "",
+    archive: str = "",
+    recipe: str | Recipe = "web",
+    quality: KeepingMode = "warn",
 ) -> SweepReport:
     """Collect and archive what was paid for and left behind, settle prices, and report what needs a person.
 
@@ -21,11 +28,14 @@ async def sweep(
         credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
-        recipe: Which renditions to make of what is found: web, social, broadcast, review or none.
+        recipe: Which renditions to make of what is found: web, social, broadcast, review or none, or your own.
+        quality: What to do about defects: off, warn, trim (cut a lead-in of the sheet from the renditions) or
+            reject (archive it, marked, and name it in the report).
     """
+    check_recipe(recipe)
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive)
     async with services_for(names) as services:
-        report = await sweep_all(services, current_owner(), recipe=recipe)
+        report = await sweep_all(services, current_owner(), recipe=recipe, quality=quality)
     log = run_logger()
     for item in report.items:
         log.info("%s: %s to %s %s", item.generation_id, item.before, item.after, item.note)

@@ -17,7 +17,7 @@ from prefect_ltx.flows.comparison import comparison_markdown, comparison_page, p
 from prefect_ltx.flows.defects import verdict_of
 from prefect_ltx.flows.judge import Judge, JudgedTake, judged
 from prefect_ltx.flows.pipeline import generate_one
-from prefect_ltx.media import MediaError, sha256_file
+from prefect_ltx.media import MediaError, Recipe, sha256_file
 from prefect_ltx.tasks.context import run_logger
 
 
@@ -97,7 +97,7 @@ async def make_takes(
     policy: TakePolicy,
     *,
     slots: asyncio.Semaphore,
-    recipe: str,
+    recipe: str | Recipe,
     tags: Sequence[str],
     frame_rule: FrameRule,
 ) -> TakeRow:

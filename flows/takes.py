@@ -15,6 +15,7 @@ from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.choice import person_chooses, publish_comparison
 from prefect_ltx.flows.judge import Judge, load_judge
 from prefect_ltx.flows.take import FailedTake, Take, TakeRow, draw_posters, make_takes, rank
+from prefect_ltx.media import Recipe
 from prefect_ltx.tasks.context import flow_run_id
 
 CHOICE_SECONDS = 24 * 3600.0
@@ -49,7 +50,7 @@ async def best_of_takes(
     ledger: str = "",
     archive: str = "",
     budget: str = "",
-    recipe: str = "web",
+    recipe: str | Recipe = "web",
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
 ) -> TakesResult:
@@ -70,7 +71,7 @@ async def best_of_takes(
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
         budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.
-        recipe: Which renditions to make of each take.
+        recipe: Which renditions to make of each take: by name, or a recipe of your own.
         tags: Words to find it by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
     """

@@ -42,7 +42,8 @@ class QualityRecord(BaseModel):
 
     policy: str
     verdict: str = Field(
-        description="accept, trim or reject; the delivered video is archived whole in any case."
+        description="accept, trim, reject or next_seed (refused, and another seed may have been bought); "
+        "the delivered video is archived whole in any case."
     )
     trimmed_frames: int = Field(default=0, description="Leading frames that the renditions leave out.")
     findings: list[RecordedFinding] = Field(default_factory=list)
@@ -51,4 +52,4 @@ class QualityRecord(BaseModel):
     @property
     def rejected(self) -> bool:
         """The policy refused the video."""
-        return self.verdict == "reject"
+        return self.verdict in ("reject", "next_seed")

@@ -16,12 +16,20 @@ from pydantic import BaseModel
 
 from prefect_ltx.archive import ArchiveDenied, ArchiveUnavailable
 from prefect_ltx.engine.batch_plan import PlannedRow, batch_tag
-from prefect_ltx.engine.errors import GenerationParked, GenerationStopped, PaidVideoLost, StillWaiting
+from prefect_ltx.engine.errors import (
+    GenerationParked,
+    GenerationStopped,
+    PaidVideoLost,
+    QualityRejected,
+    StillWaiting,
+)
+from prefect_ltx.engine.inspection import QualityMode
 from prefect_ltx.engine.one import Run, generate
 from prefect_ltx.engine.plan import plan_of
 from prefect_ltx.engine.progress import tell
+from prefect_ltx.engine.retake import SEEDS, Takes
 from prefect_ltx.engine.services import in_thread
-from prefect_ltx.engine.store import ArchivedGeneration
+from prefect_ltx.engine.store import ArchivedGeneration, RefusedTake
 from prefect_ltx.fal import (
     FalAuthenticationError,
     FalError,
@@ -36,8 +44,12 @@ from prefect_ltx.ledger import (
     Owner,
     State,
 )
+from prefect_ltx.media import Recipe
 
-RowStatus = Literal["archived", "reused", "failed", "parked", "lost", "waiting", "cancelled", "not_started"]
+RowStatus = Literal[
+    "archived", "reused", "rejected", "failed", "parked", "lost", "waiting", "cancelled", "not_started"
+]
+"""`rejected`: the video is paid for and archived, and the batch's quality policy refuses it."""
 
 AHEAD = 16
 """Rows beyond those at fal that may be between the queue and the archive."""
@@ -74,10 +86,16 @@ class RowResult(BaseModel, frozen=True):
     price_billed_usd: Decimal | None = None
     """What fal billed for the video, whichever run bought it."""
     differences: list[str] = []
+    findings: list[str] = []
+    """What quality control found in the video."""
+    refused: list[RefusedTake] = []
+    """Takes with other seeds that quality control refused before this one."""
+    spent_usd: Decimal = Decimal(0)
+    """What this run bought for the row, refused takes among it."""
 
     @property
     def ok(self) -> bool:
-        """Whether the row's video is in the archive."""
+        """Whether the row's video is in the archive, and not refused."""
         return self.status in ("archived", "reused")
 
 
@@ -93,7 +111,7 @@ class BatchReport(BaseModel):
 
     @property
     def ok(self) -> bool:
-        """Whether every row's video is in the archive."""
+        """Whether every row's video is in the archive, and not refused."""
         return all(row.ok for row in self.rows)
 
     @property
@@ -110,7 +128,10 @@ class BatchRun:
     name: str
     rows: Sequence[PlannedRow]
     at_fal: int
-    recipe: str = "web"
+    recipe: str | Recipe = "web"
+    quality: QualityMode = "off"
+    max_seeds: int = SEEDS
+    """How many seeds a row may try with `quality` "next_seed"."""
     flow_run_id: str | None = None
     tags: tuple[str, ...] = ()
     on_end: Callable[[RowResult], None] | None = None
@@ -143,19 +164,12 @@ class BatchRun:
             or self._result(each, "not_started", self._stopped or "the run was stopped before it")
             for each in self.rows
         ]
-        bought = [row for row in rows if row.status == "archived" and row.same_as is None]
         return BatchReport(
             name=self.name,
             archive=self.run.services.archive.location,
             rows=rows,
             seconds=time.monotonic() - self._began,
-            spent_usd=sum(
-                (
-                    row.price_expected_usd if row.price_billed_usd is None else row.price_billed_usd
-                    for row in bought
-                ),
-                Decimal(0),
-            ),
+            spent_usd=sum((row.spent_usd for row in rows if row.same_as is None), Decimal(0)),
         )
 
     async def _first(self, planned: PlannedRow) -> RowResult:
@@ -184,22 +198,43 @@ class BatchRun:
         owner = Owner.here(announces_posts=True)
         planned = await self._adopted(planned, owner)
         self.working_on.add(planned.plan.key)
+        takes = Takes(self.quality, self.max_seeds)
         try:
-            made = await generate(
-                self.run,
-                planned.plan,
-                planned.request,
-                owner=owner,
-                recipe=self.recipe,
-                flow_run_id=self.flow_run_id,
-                tags=(batch_tag(self.name), *self.tags, *planned.row.tags),
-                is_new=planned.status == "new",
-            )
+            made = await self._passing(planned, owner, takes)
+        except QualityRejected as error:
+            assert takes.last is not None
+            return self._archived(planned, takes.last, takes, rejected="; ".join(error.reasons))
         except Exception as error:
-            return await self._failed(planned, error)
+            result = await self._failed(planned, error)
+            return result.model_copy(update={"refused": takes.refused, "spent_usd": takes.spent_usd})
         finally:
             self.working_on.discard(planned.plan.key)
-        return self._archived(planned, made)
+        return self._archived(planned, made, takes)
+
+    async def _passing(self, planned: PlannedRow, owner: Owner, takes: Takes) -> ArchivedGeneration:
+        """The row's video, or that of the first of its next seeds that quality control does not refuse."""
+        request, plan, is_new = planned.request, planned.plan, planned.status == "new"
+        takes.begun(plan.seed)
+        while True:
+            made = await generate(
+                self.run,
+                plan,
+                request,
+                owner=owner,
+                recipe=self.recipe,
+                quality=self.quality,
+                flow_run_id=self.flow_run_id,
+                tags=(batch_tag(self.name), *self.tags, *planned.row.tags, *takes.tags),
+                is_new=is_new,
+            )
+            seed = takes.again(made)
+            if seed is None:
+                return made
+            request = request.with_seed(seed)
+            # Not drawn, as the ledger understands it: another row must not take it for a row's own first video.
+            plan = await plan_of(self.run.services, request, plan.media, seed_drawn=False)
+            is_new = False
+            tell("retake", made.generation_id, takes.said(plan.estimate.price_expected_usd))
 
     async def _adopted(self, planned: PlannedRow, owner: Owner) -> PlannedRow:
         """With the seed of an unfinished generation of the same request whose run died, where there is one."""
@@ -241,8 +276,12 @@ class BatchRun:
             return None
         return rows[0] if rows else None
 
-    def _archived(self, planned: PlannedRow, made: ArchivedGeneration) -> RowResult:
-        result = self._result(planned, "reused" if made.reused else "archived", "")
+    def _archived(
+        self, planned: PlannedRow, made: ArchivedGeneration, takes: Takes, *, rejected: str = ""
+    ) -> RowResult:
+        status: RowStatus = "rejected" if rejected else "reused" if made.reused else "archived"
+        result = self._result(planned, status, rejected)
+        findings = made.quality.findings if made.quality else []
         return result.model_copy(
             update={
                 "generation_id": made.generation_id,
@@ -253,6 +292,9 @@ class BatchRun:
                 "price_expected_usd": made.price_expected_usd,
                 "price_billed_usd": made.price_billed_usd,
                 "differences": made.differences,
+                "findings": [f"{each.kind}: {each.message}" for each in findings],
+                "refused": [each for each in takes.refused if each.generation_id != made.generation_id],
+                "spent_usd": takes.spent_usd,
             }
         )
 

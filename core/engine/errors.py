@@ -37,18 +37,19 @@ class GenerationEnded(GenerationStopped):
 class QualityRejected(Exception):
     """The video is paid for and archived, and the run's quality policy refuses it. Running again pays nothing."""
 
-    def __init__(self, generation_id: str, place: str, reasons: Sequence[str]) -> None:
+    def __init__(self, generation_id: str, place: str, reasons: Sequence[str], tried: str = "") -> None:
         self.generation_id = generation_id
         self.place = place
         self.reasons = tuple(reasons)
+        self.tried = tried
         super().__init__(
             f"Generation {generation_id} was made, paid for and archived in {place}, and quality control refuses "
-            f"it: {'; '.join(self.reasons)}. Look at it there: a run with quality=warn takes it as it is and pays "
-            "nothing; another seed makes and buys a new take."
+            f"it: {'; '.join(self.reasons)}. {f'{tried}. ' if tried else ''}Look at it there: a run with "
+            "quality=warn takes it as it is and pays nothing; another seed makes and buys a new take."
         )
 
-    def __reduce__(self) -> tuple[type["QualityRejected"], tuple[str, str, tuple[str, ...]]]:
-        return type(self), (self.generation_id, self.place, self.reasons)
+    def __reduce__(self) -> tuple[type["QualityRejected"], tuple[str, str, tuple[str, ...], str]]:
+        return type(self), (self.generation_id, self.place, self.reasons, self.tried)
 
 
 def parked(generation: Generation) -> GenerationParked:

@@ -8,6 +8,7 @@ that were hashed.
 import asyncio
 import hashlib
 import secrets
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 
 from prefect_ltx.engine.services import Services
 from prefect_ltx.fal import FalError, FalRequestInvalid, GenerationRequest
+from prefect_ltx.ledger import Generation
 from prefect_ltx.media import MediaError, probe, sha256_file
 
 MAX_INPUT_BYTES = 2 << 30
@@ -103,6 +105,26 @@ async def fetch_inputs(services: Services, request: GenerationRequest) -> dict[s
         except FalRequestInvalid as error:
             raise FalRequestInvalid(f"{field}: {error.what}") from error
     return inputs
+
+
+async def inputs_again(services: Services, generation: Generation, stay: AsyncExitStack) -> dict[str, Path]:
+    """The media of a submitted generation as local files, from where fal reads them; `stay` removes them.
+
+    Left out is what is no longer there or no longer the same: this is for comparing, and costs nothing.
+    """
+    found: dict[str, Path] = {}
+    for field, digest in generation.asked.get("media", {}).items():
+        source = generation.body.get(field)
+        if not isinstance(source, str):
+            continue
+        try:
+            media = await fetch_input(services, source)
+        except FalRequestInvalid:
+            continue
+        stay.callback(media.discard)
+        if media.digest.sha256 == digest.get("sha256"):
+            found[field] = media.path
+    return found
 
 
 def describe(source: str) -> str:

@@ -1,7 +1,7 @@
 """Quality control in the life of a generation: what is found is kept in the manifest, and nothing paid is lost.
 
-A policy never keeps a video out of the archive. `trim` changes what renditions are made of; `reject` marks the
-manifest, and the run fails after everything is archived.
+A policy never keeps a video out of the archive. `trim` changes what renditions are made of; `reject` and
+`next_seed` mark the manifest, and the run fails, or buys another take, after everything is archived.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,10 @@ from pydantic import BaseModel, ValidationError
 from prefect_ltx.archive import QualityRecord, RecordedFinding
 from prefect_ltx.engine.collect import CollectedVideo
 from prefect_ltx.engine.errors import QualityRejected
+from prefect_ltx.engine.progress import tell
 from prefect_ltx.engine.store import ArchivedGeneration
 from prefect_ltx.fal import INGREDIENT
+from prefect_ltx.ledger import Generation
 from prefect_ltx.media import MediaError, Rendition
 from prefect_ltx.quality import (
     Decision,
@@ -26,8 +28,13 @@ from prefect_ltx.quality import (
     inspect,
 )
 
-QualityMode = Literal["off", "warn", "trim", "reject"]
+QualityMode = Literal["off", "warn", "trim", "reject", "next_seed"]
+"""What to do about findings; `next_seed` is for whoever may buy another take."""
+KeepingMode = Literal["off", "warn", "trim", "reject"]
+"""The modes of what submits nothing."""
 FOLDER: Final = "quality"
+UNRENDERED: Final = "unrendered"
+"""What a manifest says of a video that no renditions could be made of; no finding of quality control."""
 
 
 class Inspection(BaseModel):
@@ -61,7 +68,7 @@ class Inspection(BaseModel):
 def unrendered(record: QualityRecord | None, error: MediaError) -> QualityRecord:
     """The manifest's account where renditions could not be made: a paid video is archived without them."""
     record = record or QualityRecord(policy="off", verdict="accept")
-    record.findings.append(RecordedFinding(kind="unrendered", severity="warning", message=str(error)))
+    record.findings.append(RecordedFinding(kind=UNRENDERED, severity="warning", message=str(error)))
     return record
 
 
@@ -89,6 +96,8 @@ async def inspect_delivery(
         endpoint=endpoint,
         sheet=there.get("image_url") if endpoint == INGREDIENT else None,
         reference=there.get("video_url"),
+        # What was collected was decoded in full, or says that it cannot be.
+        decoded=isinstance(video, CollectedVideo) and "problem" not in video.delivered,
     )
     rules = policy if isinstance(policy, QualityPolicy) else QualityPolicy.named(policy)
     try:
@@ -104,21 +113,56 @@ async def inspect_delivery(
     )
 
 
+async def inspected(
+    video: CollectedVideo, generation: Generation, inputs: Mapping[str, Path], mode: QualityMode
+) -> Inspection | None:
+    """Inspect a generation's video as `mode` says; None where nobody looks, or where looking fails."""
+    if mode == "off":
+        return None
+    tell("inspect", generation.id, "checking quality")
+    try:
+        return await inspect_delivery(
+            video, asked=generation.asked, endpoint=generation.endpoint, inputs=inputs, policy=mode
+        )
+    except (MediaError, OSError):
+        # The video is paid for: it is archived without a report rather than not at all.
+        return None
+
+
+def reasons_against(result: ArchivedGeneration, mode: QualityMode) -> list[str]:
+    """Why a policy refuses an archived video, from the findings in its manifest, whatever policy it was made with."""
+    record = result.quality
+    if record is None or mode not in ("reject", "next_seed"):
+        return []
+    # A lead-in ends before the clip does: what does not is `sheet_throughout`.
+    frames = 1 + max((each.end_frame or 0 for each in record.findings), default=0)
+    report = recorded_report(record, endpoint=result.endpoint, frames=frames)
+    if report is None:
+        return [each.message for each in record.findings] if record.rejected else []
+    decision = decide(report, QualityPolicy.named(mode))
+    return [each.message for each in decision.reasons] if decision.verdict == mode else []
+
+
+def recorded_report(record: QualityRecord, *, endpoint: str, frames: int) -> QualityReport | None:
+    """A manifest's findings as they were reported; None where a later version wrote kinds unknown here."""
+    findings = [each.model_dump(exclude={"picture"}) for each in record.findings if each.kind != UNRENDERED]
+    try:
+        return QualityReport.model_validate({"endpoint": endpoint, "frames": frames, "findings": findings})
+    except ValidationError:
+        return None
+
+
 def refuse_rejected(result: ArchivedGeneration, mode: QualityMode) -> None:
     """End a run of policy `reject` on an archived video with findings that the policy refuses.
 
     Raises:
         QualityRejected: naming them, and where the video is.
     """
-    record = result.quality
-    if mode != "reject" or record is None:
-        return
-    findings = [each.model_dump(exclude={"picture"}) for each in record.findings]
-    try:
-        report = QualityReport.model_validate({"endpoint": result.endpoint, "findings": findings})
-        reasons = [each.message for each in decide(report, QualityPolicy.named("reject")).reasons]
-    except ValidationError:
-        # A later version's findings: what it decided counts.
-        reasons = [each.message for each in record.findings] if record.rejected else []
-    if reasons:
-        raise QualityRejected(result.generation_id, f"{result.archive.rstrip('/')}/{result.folder}", reasons)
+    reasons = reasons_against(result, mode)
+    if reasons and mode == "reject":
+        raise QualityRejected(result.generation_id, place_of(result), reasons)
+
+
+def place_of(result: ArchivedGeneration) -> str:
+    """The folder of an archived generation, with its archive."""
+    return f"{result.archive.rstrip('/')}/{result.folder}"

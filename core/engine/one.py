@@ -6,13 +6,15 @@ need one poller, one connection pool and one upload for each input.
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from prefect_ltx.archive import ArchiveNotFound, Manifest
 from prefect_ltx.engine.collect import collect
-from prefect_ltx.engine.inspection import unrendered
+from prefect_ltx.engine.inputs import inputs_again
+from prefect_ltx.engine.inspection import KeepingMode, QualityMode, inspected, unrendered
 from prefect_ltx.engine.lease import hold, holding
 from prefect_ltx.engine.plan import PlannedGeneration, ledger_plan
 from prefect_ltx.engine.poller import Poller
@@ -24,7 +26,7 @@ from prefect_ltx.engine.submit import submit_once
 from prefect_ltx.engine.wait import outcome
 from prefect_ltx.fal import FalNotSent, FalRateLimited, GenerationRequest
 from prefect_ltx.ledger import Generation, Owner, Plan, State
-from prefect_ltx.media import MediaError, Rendition, render_renditions
+from prefect_ltx.media import MediaError, Recipe, Rendition, render_renditions
 
 COLLECT_AT_ONCE = 8
 SUBMIT_TRIES = 4
@@ -66,15 +68,17 @@ async def generate(
     request: GenerationRequest,
     *,
     owner: Owner,
-    recipe: str = "web",
+    recipe: str | Recipe = "web",
+    quality: QualityMode = "off",
     flow_run_id: str | None = None,
     tags: Sequence[str] = (),
     is_new: bool = False,
 ) -> ArchivedGeneration:
-    """Upload, submit once, wait, collect, render, archive; goes on where an earlier run stopped.
+    """Upload, submit once, wait, collect, inspect, render, archive; goes on where an earlier run stopped.
 
     `request` is the one that was planned, with its seed and frames settled; its media are still the sources.
-    `is_new` leaves out the look for an archived video before the upload; the ledger looks all the same.
+    `is_new` leaves out the look for an archived video before the upload; the ledger looks all the same. What
+    `quality` refuses is marked in the manifest and given back like anything else: see `retake.Takes`.
 
     Raises:
         FalError, GenerationStopped, LedgerError, MediaError, ArchiveError: each says what happened, whether money
@@ -94,15 +98,28 @@ async def generate(
                 generation = await run.poller.wait(generation)
         if generation.state is State.ARCHIVED:
             return await archived_before(services, generation)
+        inputs = {} if quality == "off" else await run.inputs.paths(request)
         manifest = await _to_archive(
-            services, outcome(generation), recipe, collecting=run.collecting, rendering=run.rendering
+            services,
+            outcome(generation),
+            recipe,
+            quality,
+            inputs,
+            collecting=run.collecting,
+            rendering=run.rendering,
         )
         return archived(generation, manifest, location=services.archive.location, reused=False)
 
 
-async def finish(services: Services, generation: Generation, *, recipe: str) -> Generation:
+async def finish(
+    services: Services, generation: Generation, *, recipe: str | Recipe, quality: KeepingMode = "off"
+) -> Generation:
     """From COMPLETED or COLLECTED to ARCHIVED, under a lease that the caller holds."""
-    await _to_archive(services, generation, recipe)
+    async with AsyncExitStack() as stack:
+        inputs: dict[str, Path] = {}
+        if quality != "off":
+            inputs = await inputs_again(services, generation, stack)
+        await _to_archive(services, generation, recipe, quality, inputs)
     return await in_thread(services.ledger.get, generation.id)
 
 
@@ -150,23 +167,30 @@ async def _submitted(services: Services, ticket: Plan, owner: Owner, stay: Async
 async def _to_archive(
     services: Services,
     generation: Generation,
-    recipe: str,
+    recipe: str | Recipe,
+    quality: QualityMode,
+    inputs: Mapping[str, Path],
     *,
     collecting: asyncio.Semaphore | None = None,
     rendering: asyncio.Semaphore | None = None,
 ) -> Manifest:
-    """Collect, render and store. `collecting` bounds the downloads, `rendering` the ffmpeg processes at once."""
+    """Collect, inspect, render and store. `collecting` bounds the downloads, `rendering` the ffmpeg processes."""
     async with collecting or asyncio.Semaphore():
         video = await collect(services, generation)
     renditions: list[Rendition] = []
-    record = None
-    if "problem" not in video.delivered and recipe != "none":
-        async with rendering or asyncio.Semaphore():
+    async with rendering or asyncio.Semaphore():
+        found = await inspected(video, generation, inputs, quality)
+        record = found.record() if found else None
+        if "problem" not in video.delivered and recipe != "none":
             tell("render", generation.id, "rendering")
             try:
                 renditions = await render_renditions(
-                    video.path, services.work_dir(generation.id) / "renditions", recipe=recipe
+                    video.path,
+                    services.work_dir(generation.id) / "renditions",
+                    recipe=recipe,
+                    lead_in_frames=found.trim_frames if found else 0,
                 )
             except MediaError as error:
-                record = unrendered(None, error)
-    return await store(services, generation, video, renditions, record)
+                record = unrendered(record, error)
+    pictures = found.pictures if found else []
+    return await store(services, generation, video, [*renditions, *pictures], record)

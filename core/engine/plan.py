@@ -85,11 +85,13 @@ async def prepare(
     owner: Owner,
     frame_rule: FrameRule = "as_is",
     seed_scope: str | None = None,
+    seed_drawn: bool = False,
 ) -> tuple[PlannedGeneration, GenerationRequest, dict[str, InputMedia]]:
     """Hash the media, settle seed and frames, and price the request.
 
-    The one write is taking over the drawn seed of a run that died. Gives the plan, the request with its seed
-    and frame count settled, and the inputs as local files.
+    The one write is taking over the drawn seed of a run that died. `seed_drawn` says that the request's seed is
+    no one else's, as one that follows from a drawn one is. Gives the plan, the request with its seed and frame
+    count settled, and the inputs as local files.
 
     Raises:
         FalRequestInvalid: a media input cannot be used; nothing was sent or spent.
@@ -98,8 +100,8 @@ async def prepare(
     request = request.with_frames(frame_rule)
     inputs = await fetch_inputs(services, request)
     media = _digests(inputs)
-    seed_drawn = request.seed is None
-    if seed_drawn:
+    if request.seed is None:
+        seed_drawn = True
         seedless_key = key_of(services, request, media)
         # A run that died may have paid already: its unfinished twin goes on before a new seed is drawn.
         orphan = await in_thread(services.ledger.adopt_seedless, seedless_key, owner)

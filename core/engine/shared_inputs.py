@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from prefect_ltx.engine.inputs import InputMedia, MediaDigest, fetch_input
@@ -53,6 +54,10 @@ class SharedInputs:
                 )
             urls[field] = uploaded.url
         return urls
+
+    async def paths(self, request: GenerationRequest) -> dict[str, Path]:
+        """The media fields of a request as local files, for quality control; they stay until `discard`."""
+        return {field: (await self._media(field, source)).path for field, source in request.media().items()}
 
     def discard(self) -> None:
         """Stop what is going on and remove our own copies; users' files stay."""

@@ -24,6 +24,24 @@ MARKED_FOLDER = "marked"
 _LIBRARIES = ("prefect-ltx", "av", "ffmpeg-python", "httpx", "pydantic", "s3fs")
 
 
+class RefusedTake(BaseModel, frozen=True):
+    """A take that quality control refused before another seed was tried: archived, and paid for. Prices in USD."""
+
+    generation_id: str
+    seed: int
+    folder: str
+    reasons: list[str]
+    price_expected_usd: Decimal
+    price_billed_usd: Decimal | None = None
+    reused: bool = False
+    """True where an earlier run bought it."""
+
+    @property
+    def price_usd(self) -> Decimal:
+        """What it cost: billed where fal said so, else expected."""
+        return self.price_expected_usd if self.price_billed_usd is None else self.price_billed_usd
+
+
 class ArchivedGeneration(BaseModel):
     """A generation that is paid for, verified and archived. Holds no URL that expires and no secret."""
 
@@ -47,6 +65,8 @@ class ArchivedGeneration(BaseModel):
     """In which ways fal's delivery is not what was asked."""
     quality: QualityRecord | None = None
     """What quality control found; None where it did not look."""
+    refused: list[RefusedTake] = []
+    """Takes with other seeds that quality control refused before this one."""
 
 
 async def store(

@@ -6,6 +6,7 @@ living run holds is left alone, and nothing is ever submitted here.
 
 import shutil
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,17 +15,18 @@ from pydantic import BaseModel
 from prefect_ltx.archive import ArchiveError
 from prefect_ltx.engine.cancel import cancel
 from prefect_ltx.engine.collect import clean_up
-from prefect_ltx.engine.errors import GenerationStopped
+from prefect_ltx.engine.errors import GenerationStopped, QualityRejected
 from prefect_ltx.engine.inputs import INPUTS_FOLDER
+from prefect_ltx.engine.inspection import KeepingMode, refuse_rejected
 from prefect_ltx.engine.lease import keep
-from prefect_ltx.engine.one import finish
+from prefect_ltx.engine.one import archived_before, finish
 from prefect_ltx.engine.services import Options, Services, in_thread
 from prefect_ltx.engine.submit import look_again, settle_submit
 from prefect_ltx.engine.wait import outcome, read_result
 from prefect_ltx.fal import INGREDIENT, REFERENCE_VIDEO, FalError
 from prefect_ltx.ledger import Generation, LedgerError, NotSent, Owner, Resolved, Settled, State
 from prefect_ltx.ledger.budget import dollars
-from prefect_ltx.media import MediaError
+from prefect_ltx.media import MediaError, Recipe
 
 STALE_SECONDS = 24 * 3600
 ORPHAN_WINDOW = timedelta(days=2)
@@ -41,6 +43,8 @@ class SweepItem(BaseModel):
     before: str
     after: str
     note: str = ""
+    rejected: bool = False
+    """Archived, and refused by the sweep's quality policy."""
 
 
 class SweepReport(BaseModel):
@@ -60,23 +64,28 @@ class SweepReport(BaseModel):
     @property
     def needs_a_person(self) -> list[SweepItem]:
         """What cannot go on by itself."""
-        return [each for each in self.items if each.after in (State.PARKED, State.LOST)]
+        return [each for each in self.items if each.rejected or each.after in (State.PARKED, State.LOST)]
 
 
-async def sweep_all(services: Services, owner: Owner, *, recipe: str = "web") -> SweepReport:
+async def sweep_all(
+    services: Services, owner: Owner, *, recipe: str | Recipe = "web", quality: KeepingMode = "warn"
+) -> SweepReport:
     """Sweep the whole ledger once. Spends nothing; waits for no running job (the next sweep sees it).
+
+    With `quality` "reject" what is refused is archived and marked, and named in its item's note.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     report = SweepReport()
     await in_thread(services.ledger.expire_dead_leases)
+    making = _Making(recipe, quality)
     for generation in await in_thread(services.ledger.unfinished):
-        await _sweep_one(services, generation, owner, recipe, report)
+        await _sweep_one(services, generation, owner, making, report)
     for stray in await in_thread(services.ledger.strays, kind="ran_after_all", adopted=False):
         adopted = await in_thread(services.ledger.adopt_stray, stray.request_id, owner)
         if adopted is not None:
-            await _sweep_one(services, adopted.generation, owner, recipe, report)
+            await _sweep_one(services, adopted.generation, owner, making, report)
     await _settle(services, report)
     await _find_orphans(services, report)
     report.drift = [
@@ -91,17 +100,25 @@ async def sweep_all(services: Services, owner: Owner, *, recipe: str = "web") ->
     return report
 
 
+@dataclass(frozen=True)
+class _Making:
+    recipe: str | Recipe
+    quality: KeepingMode
+
+
 async def _sweep_one(
-    services: Services, generation: Generation, owner: Owner, recipe: str, report: SweepReport
+    services: Services, generation: Generation, owner: Owner, making: _Making, report: SweepReport
 ) -> None:
-    before, note = generation.state, ""
+    before, note, rejected = generation.state, "", False
     try:
         claim = await in_thread(services.ledger.take, generation.id, owner)
         if claim.outcome == "busy":
             report.left_alone.append(generation.id)
             return
         async with keep(services, generation.id, owner):
-            await _advance(services, claim.generation, owner, recipe)
+            await _advance(services, claim.generation, owner, making)
+    except QualityRejected as error:
+        note, rejected = str(error), True
     except (FalError, GenerationStopped, LedgerError, ArchiveError, MediaError, OSError) as error:
         note = str(error)
     after = await in_thread(services.ledger.get, generation.id)
@@ -114,11 +131,12 @@ async def _sweep_one(
             before=str(before),
             after=str(after.state),
             note=note,
+            rejected=rejected,
         )
     )
 
 
-async def _advance(services: Services, generation: Generation, owner: Owner, recipe: str) -> None:
+async def _advance(services: Services, generation: Generation, owner: Owner, making: _Making) -> None:
     ledger = services.ledger
     if generation.state is State.PARKED:
         generation = await look_again(services, generation, owner)
@@ -139,7 +157,9 @@ async def _advance(services: Services, generation: Generation, owner: Owner, rec
             await read_result(services, generation)
             generation = await in_thread(ledger.get, generation.id)
     if generation.state in (State.COMPLETED, State.COLLECTED):
-        await finish(services, outcome(generation), recipe=recipe)
+        generation = await finish(services, outcome(generation), recipe=making.recipe, quality=making.quality)
+        if making.quality == "reject":
+            refuse_rejected(await archived_before(services, generation), "reject")
 
 
 async def _settle(services: Services, report: SweepReport) -> None:

@@ -29,7 +29,7 @@ from prefect_ltx.media.recipe import (
     Trim,
     WebVideo,
 )
-from prefect_ltx.media.recipes import RECIPES, recipe_named
+from prefect_ltx.media.recipes import RECIPES, RecipeUnreadable, read_recipe, recipe_named
 from prefect_ltx.media.renditions import Rendition, render_renditions
 from prefect_ltx.media.verify import verify_audio, verify_image, verify_video
 
@@ -57,6 +57,7 @@ __all__ = [
     "Progress",
     "ProxyVideo",
     "Recipe",
+    "RecipeUnreadable",
     "Rendition",
     "Scale",
     "SocialVideo",
@@ -72,6 +73,7 @@ __all__ = [
     "measure_loudness",
     "nowhere",
     "probe",
+    "read_recipe",
     "recipe_named",
     "render_renditions",
     "run_ffmpeg",

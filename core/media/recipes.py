@@ -1,8 +1,11 @@
-"""The recipes that go by a name."""
+"""The recipes that go by a name, and those that come from a file."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
+
+from pydantic import ValidationError
 
 from prefect_ltx.media.recipe import (
     AudioFile,
@@ -58,6 +61,36 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
     }
 )
 """`web`, `social`, `broadcast`, `review` and `none`, in this order."""
+
+
+class RecipeUnreadable(Exception):
+    """A file holds no recipe; the message names what is wrong with it, on one line."""
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe from a JSON or YAML file.
+
+    Raises:
+        RecipeUnreadable: no such file, neither JSON nor YAML, or no recipe: every wrong field is named.
+    """
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise RecipeUnreadable(f"{path} is not a text file in UTF-8") from None
+    except OSError as error:
+        raise RecipeUnreadable(f"cannot read {path}: {error.strerror}") from None
+    try:
+        return Recipe.model_validate(yaml.safe_load(text))  # JSON is YAML too
+    except ValidationError as error:
+        wrong = (
+            f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {each['msg']}"
+            for each in error.errors(include_url=False, include_input=False)
+        )
+        raise RecipeUnreadable(f"{path} is no recipe: {'; '.join(wrong)}") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise RecipeUnreadable(f"{path} is neither JSON nor YAML") from None
 
 
 def recipe_named(name: str) -> Recipe:

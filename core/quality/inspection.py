@@ -23,6 +23,7 @@ async def inspect(
     endpoint: str,
     sheet: Path | str | None = None,
     reference: Path | str | None = None,
+    decoded: bool = False,
     timeout: float = 120,
 ) -> QualityReport:
     """Check a clip against what was asked of it and against its references.
@@ -36,6 +37,7 @@ async def inspect(
         endpoint: fal's endpoint; the sheet is looked for in clips of `ingredient` only.
         sheet: the reference sheet; without it nobody looks for it in the clip.
         reference: the reference video; without it the structure is not compared.
+        decoded: whether every frame was decoded and counted before; then the first pass is left out.
         timeout: seconds for the measurements, after which the report says `unmeasured`.
 
     Never raises for what is in the files: a clip that cannot be read is a finding, and a reference that cannot
@@ -48,7 +50,7 @@ async def inspect(
     if not video.is_file():
         raise FileNotFoundError(f"{video}: there is no such video to inspect")
     try:
-        info = await verify_video(video)
+        info = await asyncio.to_thread(probe, video) if decoded else await verify_video(video)
     except MediaInvalid as error:
         return _unreadable(endpoint, error, await _header(video))
     findings = detect.compare(asked, info)

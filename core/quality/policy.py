@@ -1,7 +1,7 @@
 """What to do about findings: a pure decision, so that a rule can be read, tested and changed alone.
 
 An action is chosen for every finding. The strongest one wins, and what costs money loses against what does
-not: reject > next_seed > trim > warn. `next_seed` buys another take, so no ready-made policy contains it.
+not: reject > next_seed > trim > warn. `next_seed` buys another take: it is in the policy of that name alone.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from prefect_ltx.quality.findings import FindingKind, QualityFinding, QualityRep
 
 Action = Literal["warn", "trim", "reject", "next_seed"]
 Verdict = Literal["accept", "trim", "reject", "next_seed"]
-PolicyName = Literal["warn", "trim", "reject"]
+PolicyName = Literal["warn", "trim", "reject", "next_seed"]
 
 _STRENGTH: Final[tuple[Action, ...]] = ("warn", "trim", "next_seed", "reject")
 _TRIMMABLE: Final[tuple[FindingKind, ...]] = ("sheet_lead_in", "black", "frozen")
@@ -48,10 +48,13 @@ class QualityPolicy(BaseModel):
         """A ready-made policy.
 
         `warn` only tells. `trim` cuts a lead-in of the reference sheet and tells of the rest. `reject` refuses
-        every clip with a finding of severity error, a lead-in among them.
+        every clip with a finding of severity error, a lead-in among them. `next_seed` refuses the same, but cuts
+        a lead-in, which is free, and lets another seed be bought for the rest.
         """
         if name == "trim":
             return cls(actions={"sheet_lead_in": "trim"})
+        if name == "next_seed":
+            return cls(actions={"sheet_lead_in": "trim"}, on_error="next_seed")
         return cls(on_error="reject") if name == "reject" else cls()
 
     def action(self, finding: QualityFinding) -> Action:
