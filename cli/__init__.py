@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from prefect_ltx.cli import archive, batch, demo, film, frame, generate, ledger, local_fal, plan, sweep, takes
+from prefect_ltx.cli import (
+    archive,
+    batch,
+    demo,
+    film,
+    frame,
+    generate,
+    ledger,
+    local_fal,
+    plan,
+    sweep,
+    takes,
+    watch,
+)
 
 app = typer.Typer(
     name="prefect-ltx",
@@ -38,7 +51,7 @@ def _root(
     context.obj = as_json
 
 
-for _room in (demo, generate, batch, takes, film, plan, ledger, sweep, archive, local_fal):
+for _room in (demo, generate, batch, takes, film, plan, ledger, sweep, watch, archive, local_fal):
     _room.register(app)
 
 

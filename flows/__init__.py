@@ -1,10 +1,11 @@
-"""Steps composed into flows: one video from either endpoint, a batch, takes, a film, the event-driven pair,
-and the sweep."""
+"""Steps composed into flows: one video from either endpoint, a batch, takes, a film, watched folders, the
+event-driven pair, the sweep and the spend report."""
 
 from prefect_ltx.flows.batch import generate_batch
 from prefect_ltx.flows.deferred import finish_generation, submit_only
 from prefect_ltx.flows.film import storyboard_film
 from prefect_ltx.flows.generate import ingredient_to_video, reference_video_to_video
+from prefect_ltx.flows.inbox import nightly_batch, watch_inbox
 from prefect_ltx.flows.sweep import sweep
 from prefect_ltx.flows.takes import best_of_takes
 
@@ -13,8 +14,10 @@ __all__ = [
     "finish_generation",
     "generate_batch",
     "ingredient_to_video",
+    "nightly_batch",
     "reference_video_to_video",
     "storyboard_film",
     "submit_only",
     "sweep",
+    "watch_inbox",
 ]

@@ -5,7 +5,7 @@ import logging
 from uuid import UUID
 
 from prefect import get_client, get_run_logger
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import MissingContextError
 from prefect.runtime import flow_run
 
@@ -37,7 +37,7 @@ def run_logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
 
 
 async def cancelled_by_person(run_id: str | None) -> bool:
-    """Whether a person cancelled the flow run, in the UI or by the API.
+    """Whether a person cancelled the flow run, or the one that it is a subflow of, in the UI or by the API.
 
     A worker that is stopped, a deploy or a crash looks the same inside the process; only the run's state on the
     server tells (reference prefect §10). Where the server does not answer, it was not a person: keeping a paid
@@ -47,7 +47,16 @@ async def cancelled_by_person(run_id: str | None) -> bool:
         return False
     try:
         async with asyncio.timeout(10), get_client() as client:
-            state = (await client.read_flow_run(UUID(run_id))).state
+            run = await client.read_flow_run(UUID(run_id))
+            while not _cancelled(run.state) and run.parent_task_run_id is not None:
+                task = await client.read_task_run(run.parent_task_run_id)
+                if task.flow_run_id is None:
+                    return False
+                run = await client.read_flow_run(task.flow_run_id)
     except Exception:
         return False
+    return _cancelled(run.state)
+
+
+def _cancelled(state: State[object] | None) -> bool:
     return state is not None and state.type in (StateType.CANCELLING, StateType.CANCELLED)

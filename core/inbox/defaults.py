@@ -31,14 +31,15 @@ class DefaultsInvalid(Exception):
 
 
 class RunOptions(BaseModel):
-    """How the run is made; what is not given is the deployment's."""
+    """How the run is made, with the flows' own defaults. All of them go into the event, so that a trigger can name
+    each."""
 
     model_config = ConfigDict(extra="forbid")
 
-    recipe: str | None = None
-    tags: list[str] | None = None
-    frame_rule: FrameRule | None = None
-    quality: Literal["off", "warn", "trim", "reject"] | None = None
+    recipe: str = "web"
+    tags: list[str] = []
+    frame_rule: FrameRule = "as_is"
+    quality: Literal["off", "warn", "trim", "reject"] = "warn"
 
 
 class Defaults:
@@ -48,7 +49,7 @@ class Defaults:
         """Use `load`."""
         self.name = name
         self.fields = dict(fields)
-        self.options = options.model_dump(exclude_none=True)
+        self.options = options.model_dump()
 
     @classmethod
     async def load(cls, inbox: Inbox, name: str) -> "Defaults":
@@ -66,8 +67,7 @@ class Defaults:
             options = RunOptions.model_validate(
                 {key: given.pop(key) for key in RunOptions.model_fields if key in given}
             )
-            if options.recipe is not None:
-                recipe_named(options.recipe)
+            recipe_named(options.recipe)
         except ValidationError as error:
             what = "; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors(include_input=False))
             raise DefaultsInvalid(f"{name}: {what}") from None

@@ -13,7 +13,7 @@ from typing import Any, Final
 from prefect_ltx.archive import ArchiveError, ArchiveUnavailable
 from prefect_ltx.batch import BatchInvalid, read_batch
 from prefect_ltx.fal import plain
-from prefect_ltx.inbox.defaults import Defaults, DefaultsInvalid, defaults_name
+from prefect_ltx.inbox.defaults import Defaults, DefaultsInvalid, RunOptions, defaults_name
 from prefect_ltx.inbox.place import Inbox, InboxFile, Kind
 from prefect_ltx.inbox.record import Record
 from prefect_ltx.media.magic import sniff_bytes
@@ -220,7 +220,7 @@ async def _parameters(inbox: Inbox, file: InboxFile, sha256: str, looked: _Defau
         await asyncio.to_thread(read_batch, address)
     except BatchInvalid as error:
         raise _UnusableError(_problems(error)) from None
-    options = {} if defaults is None else defaults.options
+    options = RunOptions().model_dump() if defaults is None else defaults.options
     return {
         "source": address,
         "seed_scope": seed_scope(sha256),

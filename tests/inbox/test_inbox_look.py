@@ -36,7 +36,12 @@ async def test_a_dropped_video_becomes_the_request_that_the_defaults_describe(
     assert request.image_url == f"{place.location}/dance/look.png"
     assert (request.prompt, request.num_frames, request.video_strength) == ("A clay figure dances.", 9, 0.4)
     assert request.seed == int(drop.sha256[:16], 16) % 2**31
-    assert drop.parameters == {"recipe": "none", "tags": ["dance"]}
+    assert drop.parameters == {
+        "recipe": "none",
+        "tags": ["dance"],
+        "frame_rule": "as_is",
+        "quality": "warn",
+    }
 
 
 async def test_a_request_file_becomes_a_batch_whose_seeds_come_from_its_bytes(place: Place) -> None:
@@ -45,7 +50,9 @@ async def test_a_request_file_becomes_a_batch_whose_seeds_come_from_its_bytes(pl
     address = place.drop("night/shots.jsonl", json.dumps(ROW))
     (drop,) = (await place.look()).drops
     assert drop.kind == "requests"
-    assert drop.parameters == {"source": address, "seed_scope": f"inbox:{drop.sha256}"}
+    scope = f"inbox:{drop.sha256}"
+    options = {"recipe": "web", "tags": [], "frame_rule": "as_is"}
+    assert drop.parameters == {"source": address, "seed_scope": scope, **options}
     (row,) = read_batch(address).rows
     assert row.request.media() == {"image_url": f"{place.location}/night/sheet.png"}
 
