@@ -4,6 +4,7 @@ import getpass
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -113,38 +114,43 @@ def show(output: Output, generation_id: GenerationId) -> None:
 def spend(
     output: Output,
     by: Annotated[Literal["day", "tag", "endpoint", "state"], typer.Option(help="What to sum over.")] = "day",
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="The first UTC day that counts, as 2026-11-21.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="DATE", help="The first UTC day that does not count any more.")
+    ] = None,
 ) -> None:
-    """What is reserved, what was billed, and what is left of the budget."""
+    """What is reserved, what was billed and saved, and what is left of the budget."""
+    from prefect_ltx.cli.ledger_view import spend_facts
     from prefect_ltx.cli.tables import facts, grid
     from prefect_ltx.engine import budget_from
+    from prefect_ltx.ledger import Period
     from prefect_ltx.settings import Settings
 
+    period = Period(_day(since, "--since"), _day(until, "--until"))
     with _opened() as ledger:
-        totals = ledger.totals(by=by)
-        budgets = ledger.spending(budget_from(Settings()))
-    left = {str(each.limit): each.left_usd for each in budgets}
+        found = ledger.spend(period, budget_from(Settings()))
+    totals = found.by[by]
     output.result(
-        {
-            "by": by,
-            "totals": totals,
-            "budgets": [
-                {
-                    "limit": str(each.limit),
-                    "limit_usd": each.limit.usd,
-                    "held_usd": each.held_usd,
-                    "settled_usd": each.settled_usd,
-                    "left_usd": each.left_usd,
-                }
-                for each in budgets
-            ],
-        },
+        spend_facts(found, by),
         grid(
             (by, "#generations", "$expected", "$held", "$billed"),
             [(each.name, each.count, each.expected_usd, each.held_usd, each.settled_usd) for each in totals],
         )
         if totals
-        else "Nothing is written in this ledger.",
-        facts({f"left of budget {name}": amount for name, amount in left.items()}),
+        else "Nothing is written in this ledger."
+        if period == Period()
+        else f"Nothing was intended in {period}.",
+        facts(
+            {
+                "given out again instead of bought": found.reuses or None,
+                "saved by that": found.saved_usd or None,
+                "lost": len(found.lost) or None,
+                "charged twice": len(found.double_charges) or None,
+                **{f"left of budget {each.limit}": each.left_usd for each in found.budgets},
+            }
+        ),
     )
 
 
@@ -197,6 +203,13 @@ _NEXT = {
     "absent": "its key and its budget are free; run the request again to send it",
     "write_off": "its key is free; running the request again buys the video again",
 }
+
+
+def _day(text: str | None, flag: str) -> date | None:
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{flag} is a date such as 2026-11-21, not {text!r}.") from None
 
 
 def _person() -> str:

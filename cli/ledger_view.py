@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prefect_ltx.ledger import Generation, LedgerEvent
+    from prefect_ltx.ledger import Generation, LedgerEvent, Spend
+    from prefect_ltx.ledger.accounting import Grouping
 
 
 def generation_facts(row: "Generation") -> dict[str, Any]:
@@ -60,6 +61,36 @@ def event_facts(event: "LedgerEvent") -> dict[str, Any]:
         "attempt": event.attempt,
         "actor": event.actor,
         "detail": dict(event.detail),
+    }
+
+
+def spend_facts(found: "Spend", by: "Grouping") -> dict[str, Any]:
+    """The money of a period, and one of its groupings, as names and JSON-like values."""
+    return {
+        "by": by,
+        "since": found.period.since,
+        "until": found.period.until,
+        "generations": found.generations,
+        "expected_usd": found.expected_usd,
+        "held_usd": found.held_usd,
+        "billed_usd": found.billed_usd,
+        "difference_usd": found.difference_usd,
+        "reuses": found.reuses,
+        "saved_usd": found.saved_usd,
+        "lost": [each.id for each in found.lost],
+        "parked": [each.id for each in found.parked],
+        "double_charges": [each.id for each in found.double_charges],
+        "totals": found.by[by],
+        "budgets": [
+            {
+                "limit": str(each.limit),
+                "limit_usd": each.limit.usd,
+                "held_usd": each.held_usd,
+                "settled_usd": each.settled_usd,
+                "left_usd": each.left_usd,
+            }
+            for each in found.budgets
+        ],
     }
 
 

@@ -6,6 +6,7 @@ from prefect_ltx.flows.deferred import finish_generation, submit_only
 from prefect_ltx.flows.film import storyboard_film
 from prefect_ltx.flows.generate import ingredient_to_video, reference_video_to_video
 from prefect_ltx.flows.inbox import nightly_batch, watch_inbox
+from prefect_ltx.flows.spend import spend_report
 from prefect_ltx.flows.sweep import sweep
 from prefect_ltx.flows.takes import best_of_takes
 
@@ -16,6 +17,7 @@ __all__ = [
     "ingredient_to_video",
     "nightly_batch",
     "reference_video_to_video",
+    "spend_report",
     "storyboard_film",
     "submit_only",
     "sweep",

@@ -1,7 +1,7 @@
 """One video from request to archive: what both endpoints' flows have in common."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from prefect_ltx.engine.store import RefusedTake
 from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.artifacts import publish_artifact
 from prefect_ltx.flows.delivery import deliver
-from prefect_ltx.ledger import State
+from prefect_ltx.ledger import LedgerError, State
 from prefect_ltx.media import Recipe, recipe_named
 from prefect_ltx.tasks import GenerationHandle, await_generation, submit_generation, upload_media
 from prefect_ltx.tasks.context import current_owner, flow_run_id, run_logger
@@ -57,6 +57,9 @@ async def generate_one(
             result = await finish_one(
                 services, handle, inputs, names, recipe=recipe, quality=quality, refused=takes.refused
             )
+            if result.reused:
+                with suppress(LedgerError):  # what was saved must never stand in the way of giving it out
+                    await in_thread(services.ledger.note_reuse, row.id, flow_run_id=flow_run_id())
             seed = takes.again(result)
             if seed is None:
                 return result

@@ -7,7 +7,7 @@ need one poller, one connection pool and one upload for each input.
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from prefect_ltx.engine.store import ArchivedGeneration, archived, store
 from prefect_ltx.engine.submit import submit_once
 from prefect_ltx.engine.wait import outcome
 from prefect_ltx.fal import FalNotSent, FalRateLimited, GenerationRequest
-from prefect_ltx.ledger import Generation, Owner, Plan, State
+from prefect_ltx.ledger import Generation, LedgerError, Owner, Plan, State
 from prefect_ltx.media import MediaError, Recipe, Rendition, render_renditions
 
 COLLECT_AT_ONCE = 8
@@ -87,7 +87,7 @@ async def generate(
     services = run.services
     before = None if is_new else await in_thread(services.ledger.find, key=plan.key, states=[State.ARCHIVED])
     if before:
-        return await archived_before(services, before[0])
+        return await reuse(services, before[0], flow_run_id)
     async with AsyncExitStack() as stack:
         async with run.slots:
             ticket = await _ticket(run, plan, request, flow_run_id, tuple(tags))
@@ -97,7 +97,7 @@ async def generate(
             if generation.state is State.SUBMITTED:
                 generation = await run.poller.wait(generation)
         if generation.state is State.ARCHIVED:
-            return await archived_before(services, generation)
+            return await reuse(services, generation, flow_run_id)
         inputs = {} if quality == "off" else await run.inputs.paths(request)
         manifest = await _to_archive(
             services,
@@ -121,6 +121,18 @@ async def finish(
             inputs = await inputs_again(services, generation, stack)
         await _to_archive(services, generation, recipe, quality, inputs)
     return await in_thread(services.ledger.get, generation.id)
+
+
+async def reuse(services: Services, generation: Generation, flow_run_id: str | None) -> ArchivedGeneration:
+    """What an earlier run archived, given out to another one; the ledger remembers it, for the report on spending.
+
+    Raises:
+        ArchiveNotFound: this archive is not the one that it is in.
+    """
+    found = await archived_before(services, generation)
+    with suppress(LedgerError):  # what was saved must never stand in the way of giving it out
+        await in_thread(services.ledger.note_reuse, generation.id, flow_run_id=flow_run_id)
+    return found
 
 
 async def archived_before(services: Services, generation: Generation) -> ArchivedGeneration:

@@ -39,7 +39,7 @@ class RunOptions(BaseModel):
     recipe: str = "web"
     tags: list[str] = []
     frame_rule: FrameRule = "as_is"
-    quality: Literal["off", "warn", "trim", "reject"] = "warn"
+    quality: Literal["off", "warn", "trim", "reject", "next_seed"] = "warn"
 
 
 class Defaults:

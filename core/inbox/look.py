@@ -224,7 +224,7 @@ async def _parameters(inbox: Inbox, file: InboxFile, sha256: str, looked: _Defau
     return {
         "source": address,
         "seed_scope": seed_scope(sha256),
-        **{name: value for name, value in options.items() if name != "quality"},
+        **options,
     }
 
 

@@ -46,6 +46,7 @@ from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.reconcile import Wait, match
 from prefect_ltx.ledger.records import Claim, DoubleCharge, Drift, Generation, LedgerEvent, Plan, Stray, Total
 from prefect_ltx.ledger.snapshot import Effect, Snapshot
+from prefect_ltx.ledger.spend import Period, Spend
 from prefect_ltx.ledger.states import CLOSED, LIVE, RANK, UNFINISHED, State
 from prefect_ltx.ledger.watching import BudgetLow, Moved, News, unwatch, watch
 
@@ -83,6 +84,7 @@ __all__ = [
     "NotSent",
     "Owner",
     "OwnerLost",
+    "Period",
     "Plan",
     "PlanInvalid",
     "PostNotPermitted",
@@ -98,6 +100,7 @@ __all__ = [
     "ResultGone",
     "Settled",
     "Snapshot",
+    "Spend",
     "State",
     "Step",
     "Stray",

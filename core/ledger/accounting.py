@@ -43,8 +43,11 @@ def spending(connection: Connection, limits: Sequence[BudgetLimit], now: float) 
     return found
 
 
-def totals(connection: Connection, by: Grouping) -> list[Total]:
-    """Sums over rows by UTC day of the intent, tag, endpoint or state. A row counts for each of its tags."""
+def totals(connection: Connection, by: Grouping, inside: ColumnElement[bool] | None = None) -> list[Total]:
+    """Sums over rows by UTC day of the intent, tag, endpoint or state. A row counts for each of its tags.
+
+    `inside` is a condition on the rows that count.
+    """
     columns: dict[str, ColumnElement[Any]] = {
         "day": _table.c.created_day,
         "tag": schema.tag.c.tag,
@@ -61,6 +64,8 @@ def totals(connection: Connection, by: Grouping) -> list[Total]:
     ).group_by(name)
     if by == "tag":
         query = query.select_from(_table.join(schema.tag))
+    if inside is not None:
+        query = query.where(inside)
     rows = connection.execute(query.order_by(name)).all()
     return [Total(row[0], row[1], _usd(row[2]), _usd(row[3]), _usd(row[4])) for row in rows]
 

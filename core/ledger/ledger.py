@@ -26,6 +26,8 @@ from prefect_ltx.ledger.reader import LedgerReader
 from prefect_ltx.ledger.recording import Transaction, check_lease, is_held, record
 from prefect_ltx.ledger.records import Claim, Generation, Plan
 from prefect_ltx.ledger.rows import generation_of, seconds
+from prefect_ltx.ledger.spend import REUSED
+from prefect_ltx.ledger.states import State
 
 _table = schema.generation
 
@@ -170,6 +172,16 @@ class Ledger(LedgerReader):
             check_lease(tx, row, event, owner)
             who = actor or (owner.label if owner else "")
             return record(tx, row, event, owner=owner, actor=who)
+
+    def note_reuse(self, generation_id: str, *, flow_run_id: str | None = None, actor: str = "") -> None:
+        """Write into an archived row's history that its video was given out again instead of bought again.
+
+        Not when the run that bought it asks: its retry saved nothing.
+        """
+        with self._writing() as tx:
+            row = tx.load(generation_id)
+            if row.state is State.ARCHIVED and (flow_run_id is None or row.flow_run_id != flow_run_id):
+                tx.log(row, REUSED, actor, flow_run_id=flow_run_id)
 
     # -- uploads -----------------------------------------------------------------------------------------
 

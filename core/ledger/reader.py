@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from prefect_ltx.ledger import accounting, reading
+from prefect_ltx.ledger import accounting, reading, spend
 from prefect_ltx.ledger.budget import BudgetLimit, BudgetStatus
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.records import DoubleCharge, Drift, Generation, LedgerEvent, Stray, StrayKind, Total
 from prefect_ltx.ledger.rows import seconds
+from prefect_ltx.ledger.spend import Period, Spend
 from prefect_ltx.ledger.states import State
 
 
@@ -99,6 +100,11 @@ class LedgerReader:
         """How each limit stands now."""
         with self._database.read() as connection:
             return accounting.spending(connection, limits, self._database.now(connection))
+
+    def spend(self, period: Period = Period(), limits: Sequence[BudgetLimit] = ()) -> Spend:  # noqa: B008 - frozen
+        """What a period cost, in every grouping, with what went wrong in it and what was saved."""
+        with self._database.read() as connection:
+            return spend.spend(connection, period, limits, self._database.now(connection))
 
     def totals(self, by: accounting.Grouping = "day") -> list[Total]:
         """Sums by UTC day of the intent, tag, endpoint or state."""

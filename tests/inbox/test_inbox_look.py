@@ -51,7 +51,7 @@ async def test_a_request_file_becomes_a_batch_whose_seeds_come_from_its_bytes(pl
     (drop,) = (await place.look()).drops
     assert drop.kind == "requests"
     scope = f"inbox:{drop.sha256}"
-    options = {"recipe": "web", "tags": [], "frame_rule": "as_is"}
+    options = {"recipe": "web", "tags": [], "frame_rule": "as_is", "quality": "warn"}
     assert drop.parameters == {"source": address, "seed_scope": scope, **options}
     (row,) = read_batch(address).rows
     assert row.request.media() == {"image_url": f"{place.location}/night/sheet.png"}
