@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from prefect_ltx.archive import ArchiveError
 from prefect_ltx.batch import MOST_ROWS, BatchInvalid
 from prefect_ltx.engine.batch_run import reason_of
+from prefect_ltx.engine.inspection import QualityMode
 from prefect_ltx.fal import FrameRule, plain
 from prefect_ltx.flows.batch import generate_batch
 from prefect_ltx.flows.cancellation import cancel_paid_job
@@ -127,6 +128,7 @@ async def nightly_batch(
     recipe: str = "web",
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
+    quality: QualityMode = "warn",
     max_requests: Annotated[int, Field(ge=1)] = MOST_ROWS,
     settle_seconds: Annotated[float, Field(ge=0, le=600)] = 5.0,
     again: bool = False,
@@ -147,6 +149,8 @@ async def nightly_batch(
         recipe: Which renditions to make: web, social, broadcast, review or none.
         tags: Words to find it by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
+        quality: What to do about defects: off, warn, trim (cut a lead-in of the sheet from the renditions), reject
+            (archive it, marked, and let the row fail) or next_seed (archive it and buy another take).
         max_requests: The ceiling of each file.
         settle_seconds: How long a local file has to rest before it counts as whole.
         again: Look again at the rows of files that are done, for videos that have left the archive since.
@@ -172,6 +176,7 @@ async def nightly_batch(
             "recipe": recipe,
             "tags": tags,
             "frame_rule": frame_rule,
+            "quality": quality,
             "max_requests": max_requests,
         }
         try:
