@@ -45,6 +45,15 @@ class GenerationLedger(Block):
         description="Seconds after which the work of a machine that vanished may be taken over by another.",
     )
 
+    webhook_url: str | None = Field(
+        default=None,
+        title="Webhook URL",
+        description=(
+            "Public base URL of the `prefect-ltx webhook` that records into this ledger; empty for none, or for "
+            "PREFECT_LTX_WEBHOOK_URL."
+        ),
+    )
+
     def get_ledger(self) -> Ledger:
         """Open the ledger; its tables are made when missing.
 

@@ -94,9 +94,10 @@ def _secret(settings: Settings) -> str:
 
 async def _opened(names: BlockNames, settings: Settings) -> Services:
     client, settings = await _client(names.credentials, settings)
+    ledger, settings = await _ledger(names.ledger, settings)
     return Services(
         client=client,
-        ledger=await _ledger(names.ledger, settings),
+        ledger=ledger,
         archive=await _archive(names.archive or "", settings),
         options=Options.from_settings(settings, client.hosts),
         limits=await _limits(names.budget, settings),
@@ -116,11 +117,14 @@ async def _client(name: str, settings: Settings) -> tuple[FalClient, Settings]:
     return block.get_client(), settings.model_copy(update=own)
 
 
-async def _ledger(name: str, settings: Settings) -> Ledger:
+async def _ledger(name: str, settings: Settings) -> tuple[Ledger, Settings]:
     if name:
         block = await _loaded(GenerationLedger, name)
-        return await asyncio.to_thread(block.get_ledger)
-    return await asyncio.to_thread(Ledger, settings.ledger_url, lease_seconds=settings.lease_seconds)
+        # A nonce means something to one ledger only, so its receiver belongs to it.
+        own = {"webhook_url": block.webhook_url} if block.webhook_url else {}
+        return await asyncio.to_thread(block.get_ledger), settings.model_copy(update=own)
+    opened = await asyncio.to_thread(Ledger, settings.ledger_url, lease_seconds=settings.lease_seconds)
+    return opened, settings
 
 
 async def _archive(name: str, settings: Settings) -> Archive:

@@ -21,6 +21,7 @@ from prefect_ltx.cli import (
     sweep,
     takes,
     watch,
+    webhook,
 )
 
 app = typer.Typer(
@@ -51,7 +52,7 @@ def _root(
     context.obj = as_json
 
 
-for _room in (demo, generate, batch, takes, film, plan, ledger, sweep, watch, archive, local_fal):
+for _room in (demo, generate, batch, takes, film, plan, ledger, sweep, watch, archive, local_fal, webhook):
     _room.register(app)
 
 

@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     queue_timeout_seconds: float = Field(default=6 * 3600, gt=0)
     run_timeout_seconds: float = Field(default=3600, gt=0)
 
+    webhook_url: str | None = None
+    """Public base URL of `prefect-ltx webhook`: every submit then asks fal to call it. Empty: no webhooks."""
+    fal_user_id: str | None = None
+    """The account as fal's webhooks name it, such as `github|123`: webhooks signed for another are refused."""
+
     c2pa_certificate: Path | None = None
     """PEM file with the user's certificate chain, leaf first: renditions are signed with Content Credentials."""
     c2pa_key: Path | None = None
@@ -61,6 +66,8 @@ class Settings(BaseSettings):
         "listing_lag_seconds",
         "absence_is_proof",
         "distributed",
+        "webhook_url",
+        "fal_user_id",
         "c2pa_certificate",
         "c2pa_key",
         "c2pa_timestamp_url",

@@ -28,8 +28,11 @@ async def submit_only(
     budget: str = "",
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
+    webhook_url: str = "",
 ) -> GenerationHandle:
     """Submit a request and end; `finish_generation` or the sweep collects the video.
+
+    Where a webhook URL is set, fal tells `prefect-ltx webhook` when it is done; else `poll_in_flight` asks.
 
     Args:
         request: what to make, for either endpoint.
@@ -38,11 +41,18 @@ async def submit_only(
         budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.
         tags: Words to find it by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
+        webhook_url: Public base URL of `prefect-ltx webhook`; empty for the ledger block's or PREFECT_LTX_WEBHOOK_URL.
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=None, budget=budget)
     async with services_for(names) as services, AsyncExitStack() as stay:
         handle, _ = await submit_one(
-            services, request, names, tags=tags or [], frame_rule=frame_rule, stay=stay
+            services,
+            request,
+            names,
+            tags=tags or [],
+            frame_rule=frame_rule,
+            stay=stay,
+            webhook_url=webhook_url,
         )
         return handle
 

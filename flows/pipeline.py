@@ -90,6 +90,7 @@ async def submit_one(
     frame_rule: FrameRule,
     stay: AsyncExitStack,
     seed_drawn: bool = False,
+    webhook_url: str = "",
 ) -> tuple[GenerationHandle, dict[str, Path]]:
     """Plan, upload and submit. Gives the handle and the inputs as local files, which `stay` removes if they are
     copies. `seed_drawn` says that a seed in `request` follows from one that was drawn here."""
@@ -119,6 +120,7 @@ async def submit_one(
         ledger=names.ledger,
         budget=names.budget,
         tags=tags,
+        webhook_url=webhook_url,
     )
     return handle, {field: source.path for field, source in inputs.items()}
 

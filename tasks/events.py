@@ -20,7 +20,7 @@ from prefect.settings import get_current_settings
 from pydantic import JsonValue
 
 from prefect_ltx.fal import plain
-from prefect_ltx.ledger import BudgetStatus, Generation
+from prefect_ltx.ledger import Announcement, BudgetStatus, Generation
 from prefect_ltx.tasks.context import run_logger
 
 GenerationEvent = Literal[
@@ -34,18 +34,24 @@ _turn: Final = threading.Lock()
 _told: Final[dict[tuple[str | None, uuid.UUID], float]] = {}
 
 
-def emit_generation(what: GenerationEvent, generation: Generation, **payload: JsonValue) -> None:
+def emit_generation(
+    what: GenerationEvent, generation: Generation, *, again: int = 0, **payload: JsonValue
+) -> None:
     """Tell Prefect that something happened to a generation: `ltx.generation.<what>`.
 
     The resource is `ltx.generation.<ledger id>`, with the labels `ltx.endpoint`, `ltx.request-id`, and
     `ltx.attended`: `true` while a living run holds the generation and will finish it by itself. An automation
     that starts `finish-generation` matches `ltx.attended: "false"`. `payload` is added to the generation's own.
 
+    That a generation is completed is one happening while a run attends it, another once nobody does, and a reminder
+    is one more: `again` numbers them. Prefect's server drops an event whose id it has just seen.
+
     Works in a run and outside of one; without a Prefect server to tell it to, it does nothing.
     """
     labels = {"ltx.endpoint": generation.endpoint, "ltx.attended": str(is_attended(generation)).lower()}
     if generation.request_id is not None:
         labels["ltx.request-id"] = generation.request_id
+    happening = what if what != "completed" or is_attended(generation) else f"{what} unattended"
     words = f"{generation.endpoint.rsplit('/', 1)[-1]}, seed {generation.seed}"
     emit(
         f"ltx.generation.{what}",
@@ -53,7 +59,21 @@ def emit_generation(what: GenerationEvent, generation: Generation, **payload: Js
         name=words,
         labels=labels,
         payload={**generation_payload(generation), **payload},
-        once=f"{generation.id} {what}",
+        once=f"{generation.id} {happening}{f' {again}' if again else ''}",
+    )
+
+
+def announce(announcement: Announcement) -> None:
+    """Tell that fal has finished a generation that nobody attends: `ltx.generation.completed`.
+
+    It starts `finish_generation`. The first time is the same event as the one that its move in the ledger raised,
+    where nobody attended it then; each reminder is an event of its own.
+    """
+    emit_generation(
+        "completed",
+        announcement.generation,
+        again=announcement.number - 1,
+        announcement=announcement.number,
     )
 
 

@@ -40,6 +40,7 @@ async def submit_generation(
     ledger: str = "",
     budget: str = "",
     tags: Sequence[str] = (),
+    webhook_url: str = "",
 ) -> GenerationHandle:
     """Submit a request to fal with one POST at most, or find the generation that was paid for already.
 
@@ -55,6 +56,7 @@ async def submit_generation(
         ledger: name of a `GenerationLedger` block; empty for the environment's ledger.
         budget: name of a `SpendingBudget` block; empty for the environment's limit.
         tags: for the ledger and for budgets by tag.
+        webhook_url: public base URL of `prefect-ltx webhook`; empty for the ledger block's or PREFECT_LTX_WEBHOOK_URL.
 
     Raises:
         BudgetExceeded: the price does not fit; nothing was sent.
@@ -64,7 +66,8 @@ async def submit_generation(
     """
     owner, log = current_owner(), run_logger()
     names = BlockNames(credentials=credentials, ledger=ledger, archive=None, budget=budget)
-    async with services_for(names) as services:
+    async with services_for(names) as shared:
+        services = shared.calling_back(webhook_url) if webhook_url else shared
         if plan is None:
             plan, request, inputs = await prepare(services, request, owner=owner, seed_scope=flow_run_id())
             for each in inputs.values():

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.engine import Services, cancel, hold, in_thread, outcome, wait_for
+from prefect_ltx.engine import Services, cancel, hold, in_thread, outcome, wait_for, with_price
 from prefect_ltx.fal import QueueStatus
 from prefect_ltx.ledger import Generation, Owner, State
 from prefect_ltx.ledger.budget import dollars
@@ -55,6 +55,8 @@ async def await_generation(
     async with services_for(names) as services, hold(services, handle.generation_id, owner) as generation:
         if generation.state is State.SUBMITTED:
             generation = await _watched(services, generation, owner)
+        elif generation.state is State.COMPLETED:
+            generation = await with_price(services, generation)
         return GenerationHandle.of(outcome(generation))
 
 

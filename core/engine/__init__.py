@@ -14,6 +14,7 @@ from prefect_ltx.engine.errors import (
     PaidVideoLost,
     StillWaiting,
 )
+from prefect_ltx.engine.in_flight import InFlightReport, ask_in_flight
 from prefect_ltx.engine.inputs import InputMedia, MediaDigest, fetch_input, fetch_inputs
 from prefect_ltx.engine.lease import hold
 from prefect_ltx.engine.one import Run, archived_before, finish, generate
@@ -35,7 +36,7 @@ from prefect_ltx.engine.store import ArchivedGeneration, archived, store
 from prefect_ltx.engine.submit import submit_once
 from prefect_ltx.engine.sweep import SweepItem, SweepReport, sweep_all
 from prefect_ltx.engine.upload import UploadedMedia, upload
-from prefect_ltx.engine.wait import outcome, wait_for
+from prefect_ltx.engine.wait import outcome, wait_for, with_price
 
 __all__ = [
     "CHECKPOINTS",
@@ -48,6 +49,7 @@ __all__ = [
     "GenerationEnded",
     "GenerationParked",
     "GenerationStopped",
+    "InFlightReport",
     "InputMedia",
     "MediaDigest",
     "Options",
@@ -67,6 +69,7 @@ __all__ = [
     "UploadedMedia",
     "archived",
     "archived_before",
+    "ask_in_flight",
     "batch_tag",
     "budget_from",
     "cancel",
@@ -93,4 +96,5 @@ __all__ = [
     "tell",
     "upload",
     "wait_for",
+    "with_price",
 ]

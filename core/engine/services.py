@@ -5,7 +5,7 @@ import contextvars
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from prefect_ltx.archive import Archive
+from prefect_ltx.engine.callback import public_base
 from prefect_ltx.engine.sharing import refuse_unshared
 from prefect_ltx.fal import UNIT_PRICE_USD, FalClient, FalError, FalHosts
 from prefect_ltx.ledger import BudgetLimit, Ledger
@@ -35,12 +36,19 @@ class Options:
     queue_timeout: float = 6 * 3600
     run_timeout: float = 3600
     poll_most: float = 5.0
+    webhook_url: str | None = None
+    """Public base URL of the webhook receiver of this ledger, without a slash at its end."""
     signer: Signer | None = None
     """Signs renditions with Content Credentials (C2PA)."""
 
     @classmethod
     def from_settings(cls, settings: Settings, hosts: FalHosts) -> Self:
-        """Fill in what depends on the host: fal's listing is unmeasured, so absence proves nothing there."""
+        """Fill in what depends on the host: fal's listing is unmeasured, so absence proves nothing there.
+
+        Raises:
+            SettingsError: the webhook URL is none. Nothing was sent.
+            SigningFailed: a C2PA certificate is set that cannot be used. Nothing was sent.
+        """
         lag = settings.listing_lag_seconds
         signer = signer_from(settings)
         proof = settings.absence_is_proof
@@ -50,6 +58,7 @@ class Options:
             absence_is_proof=(not hosts.is_fal) if proof is None else proof,
             queue_timeout=settings.queue_timeout_seconds,
             run_timeout=settings.run_timeout_seconds,
+            webhook_url=public_base(settings.webhook_url) if settings.webhook_url else None,
             signer=signer,
         )
 
@@ -91,6 +100,14 @@ class Services:
             options=Options.from_settings(settings, client.hosts),
             limits=budget_from(settings),
         )
+
+    def calling_back(self, url: str) -> Self:
+        """The same services, with another receiver for fal's webhooks.
+
+        Raises:
+            SettingsError: `url` is not the base of one. Nothing was sent.
+        """
+        return replace(self, options=replace(self.options, webhook_url=public_base(url)))
 
     async def __aenter__(self) -> Self:
         return self

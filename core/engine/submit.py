@@ -9,6 +9,7 @@ import time
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 
+from prefect_ltx.engine.callback import callback_url
 from prefect_ltx.engine.errors import ended, lost, parked
 from prefect_ltx.engine.lease import BUSY_POLL_SECONDS, keep
 from prefect_ltx.engine.progress import tell
@@ -121,6 +122,8 @@ async def settle_submit(
             case Wait(seconds):
                 await asyncio.sleep(min(max(seconds, pause), longest))
                 pause = min(pause * 2, longest)
+                # A webhook may have named the request meanwhile.
+                generation = await in_thread(services.ledger.get, generation.id)
             case ProvablyAbsent() if not may_post:
                 return generation
             case _:
@@ -184,7 +187,11 @@ async def _post(services: Services, generation: Generation, owner: Owner) -> Gen
         )
         raise FalNotSent("the machine stood still between the intent and the POST")
     try:
-        receipt = await services.client.submit(generation.endpoint, generation.body)
+        receipt = await services.client.submit(
+            generation.endpoint,
+            generation.body,
+            webhook_url=callback_url(services.options.webhook_url, generation),
+        )
     except FalNotSent as error:
         await in_thread(record, generation.id, NotSent(error.what), owner=owner)
         raise

@@ -22,7 +22,7 @@ from prefect_ltx.engine.lease import keep
 from prefect_ltx.engine.one import archived_before, finish
 from prefect_ltx.engine.services import Options, Services, in_thread
 from prefect_ltx.engine.submit import look_again, settle_submit
-from prefect_ltx.engine.wait import outcome, read_result
+from prefect_ltx.engine.wait import outcome, read_result, with_price
 from prefect_ltx.fal import INGREDIENT, REFERENCE_VIDEO, FalError
 from prefect_ltx.ledger import Generation, LedgerError, NotSent, Owner, Resolved, Settled, State
 from prefect_ltx.ledger.budget import dollars
@@ -157,7 +157,8 @@ async def _advance(services: Services, generation: Generation, owner: Owner, mak
             await read_result(services, generation)
             generation = await in_thread(ledger.get, generation.id)
     if generation.state in (State.COMPLETED, State.COLLECTED):
-        generation = await finish(services, outcome(generation), recipe=making.recipe, quality=making.quality)
+        generation = await with_price(services, outcome(generation))
+        generation = await finish(services, generation, recipe=making.recipe, quality=making.quality)
         if making.quality == "reject":
             refuse_rejected(await archived_before(services, generation), "reject")
 

@@ -104,6 +104,20 @@ async def read_result(services: Services, generation: Generation) -> None:
     await _record_video(services, generation, result)
 
 
+async def with_price(services: Services, generation: Generation) -> Generation:
+    """The completed generation with what fal bills for it: a webhook brought the video, and only the result route
+    names the units. Where fal does not answer, the price is settled later and nothing changes.
+    """
+    if generation.state is not State.COMPLETED or generation.units is not None or not generation.request_id:
+        return generation
+    try:
+        result = await services.client.result(generation.endpoint, generation.request_id)
+    except FalError:
+        return generation
+    await _record_video(services, generation, result)
+    return await in_thread(services.ledger.get, generation.id)
+
+
 async def find_again(services: Services, generation: Generation, error: FalError) -> None:
     """The result is gone by id: fal's listing may still hold its payload; else the video is lost, with its price."""
     try:

@@ -3,7 +3,9 @@
 The promise: a generation is paid for once, and a paid video is never lost.
 """
 
+from prefect_ltx.ledger.announcing import Announcement
 from prefect_ltx.ledger.budget import BudgetLimit, BudgetStatus
+from prefect_ltx.ledger.deliveries import Delivery, Receipt
 from prefect_ltx.ledger.errors import (
     BudgetExceeded,
     GenerationNotFound,
@@ -56,6 +58,7 @@ __all__ = [
     "RANK",
     "UNFINISHED",
     "Accepted",
+    "Announcement",
     "Archived",
     "BudgetExceeded",
     "BudgetLimit",
@@ -65,6 +68,7 @@ __all__ = [
     "CancelRequested",
     "Claim",
     "Collected",
+    "Delivery",
     "DoubleCharge",
     "Drift",
     "Effect",
@@ -90,6 +94,7 @@ __all__ = [
     "PostNotPermitted",
     "PostStarted",
     "ProvablyAbsent",
+    "Receipt",
     "Rejected",
     "RemoteCancelled",
     "RemoteCompleted",

@@ -15,8 +15,10 @@ from typing import Self
 from sqlalchemy import select
 
 from prefect_ltx.ledger import accounting, claiming, reading, schema, seen, watching
+from prefect_ltx.ledger.announcing import Announcement, due, take_announcements
 from prefect_ltx.ledger.budget import BudgetLimit
 from prefect_ltx.ledger.database import Database
+from prefect_ltx.ledger.deliveries import Delivery, Receipt, receive
 from prefect_ltx.ledger.errors import NOTHING_SPENT
 from prefect_ltx.ledger.events import Event
 from prefect_ltx.ledger.machine import Step
@@ -30,6 +32,9 @@ from prefect_ltx.ledger.spend import REUSED
 from prefect_ltx.ledger.states import State
 
 _table = schema.generation
+
+ANNOUNCE_AGAIN_SECONDS = 900.0
+"""How long a finished generation that nobody collects waits for its first reminder."""
 
 
 class Ledger(LedgerReader):
@@ -183,6 +188,31 @@ class Ledger(LedgerReader):
             if row.state is State.ARCHIVED and (flow_run_id is None or row.flow_run_id != flow_run_id):
                 tx.log(row, REUSED, actor, flow_run_id=flow_run_id)
 
+    # -- webhooks ----------------------------------------------------------------------------------------
+
+    def receive(self, deliveries: Sequence[Delivery], *, actor: str = "webhook") -> list[Receipt]:
+        """Record verified webhooks, all in this one transaction; a receipt for each, in their order.
+
+        The same webhook again is a duplicate and writes nothing. Nothing is sent, and no row may be sent because
+        of it.
+        """
+        with self._writing() as tx:
+            return receive(tx, deliveries, actor)
+
+    def take_announcements(
+        self, *, again_after: float = ANNOUNCE_AGAIN_SECONDS, actor: str = "announcer"
+    ) -> list[Announcement]:
+        """The generations to tell the world about now: fal has finished them, and nobody living works on them.
+
+        Each call gives a generation once; while it is still not collected it is given again after `again_after`
+        seconds, and then after pauses that double up to a day.
+        """
+        with self._database.read() as connection:  # most of the time there are none, and nobody has to wait
+            if not due(connection, self._database.now(connection), again_after):
+                return []
+        with self._writing() as tx:
+            return take_announcements(tx, again_after, actor)
+
     # -- uploads -----------------------------------------------------------------------------------------
 
     def save_upload(
@@ -238,7 +268,7 @@ class Ledger(LedgerReader):
 
     def _news(self, tx: Transaction) -> list[watching.News]:
         # Read before the commit: after it, another owner may have moved the row already.
-        rows = {row_id: tx.load(row_id) for row_id, _ in tx.moves}
+        rows = {row_id: tx.after.get(row_id) or tx.load(row_id) for row_id, _ in tx.moves}
         statuses = accounting.spending(tx.connection, tx.lowered, tx.now)
         return [
             *(watching.Moved(state, rows[row_id]) for row_id, state in tx.moves),

@@ -6,6 +6,7 @@ from datetime import datetime
 from prefect_ltx.ledger import accounting, reading, spend
 from prefect_ltx.ledger.budget import BudgetLimit, BudgetStatus
 from prefect_ltx.ledger.database import Database
+from prefect_ltx.ledger.recording import is_held
 from prefect_ltx.ledger.records import DoubleCharge, Drift, Generation, LedgerEvent, Stray, StrayKind, Total
 from prefect_ltx.ledger.rows import seconds
 from prefect_ltx.ledger.spend import Period, Spend
@@ -62,6 +63,13 @@ class LedgerReader:
         """Live rows on which something is left to do, the oldest first."""
         with self._database.read() as connection:
             return reading.unfinished(connection)
+
+    def unheld(self, states: Iterable[State]) -> list[Generation]:
+        """Rows in these states that nobody living works on, the oldest first."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            rows = reading.find(connection, states=states, oldest_first=True)
+        return [row for row in rows if not is_held(row, now)]
 
     def events(self, generation_id: str) -> list[LedgerEvent]:
         """The row's history, the oldest first."""

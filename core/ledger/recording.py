@@ -4,6 +4,7 @@ Facts about the world are recorded whoever brings them. What leads to a POST, or
 decision: only the owner that holds the lease may bring it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -51,6 +52,8 @@ class Transaction:
     lease_seconds: float
     moves: list[tuple[str, State]] = field(default_factory=list)
     """Which rows came to which states, in order: for those who watch, once it is committed."""
+    after: dict[str, Generation] = field(default_factory=dict)
+    """Rows as this transaction leaves them, where somebody has read them already."""
     lowered: list[BudgetLimit] = field(default_factory=list)
     """Limits of which a reservation of this transaction left little."""
 
@@ -71,21 +74,25 @@ class Transaction:
 
     def log(self, row: Generation, name: str, actor: str, step: Step | None = None, **detail: Any) -> None:
         """Add a line to the row's history."""
-        self.connection.execute(
-            schema.event.insert().values(
-                generation_id=row.id,
-                at=self.now,
-                actor=actor or "-",
-                event=name,
-                detail=detail,
-                outcome=step.outcome if step else "recorded",
-                from_state=(step.before.state if step else row.state).value,
-                to_state=(step.after.state if step else row.state).value,
-                attempt=step.after.attempt if step else row.attempt,
-                effects=[effect.value for effect in step.effects] if step else [],
-                because=step.because if step else "",
-            )
-        )
+        self.connection.execute(schema.event.insert().values(**self.line(row, name, actor, step, detail)))
+
+    def line(
+        self, row: Generation, name: str, actor: str, step: Step | None, detail: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """A line of the row's history, as the event log's columns."""
+        return {
+            "generation_id": row.id,
+            "at": self.now,
+            "actor": actor or "-",
+            "event": name,
+            "detail": dict(detail),
+            "outcome": step.outcome if step else "recorded",
+            "from_state": (step.before.state if step else row.state).value,
+            "to_state": (step.after.state if step else row.state).value,
+            "attempt": step.after.attempt if step else row.attempt,
+            "effects": [effect.value for effect in step.effects] if step else [],
+            "because": step.because if step else "",
+        }
 
 
 def record(tx: Transaction, row: Generation, event: Event, *, owner: Owner | None, actor: str) -> Step:

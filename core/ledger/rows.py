@@ -2,6 +2,7 @@
 
 import secrets
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -157,7 +158,12 @@ def _facts(row: Generation, event: Event, step: Step) -> dict[str, Any]:
 
 def generation_of(row: Row[Any]) -> Generation:
     """The row as a value."""
-    values = {name: value for name, value in row._mapping.items() if name not in _ROW_ONLY}
+    return generation_from(row._mapping)
+
+
+def generation_from(columns: Mapping[Any, Any]) -> Generation:
+    """The row's columns as a value."""
+    values = {name: value for name, value in columns.items() if name not in _ROW_ONLY}
     for name in _TIMES & values.keys():
         values[name] = moment(values[name])
     values["state"] = State(values["state"])

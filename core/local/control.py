@@ -21,6 +21,7 @@ from prefect_ltx.local.jobs import jobs_of
 from prefect_ltx.local.jsonbody import json_object
 from prefect_ltx.local.replies import json_reply
 from prefect_ltx.local.site import Site, site_of
+from prefect_ltx.local.webhooks import Webhooks
 
 
 async def _same_site_only(request: Request) -> None:
@@ -141,6 +142,14 @@ async def show_requests(request: Request) -> Response:
             ],
         }
     )
+
+
+@router.post("/webhook-key")
+async def rotate_webhook_key(request: Request) -> Response:
+    """Sign webhooks with a new key from now on; `?keep=0` takes the old ones out of the key set at once."""
+    webhooks: Webhooks = request.app.state.webhooks
+    webhooks.rotate(keep=request.query_params.get("keep") != "0")
+    return json_reply(webhooks.jwks)
 
 
 def _faults(site: Site) -> dict[str, Any]:

@@ -88,6 +88,7 @@ KNOWN: Final[Mapping[str, FaultKind]] = {
     ),
     "lost_webhooks": FaultKind("A webhook is never delivered."),
     "webhook_payload_error": FaultKind("A webhook comes with payload null and a payload_error."),
+    "jwks_5xx": FaultKind("The key set of webhooks answers `value`.", ALWAYS, 503),
     # storage
     "refused_upload": FaultKind(
         "A write to storage (upload, part, signed PUT, initiate) answers `value`.", 1, 500

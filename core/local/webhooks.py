@@ -1,8 +1,8 @@
 """Webhooks as fal sends them (fal-protocol §4): signed with Ed25519, at least once, in no order.
 
 The signed message is request id, user id, timestamp and the hex SHA-256 of the raw body, joined by
-newlines. The key pair lives in the data folder, so a receiver may go on trusting it after a restart. Unlike
-fal, the stand-in delivers to loopback addresses too.
+newlines. The key pair lives in the data folder, so a receiver may go on trusting it after a restart; it can be
+replaced while the server runs, as fal may do. Unlike fal, the stand-in delivers to loopback addresses too.
 """
 
 import asyncio
@@ -51,15 +51,21 @@ class Webhooks:
         """Load the key pair, or draw one."""
         self._site = site
         self._key = _load_or_make_key(site.data / KEY_NAME)
+        self._old: list[Ed25519PrivateKey] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._passed = asyncio.Event()
 
     @property
     def jwks(self) -> dict[str, Any]:
-        """The public key as `/.well-known/jwks.json` shows it."""
-        raw = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        x = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-        return {"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig", "x": x}]}
+        """The public keys as `/.well-known/jwks.json` shows them, the one in use first."""
+        return {"keys": [_jwk(key) for key in (self._key, *self._old)]}
+
+    def rotate(self, *, keep: bool = True) -> None:
+        """Sign with a new key from now on; with `keep` the old ones stay in the key set until the next start."""
+        self._old = [self._key, *self._old] if keep else []
+        path = self._site.data / KEY_NAME
+        path.unlink()
+        self._key = _load_or_make_key(path)
 
     async def start(self) -> None:
         """Deliver what the last server still owed."""
@@ -144,6 +150,12 @@ class Webhooks:
 def user_id(key_id: str) -> str:
     """The account as webhooks name it."""
     return f"local|{key_id or 'anonymous'}"
+
+
+def _jwk(key: Ed25519PrivateKey) -> dict[str, str]:
+    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    x = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return {"kty": "OKP", "crv": "Ed25519", "use": "sig", "x": x}
 
 
 def _load_or_make_key(path: Path) -> Ed25519PrivateKey:
