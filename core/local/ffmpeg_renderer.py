@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from prefect_ltx.fal import IngredientRequest
-from prefect_ltx.local.panels import find_panels, read_picture
 from prefect_ltx.local.pictures import pixel_format, restyled_video, sheet_walk, sound
 from prefect_ltx.local.renderer import RenderCancelled, RenderJob, Report
 from prefect_ltx.local.stamp import STAND_IN
 from prefect_ltx.media import BITEXACT, Progress, run_ffmpeg, target
+from prefect_ltx.media.panels import find_panels, read_picture
 
 _CRF: Final = {"low": 32, "medium": 26, "high": 20, "maximum": 14}
 _PRESET: Final = {"fast": "ultrafast", "balanced": "veryfast", "small": "medium"}

@@ -12,9 +12,9 @@ from typing import Any, Final
 import ffmpeg
 
 from prefect_ltx.fal import IngredientRequest, ReferenceVideoRequest
-from prefect_ltx.local.panels import Panel
 from prefect_ltx.local.renderer import RenderJob
 from prefect_ltx.media import generator, source
+from prefect_ltx.media.panels import Panel
 
 _NOTES: Final = (110.0, 130.81, 146.83, 164.81, 196.0, 220.0)
 _ANCHOR_FRAMES: Final = 16

@@ -11,6 +11,7 @@ from prefect_ltx.media.graph import BITEXACT, frame_rate, generator, nowhere, so
 from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
 from prefect_ltx.media.loudness import Loudness, measure_loudness
 from prefect_ltx.media.magic import MediaFormat, MediaKind, sniff, sniff_bytes
+from prefect_ltx.media.panels import WHOLE, Panel, find_panels, read_picture
 from prefect_ltx.media.probe import AudioInfo, MediaInfo, probe
 from prefect_ltx.media.process import FfmpegRun, Progress, run_ffmpeg
 from prefect_ltx.media.recipe import (
@@ -37,6 +38,7 @@ __all__ = [
     "BITEXACT",
     "DEFAULT_LIMITS",
     "RECIPES",
+    "WHOLE",
     "AudioFile",
     "AudioInfo",
     "ContactSheet",
@@ -52,6 +54,7 @@ __all__ = [
     "MediaInvalid",
     "MediaKind",
     "Output",
+    "Panel",
     "Poster",
     "Preview",
     "Progress",
@@ -66,6 +69,7 @@ __all__ = [
     "WebVideo",
     "ffmpeg_binary",
     "ffmpeg_version",
+    "find_panels",
     "frame_rate",
     "generator",
     "make_reference_clip",
@@ -73,6 +77,7 @@ __all__ = [
     "measure_loudness",
     "nowhere",
     "probe",
+    "read_picture",
     "read_recipe",
     "recipe_named",
     "render_renditions",

@@ -23,6 +23,14 @@ BITEXACT: Final[Mapping[str, str | int]] = {
 }
 """Output options without which the same input gives other bytes (versions and times in the file)."""
 
+BT709: Final[Mapping[str, str]] = {
+    "color_primaries": "bt709",
+    "color_trc": "bt709",
+    "colorspace": "bt709",
+    "range": "tv",
+}
+"""What `setparams` says of pictures for the web: it tags, and converts nothing."""
+
 PROTOCOLS: Final = "file,pipe"
 
 _MUXERS: Final = {

@@ -9,8 +9,6 @@ from prefect_ltx.media.loudness import Level
 from prefect_ltx.media.probe import MediaInfo
 from prefect_ltx.media.shape import Shape
 
-Tap = Literal["full", "small", "none"]
-
 
 @dataclass(frozen=True)
 class Expected:
@@ -36,12 +34,12 @@ class Expected:
 class Job:
     """One output of ffmpeg.
 
-    `make` gets the pictures it asked for by `tap` (None for "none"), the prepared audio where `sound` says so,
+    `make` gets the clip's pictures where `pictures` says so, the prepared audio where `sound` does, else None,
     and returns an output node. `steady` is its number of frames where they come evenly over the run, so that
     they tell how far the run is; `weight` says how much of the work it is.
     """
 
-    tap: Tap
+    pictures: bool
     sound: bool
     make: Callable[[Any, Any], Any]
     files: tuple[Expected, ...]

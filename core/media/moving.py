@@ -6,7 +6,7 @@ x264 runs with a fixed number of threads, because its bytes depend on it.
 from pathlib import Path
 from typing import Any, Final
 
-from prefect_ltx.media.graph import BITEXACT, target
+from prefect_ltx.media.graph import BITEXACT, BT709, target
 from prefect_ltx.media.jobs import Clip, Expected, Job
 from prefect_ltx.media.recipe import AudioFile, HlsVideo, ProxyVideo, SocialVideo, WebVideo
 from prefect_ltx.media.shape import covering, even, fit_for_the_web, inside
@@ -38,7 +38,7 @@ def web_job(clip: Clip, output: WebVideo) -> Job:
         return _mp4(path, _finished(clip, pictures, size), audio, _x264(output.preset, output.crf))
 
     return Job(
-        tap="none" if copied else "full",
+        pictures=not copied,
         sound=clip.has_sound,
         make=make,
         files=(_expected(clip, output.stem, path, size, video="copied" if copied else "encoded"),),
@@ -57,7 +57,7 @@ def social_job(clip: Clip, output: SocialVideo) -> Job:
         return _mp4(path, _finished(clip, framed, None), audio, _x264(output.preset, output.crf))
 
     return Job(
-        tap="full",
+        pictures=True,
         sound=clip.has_sound,
         make=make,
         files=(_expected(clip, output.stem, path, size, aspect=output.aspect, fit=output.fit),),
@@ -76,7 +76,7 @@ def proxy_job(clip: Clip, output: ProxyVideo) -> Job:
         return _mp4(path, _finished(clip, pictures, size), audio, _x264(output.preset, output.crf))
 
     return Job(
-        tap="full",
+        pictures=True,
         sound=clip.has_sound,
         make=make,
         files=(_expected(clip, output.stem, path, size),),
@@ -107,7 +107,7 @@ def hls_job(clip: Clip, output: HlsVideo) -> Job:
         return target(*streams, path=playlist, **options)
 
     return Job(
-        tap="full",
+        pictures=True,
         sound=clip.has_sound,
         make=make,
         files=(
@@ -126,7 +126,7 @@ def audio_job(clip: Clip, output: AudioFile) -> Job | None:
     path = clip.folder / f"{output.stem}.{output.format}"
     options = {"c:a": "aac", "b:a": f"{output.kbps}k"} if output.format == "m4a" else {"c:a": "pcm_s24le"}
     return Job(
-        tap="none",
+        pictures=False,
         sound=True,
         make=lambda _, audio: target(audio, path=path, **options, **BITEXACT),
         files=(
@@ -163,18 +163,11 @@ def _aac(audio: Any) -> dict[str, Any]:
 
 
 def _finished(clip: Clip, pictures: Any, size: tuple[int, int] | None) -> Any:
-    """Scaled, in the encoder's pixel format, and tagged; converted where the tags were others."""
-    colour = {"out_color_matrix": "bt709", "out_range": "tv"} if clip.shape.convert_colour else {}
-    if size is not None and (size != (clip.shape.width, clip.shape.height) or colour):
-        pictures = pictures.filter("scale", *size, **colour)
-    elif colour:
-        pictures = pictures.filter("scale", **colour)
+    """Scaled, in the encoder's pixel format, and tagged."""
+    if size is not None and size != (clip.shape.width, clip.shape.height):
+        pictures = pictures.filter("scale", *size)
     pictures = pictures.filter("format", "yuv420p").filter("setsar", 1)
-    if clip.shape.tag_colour:
-        pictures = pictures.filter(
-            "setparams", color_primaries="bt709", color_trc="bt709", colorspace="bt709", range="tv"
-        )
-    return pictures
+    return pictures.filter("setparams", **BT709) if clip.shape.tag_colour else pictures
 
 
 def _cropped(clip: Clip, pictures: Any, output: SocialVideo) -> Any:

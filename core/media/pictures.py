@@ -28,9 +28,9 @@ def poster_job(clip: Clip, output: Poster) -> Job:
             pictures = pictures.filter("select", f"not(mod(n,{step}))")
         for _round in range(2 if shape.frames > batch else 1):
             pictures = pictures.filter("thumbnail", batch)
-        return target(pictures, path=path, **{"q:v": 3, **BITEXACT})
+        return target(_jpeg(pictures), path=path, **{"q:v": 3, **BITEXACT})
 
-    return Job("full", False, make, (_picture(output.stem, path, (shape.width, shape.height)),))
+    return Job(True, False, make, (_picture(output.stem, path, (shape.width, shape.height)),))
 
 
 def contact_sheet_job(clip: Clip, output: ContactSheet) -> Job:
@@ -42,7 +42,7 @@ def contact_sheet_job(clip: Clip, output: ContactSheet) -> Job:
     def make(pictures: Any, _: Any) -> Any:
         return _tiled(pictures, picks, cell, columns, path, _SHEET_GAP)
 
-    return Job("small", False, make, (_picture(output.stem, path, size, shown_frames=picks),))
+    return Job(True, False, make, (_picture(output.stem, path, size, shown_frames=picks),))
 
 
 def thumbnails_job(clip: Clip, output: Thumbnails) -> Job:
@@ -61,7 +61,7 @@ def thumbnails_job(clip: Clip, output: Thumbnails) -> Job:
 
     text = _cues(path.name, count, columns, cell, shape.duration)
     return Job(
-        "small",
+        True,
         False,
         make,
         (
@@ -84,8 +84,10 @@ def preview_job(clip: Clip, output: Preview) -> Job:
     def make(pictures: Any, _: Any) -> Any:
         if thinned:
             pictures = pictures.filter("fps", str(rate))
+        # WebP, like JPEG, is read as BT.601.
+        pictures = pictures.filter("scale", *size, out_color_matrix="bt601", out_range="tv")
         return target(
-            pictures.filter("scale", *size).filter("setsar", 1),
+            pictures.filter("format", "yuv420p").filter("setsar", 1),
             path=path,
             # Level 4 takes half as long again for a sixteenth less, 6 takes 17 times as long as 4.
             **{
@@ -107,14 +109,22 @@ def preview_job(clip: Clip, output: Preview) -> Job:
         duration=shape.duration if moving else None,
     )
     steady = round(shape.duration * rate) if thinned else shape.frames
-    return Job("small", False, make, (expected,), weight=0.5 * size[0] * size[1], steady=steady)
+    return Job(True, False, make, (expected,), weight=0.5 * size[0] * size[1], steady=steady)
 
 
 def _tiled(pictures: Any, picks: list[int], cell: tuple[int, int], columns: int, path: Path, gap: int) -> Any:
-    chosen = pictures.filter("select", "+".join(f"eq(n,{pick})" for pick in picks)).filter("scale", *cell)
+    # Chosen first: only what is shown is scaled.
+    chosen = pictures.filter("select", "+".join(f"eq(n,{pick})" for pick in picks))
+    chosen = _jpeg(chosen, *cell)
     rows = -(-len(picks) // columns)
     tiled = chosen.filter("tile", f"{columns}x{rows}", padding=gap, margin=gap)
     return target(tiled, path=path, **{"q:v": 4, "fps_mode": "passthrough", **BITEXACT})
+
+
+def _jpeg(pictures: Any, *size: int) -> Any:
+    """In the colours that JPEG is read in: BT.601, full range."""
+    shown = pictures.filter("scale", *size, out_color_matrix="bt601", out_range="pc")
+    return shown.filter("format", "yuvj420p").filter("setsar", 1)
 
 
 def _grid(

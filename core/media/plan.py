@@ -1,16 +1,16 @@
 """The whole recipe as one ffmpeg graph: one decode, the clip's operations once, then a branch for each output.
 
-Small pictures share one scaled-down branch. Copied pictures go past the decoder.
+Copied pictures go past the decoder.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import ffmpeg
 
-from prefect_ltx.media.graph import source
+from prefect_ltx.media.graph import BT709, source
 from prefect_ltx.media.jobs import Clip, Expected, Job
 from prefect_ltx.media.limits import Limits
 from prefect_ltx.media.loudness import Cut, Level, prepared
@@ -30,7 +30,10 @@ from prefect_ltx.media.recipe import (
     Thumbnails,
     WebVideo,
 )
-from prefect_ltx.media.shape import Shape, covering, within
+from prefect_ltx.media.shape import PQ, Shape, covering
+
+_WHITE_NITS: Final = 100
+"""How bright SDR's white is, for what HDR says in nits."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,11 @@ def render_plan(
     jobs = [job for output in recipe.outputs if (job := _job(clip, output)) is not None]
     if not jobs:
         return None
-    small = (each.width for each in recipe.outputs if isinstance(each, Preview | ContactSheet | Thumbnails))
-    widest = max(small, default=0)
     files = tuple(file for job in jobs for file in job.files)
     # ffmpeg reports the frames of its first output.
     jobs.sort(key=lambda job: (-job.weight, job.steady == 0))
     return RenderPlan(
-        graph=ffmpeg.merge_outputs(*_nodes(clip, jobs, recipe, widest)),
+        graph=ffmpeg.merge_outputs(*_nodes(clip, jobs)),
         files=files,
         steady_frames=jobs[0].steady,
         copies=any(job.copies for job in jobs),
@@ -105,24 +106,18 @@ def _job(clip: Clip, output: Output) -> Job | None:
             return audio_job(clip, output)
 
 
-def _nodes(clip: Clip, jobs: Sequence[Job], recipe: Recipe, widest: int) -> list[Any]:
-    full = sum(job.tap == "full" for job in jobs)
-    small = sum(job.tap == "small" for job in jobs)
-    pictures: dict[str, list[Any]] = {"none": [], "full": [], "small": []}
-    if full + small:
-        branches = _split(_operated(clip, recipe), full + bool(small))
-        pictures["full"] = branches[:full]
-        if small:
-            size = within(clip.shape.width, clip.shape.height, widest=widest)
-            pictures["small"] = _split(branches[full].filter("scale", *size).filter("setsar", 1), small)
+def _nodes(clip: Clip, jobs: Sequence[Job]) -> list[Any]:
+    shown = sum(job.pictures for job in jobs)
+    pictures = _split(_operated(clip), shown) if shown else []
     sound = _sound(clip, sum(job.sound for job in jobs))
     return [
-        job.make(pictures[job.tap].pop(0) if job.tap != "none" else None, sound.pop(0) if job.sound else None)
+        job.make(pictures.pop(0) if job.pictures else None, sound.pop(0) if job.sound else None)
         for job in jobs
     ]
 
 
-def _operated(clip: Clip, recipe: Recipe) -> Any:
+def _operated(clip: Clip) -> Any:
+    """The clip's pictures after everything that all outputs have in common, done once."""
     shape, pictures = clip.shape, clip.origin.video
     if shape.trimmed:
         pictures = pictures.filter("trim", start_frame=shape.first, end_frame=shape.last)
@@ -130,10 +125,34 @@ def _operated(clip: Clip, recipe: Recipe) -> Any:
     if shape.retimed:
         pictures = pictures.filter("fps", str(shape.rate))
     if shape.scaled:
-        before = clip.info.width, clip.info.height
-        wide, high = covering(before, (shape.width, shape.height))
+        wide, high = covering(clip.info.shown_size, (shape.width, shape.height))
         pictures = pictures.filter("scale", wide, high).filter("crop", shape.width, shape.height)
-    return pictures
+        pictures = pictures.filter("setsar", 1)
+    if shape.tone_map:
+        pictures = _tone_mapped(pictures, clip.info)
+    elif shape.convert_colour:
+        pictures = pictures.filter("scale", out_color_matrix="bt709", out_range="tv")
+    if clip.info.pix_fmt != "yuv420p":
+        pictures = pictures.filter("format", "yuv420p")
+    return pictures.filter("setparams", **BT709) if shape.tag_colour else pictures
+
+
+def _tone_mapped(pictures: Any, info: MediaInfo) -> Any:
+    """HDR (PQ or HLG, ISO 23091-2 transfer 16 or 18) as BT.709; what is not tagged is taken for BT.2020."""
+    pictures = pictures.filter(
+        "zscale",
+        transferin="smpte2084" if info.colour[2] == PQ else "arib-std-b67",
+        primariesin="bt709" if info.colour[1] == 1 else "bt2020",
+        matrixin="bt709" if info.colour[3] == 1 else "bt2020nc",
+        rangein="full" if info.colour[0] == 2 else "limited",
+        transfer="linear",
+        npl=_WHITE_NITS,
+    )
+    pictures = pictures.filter("format", "gbrpf32le").filter("zscale", primaries="bt709")
+    pictures = pictures.filter("tonemap", "hable", desat=0)
+    return pictures.filter("zscale", transfer="bt709", matrix="bt709", range="limited").filter(
+        "format", "yuv420p"
+    )
 
 
 def _sound(clip: Clip, times: int) -> list[Any]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from prefect_ltx.media.errors import MediaInvalid
 from prefect_ltx.media.graph import PROTOCOLS
-from prefect_ltx.media.header import check_header, check_picture
+from prefect_ltx.media.header import check_header, check_picture, track_matrix
 from prefect_ltx.media.limits import AUDIO_CODECS, DEFAULT_LIMITS, VIDEO_CODECS, Limits
 from prefect_ltx.media.magic import MediaFormat, MediaKind, sniff
 from prefect_ltx.media.webp import read_webp
@@ -32,9 +32,11 @@ class AudioInfo(BaseModel):
 class MediaInfo(BaseModel):
     """A video or an image as its header describes it; only decoding proves it (`verify_video`).
 
-    `fps` is an exact fraction as text (`24`, `24000/1001`; `0` for a still), `duration` is in seconds, `size`
-    in bytes. A still has one frame. `colour` holds range, primaries, transfer and matrix as numbers of
-    ISO 23091-2 (range: 1 limited, 2 full; 2 is "unspecified" for the others).
+    `fps` is an exact fraction as text (`24`, `24000/1001`; `0` for a still; the mean where frames come unevenly),
+    `duration` is in seconds, `size` in bytes. A still has one frame. `width` and `height` are as shown: a video that
+    its header turns by a quarter has them swapped, and with `upright` false its pictures are turned when they are
+    decoded. `pixel_aspect` is the width of a pixel over its height. `colour` holds range, primaries, transfer and
+    matrix as numbers of ISO 23091-2 (range: 1 limited, 2 full; 2 is "unspecified" for the others).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,13 +54,24 @@ class MediaInfo(BaseModel):
     audio: AudioInfo | None
     size: int
     bit_rate: int = 0
-    square_pixels: bool = True
+    upright: bool = True
+    pixel_aspect: str = "1"
     colour: tuple[int, int, int, int] = (0, 2, 2, 2)
 
     @property
     def frame_rate(self) -> Fraction:
         """`fps` as a number."""
         return Fraction(self.fps)
+
+    @property
+    def square_pixels(self) -> bool:
+        """Whether a pixel is as wide as it is high."""
+        return self.pixel_aspect == "1"
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """Width and height in square pixels; the same as `width` and `height` where the pixels are square."""
+        return max(1, round(self.width * Fraction(self.pixel_aspect))), self.height
 
 
 def probe(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> MediaInfo:
@@ -152,25 +165,36 @@ def _info(path: Path, known: MediaFormat, container: InputContainer, limits: Lim
         raise MediaInvalid(path.name, ["its header gives no picture size"])
     duration, sound = _seconds(video, container), audio_info(container)
     # Reading the packets ends the container's use for anything else, so it comes last.
-    frames = video.frames or _count(container, video, limits)
-    context = video.codec_context
     rate = video.average_rate or video.guessed_rate or Fraction(0)
+    frames = video.frames
+    if not frames:
+        frames, span = _count(container, video, limits)
+        # Matroska gives a nominal rate; where the times say otherwise, the frames come unevenly.
+        if rate and span > 0 and abs(span - (frames - 1) / rate) > Fraction(3, 2) / rate:
+            rate = (frames / (span + 1 / rate)).limit_denominator(1001)
+    context = video.codec_context
     moving = known.kind == "video" or frames > 1
+    a, b, c, d = track_matrix(path) if known.demuxer == "mov" else (1, 0, 0, 1)
+    sideways = a == d == 0 and bool(b and c)
+    aspect = Fraction(video.sample_aspect_ratio or 1)
+    if sideways:
+        aspect = 1 / aspect
     return MediaInfo(
         kind=known.kind,
         container=known.container,
         content_type=known.content_type,
         codec=video.codec_context.codec.canonical_name,
         pix_fmt=video.pix_fmt or "",
-        width=video.width,
-        height=video.height,
+        width=video.height if sideways else video.width,
+        height=video.width if sideways else video.height,
         frames=frames if known.kind == "video" else max(frames, 1),
         fps=str(rate) if moving else "0",
         duration=(duration or (float(frames / rate) if rate else 0.0)) if moving else 0.0,
         audio=sound,
         size=path.stat().st_size,
         bit_rate=video.bit_rate or container.bit_rate or 0,
-        square_pixels=(video.sample_aspect_ratio or 1) == 1,
+        upright=(a, b, c, d) == (1, 0, 0, 1),
+        pixel_aspect=str(aspect),
         colour=(
             int(context.color_range),
             int(context.color_primaries),
@@ -180,13 +204,20 @@ def _info(path: Path, known: MediaFormat, container: InputContainer, limits: Lim
     )
 
 
-def _count(container: InputContainer, stream: Any, limits: Limits) -> int:
+def _count(container: InputContainer, stream: Any, limits: Limits) -> tuple[int, Fraction]:
+    """How many packets there are, and the seconds from the first picture's time to the last one's."""
     frames = 0
+    first = last = None
     for packet in container.demux(stream):
         frames += bool(packet.size)
+        if packet.size and packet.pts is not None:
+            first = packet.pts if first is None else min(first, packet.pts)
+            last = packet.pts if last is None else max(last, packet.pts)
         if frames > limits.frames:  # one more than allowed is all there is to know
             break
-    return frames
+    if first is None or last is None or stream.time_base is None:
+        return frames, Fraction(0)
+    return frames, (last - first) * Fraction(stream.time_base)
 
 
 def _seconds(stream: Any, container: InputContainer) -> float:

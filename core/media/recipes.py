@@ -41,7 +41,7 @@ RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
                 loudness=LoudnessTarget(lufs=-23, true_peak=-1.0),
                 outputs=(
                     Poster(),
-                    WebVideo(name="master", crf=12, copy_if_fit=False),
+                    WebVideo(name="master", crf=12, preset="medium", copy_if_fit=False),
                     AudioFile(format="wav"),
                 ),
             ),

@@ -14,7 +14,8 @@ from prefect_ltx.media.recipe import Recipe
 _BT709 = 1
 _UNTAGGED = (0, 2)
 _FULL_RANGE = 2
-_HDR_TRANSFERS = (16, 18)
+PQ = 16
+_HDR_TRANSFERS = (PQ, 18)
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,12 @@ class Shape:
     scaled: bool
     tag_colour: bool
     convert_colour: bool
+    tone_map: bool
 
     @property
     def untouched(self) -> bool:
         """Whether the pictures are those of the source, so that they can be copied."""
-        return not (self.trimmed or self.retimed or self.scaled or self.convert_colour)
+        return not (self.trimmed or self.retimed or self.scaled or self.convert_colour or self.tone_map)
 
     @property
     def duration(self) -> float:
@@ -74,8 +76,9 @@ def shape_of(info: MediaInfo, recipe: Recipe, *, name: str, lead_in_frames: int 
         raise MediaInvalid(name, ["its frame rate is unknown, so it cannot be converted"])
     retimed = wanted is not None and wanted != rate
     width, height = _scaled(info, recipe)
-    # HDR is left as it is: without tone mapping its numbers mean nothing in BT.709.
-    tag = recipe.colour == "bt709" and info.colour[2] not in _HDR_TRANSFERS
+    # The numbers of HDR mean nothing in BT.709 before they are mapped to it.
+    tag = recipe.colour == "bt709"
+    hdr = info.colour[2] in _HDR_TRANSFERS
     return Shape(
         first=first,
         last=last,
@@ -90,7 +93,8 @@ def shape_of(info: MediaInfo, recipe: Recipe, *, name: str, lead_in_frames: int 
         retimed=retimed,
         scaled=(width, height) != (info.width, info.height),
         tag_colour=tag,
-        convert_colour=tag and _is_other_colour(info),
+        convert_colour=tag and not hdr and _is_other_colour(info),
+        tone_map=tag and hdr,
     )
 
 
@@ -100,6 +104,7 @@ def fit_for_the_web(info: MediaInfo) -> bool:
         info.codec == "h264"
         and info.pix_fmt == "yuv420p"
         and info.square_pixels
+        and info.upright
         and info.colour[0] != _FULL_RANGE
         and 0 < info.frame_rate <= 120
     )
@@ -135,13 +140,15 @@ def evenly(frames: int, count: int) -> list[int]:
 
 
 def _scaled(info: MediaInfo, recipe: Recipe) -> tuple[int, int]:
+    shown = info.shown_size
     if recipe.scale is None:
-        return info.width, info.height
+        # Browsers and platforms do not agree about pixels that are not square.
+        return shown if info.square_pixels else (even(shown[0]), even(shown[1]))
     width, height = recipe.scale.width, recipe.scale.height
     if width is None:
         assert height is not None
-        return even(round(height * info.width / info.height)), height
-    return width, height or even(round(width * info.height / info.width))
+        return even(round(height * shown[0] / shown[1])), height
+    return width, height or even(round(width * shown[1] / shown[0]))
 
 
 def _sound(info: MediaInfo, start: float, seconds: float | None) -> float | None:

@@ -223,7 +223,11 @@ def _against_header(decoded: _Decoded, info: MediaInfo) -> list[str]:
         problems.append(f"{decoded.frames} of {info.frames} frames can be decoded")
     # Other containers give no length of their own to an audio stream.
     timed = info.audio is not None and info.container in ("mp4", "mov")
-    if timed and info.audio and decoded.audio_seconds < info.audio.duration - _AUDIO_SLACK_SECONDS:
+    slack = _AUDIO_SLACK_SECONDS
+    if info.audio and info.audio.duration == info.duration and info.frame_rate:
+        # In fragments this is the length of the whole, with the frames that come before the first one shown.
+        slack += float(3 / info.frame_rate)
+    if timed and info.audio and decoded.audio_seconds < info.audio.duration - slack:
         problems.append(
             f"{decoded.audio_seconds:.2f} of {info.audio.duration:.2f} s of its audio can be decoded"
         )

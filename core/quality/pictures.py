@@ -29,7 +29,12 @@ async def finding_pictures(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = {number: folder / f"finding-{number}.jpg" for number in shown}
-    small = source(video).video.filter("scale", f"min({WIDTH},iw)", -2)
+    # JPEG is read as BT.601, full range.
+    small = (
+        source(video)
+        .video.filter("scale", f"min({WIDTH},iw)", -2, out_color_matrix="bt601", out_range="pc")
+        .filter("format", "yuvj420p")
+    )
     branches = small.filter_multi_output("split", len(shown)) if len(shown) > 1 else [small]
     outputs = [
         target(

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import av
 
-from prefect_ltx.media import sniff
+from prefect_ltx.media.magic import sniff
 from prefect_ltx.media.probe import open_container
 
 _WIDTH: Final = 480

@@ -3,7 +3,7 @@
 import av
 import pytest
 
-from prefect_ltx.local.panels import WHOLE, find_panels
+from prefect_ltx.media.panels import WHOLE, find_panels
 
 
 def sheet(*boxes: tuple[int, int, int, int], size: tuple[int, int] = (480, 280)) -> av.VideoFrame:
