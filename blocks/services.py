@@ -99,7 +99,7 @@ async def _opened(names: BlockNames, settings: Settings) -> Services:
         client=client,
         ledger=ledger,
         archive=await _archive(names.archive or "", settings),
-        options=Options.from_settings(settings, client.hosts),
+        options=Options.from_settings(settings, client.hosts, client.account),
         limits=await _limits(names.budget, settings),
     )
 

@@ -12,6 +12,7 @@ from prefect_ltx.cli import (
     archive,
     batch,
     demo,
+    doctor,
     film,
     frame,
     generate,
@@ -52,7 +53,7 @@ def _root(
     context.obj = as_json
 
 
-for _room in (demo, generate, batch, takes, film, plan, ledger, sweep, watch, archive, local_fal, webhook):
+for _room in (demo, generate, batch, takes, film, plan, ledger, sweep, watch, archive, doctor, local_fal, webhook):
     _room.register(app)
 
 

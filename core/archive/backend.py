@@ -77,6 +77,10 @@ class Backend(Protocol):
         """
         ...
 
+    async def remove_probe(self, key: str) -> None:
+        """Remove what `probe` wrote; nothing else in an archive is ever removed."""
+        ...
+
     async def aclose(self) -> None:
         """Close connections of the running event loop."""
         ...

@@ -101,6 +101,16 @@ class FolderBackend:
 
         return await self._in_thread("", clear)
 
+    async def remove_probe(self, key: str) -> None:
+        """See `Backend`."""
+
+        def remove(_: threading.Event) -> None:
+            (self.root / key).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self.root / key).parent.rmdir()
+
+        await self._in_thread(key, remove)
+
     async def aclose(self) -> None:
         """See `Backend`; there is nothing to close."""
 

@@ -153,6 +153,13 @@ class S3Backend:
                 return cleared
             page = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
 
+    async def remove_probe(self, key: str) -> None:
+        """See `Backend`."""
+        try:
+            await self._sessions.here().call("delete_object", self._target(key))
+        except Exception as error:
+            raise explained(error, self.url(key)) from error
+
     async def aclose(self) -> None:
         """See `Backend`."""
         await self._sessions.aclose()

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import mimetypes
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,6 +28,7 @@ from prefect_ltx.archive.folder import FolderBackend
 from prefect_ltx.archive.gallery import write_gallery
 from prefect_ltx.archive.keys import MANIFEST_NAME, check_key
 from prefect_ltx.archive.manifest import ArchivedFile, Manifest
+from prefect_ltx.archive.probe import probe
 from prefect_ltx.archive.reading import manifest_keys, read_manifests
 from prefect_ltx.archive.rehydrate import RehydrateReport, rehydrate_archive
 from prefect_ltx.archive.s3 import S3Backend
@@ -249,6 +250,14 @@ class Archive:
             target,
             on_progress,
         )
+
+    async def probe(self) -> Sequence[str]:
+        """Try with a small file whether the place is write-once; what is wrong with it, one sentence each.
+
+        Raises:
+            ArchiveError: it cannot be written or read at all.
+        """
+        return await probe(self._backend)
 
     async def clear_stale_temporaries(
         self, older_than: float = 24 * 3600, *, finished: Collection[str] = ()

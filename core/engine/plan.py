@@ -211,9 +211,11 @@ async def estimate_of(
     """Size, megapixels, price and warnings of a request whose media are hashed."""
     reference = media.get("video_url")
     size = (reference.width, reference.height) if reference else None
-    width, height = requested_size(request, size)
+    learned = services.options.learned
+    side = min(learned.auto_size) if learned and learned.auto_size else None
+    width, height = requested_size(request, size, auto_side=side)
     amount = megapixels(width, height, request.num_frames)
-    most = megapixels(*upper_bound_size(request, size), request.num_frames)
+    most = megapixels(*upper_bound_size(request, size, auto_side=side), request.num_frames)
     price = await services.unit_price(request.ENDPOINT)
     return Estimate(
         endpoint=request.ENDPOINT,

@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 
 from prefect_ltx.archive import Archive
 from prefect_ltx.engine.callback import public_base
+from prefect_ltx.engine.learned import Learned, read_learned
 from prefect_ltx.engine.sharing import refuse_unshared
 from prefect_ltx.fal import UNIT_PRICE_USD, FalClient, FalError, FalHosts
 from prefect_ltx.ledger import BudgetLimit, Ledger
@@ -40,18 +41,25 @@ class Options:
     """Public base URL of the webhook receiver of this ledger, without a slash at its end."""
     signer: Signer | None = None
     """Signs renditions with Content Credentials (C2PA)."""
+    learned: Learned | None = None
+    """What `doctor --live` found out about the account."""
 
     @classmethod
-    def from_settings(cls, settings: Settings, hosts: FalHosts) -> Self:
-        """Fill in what depends on the host: fal's listing is unmeasured, so absence proves nothing there.
+    def from_settings(cls, settings: Settings, hosts: FalHosts, account: str | None = None) -> Self:
+        """Fill in what depends on the host: what is set, else what was learned of the account, else that fal's
+        listing is unmeasured and absence proves nothing there.
 
         Raises:
             SettingsError: the webhook URL is none. Nothing was sent.
             SigningFailed: a C2PA certificate is set that cannot be used. Nothing was sent.
         """
+        learned = read_learned(settings.home, account)
         lag = settings.listing_lag_seconds
         signer = signer_from(settings)
         proof = settings.absence_is_proof
+        if learned is not None:
+            lag = learned.wait_for_listing(is_fal=hosts.is_fal) if lag is None else lag
+            proof = learned.absence_is_proof if proof is None else proof
         return cls(
             work_dir=settings.home / "work",
             listing_lag=(600.0 if hosts.is_fal else 0.0) if lag is None else lag,
@@ -60,6 +68,7 @@ class Options:
             run_timeout=settings.run_timeout_seconds,
             webhook_url=public_base(settings.webhook_url) if settings.webhook_url else None,
             signer=signer,
+            learned=learned,
         )
 
 
@@ -97,7 +106,7 @@ class Services:
             client=client,
             ledger=ledger,
             archive=archive,
-            options=Options.from_settings(settings, client.hosts),
+            options=Options.from_settings(settings, client.hosts, client.account),
             limits=budget_from(settings),
         )
 

@@ -21,11 +21,12 @@ _INGREDIENT_AUTO: Final = (1536, 896)
 
 
 def requested_size(
-    request: GenerationRequest, reference_size: tuple[int, int] | None = None
+    request: GenerationRequest, reference_size: tuple[int, int] | None = None, *, auto_side: int | None = None
 ) -> tuple[int, int]:
     """(width, height) in pixels that `request` asks for, presets and "auto" resolved.
 
     `reference_size` is the (width, height) of the reference video, where known; only "auto" depends on it.
+    `auto_side` is the shorter side in pixels that fal was seen to deliver for "auto".
 
     Raises:
         FalRequestInvalid: when `reference_size` is not positive.
@@ -35,12 +36,12 @@ def requested_size(
         return fixed
     if reference_size is None:
         return _AUTO_UNKNOWN
-    width, height = _scaled(reference_size, _AUTO_SHORT_SIDE)
+    width, height = _scaled(reference_size, auto_side or _AUTO_SHORT_SIDE)
     return max(width // _GRID, 1) * _GRID, max(height // _GRID, 1) * _GRID
 
 
 def upper_bound_size(
-    request: GenerationRequest, reference_size: tuple[int, int] | None = None
+    request: GenerationRequest, reference_size: tuple[int, int] | None = None, *, auto_side: int | None = None
 ) -> tuple[int, int]:
     """(width, height) no smaller than what may be billed: for reservations and budgets.
 
@@ -49,7 +50,8 @@ def upper_bound_size(
     """
     size = _fixed_size(request)
     if size is None:
-        size = _scaled(reference_size, _AUTO_CONTROL_SIDE) if reference_size else _AUTO_UNKNOWN_UPPER
+        side = max(_AUTO_CONTROL_SIDE, auto_side or 0)
+        size = _scaled(reference_size, side) if reference_size else _AUTO_UNKNOWN_UPPER
     width, height = size
     return -(-width // _GRID) * _GRID, -(-height // _GRID) * _GRID
 

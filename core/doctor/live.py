@@ -1,0 +1,307 @@
+"""Learning from fal, for cents, what no page says: three of the smallest generations that can tell.
+
+1. reference-video-to-video with a size that is no multiple of 64 and a frame count that is not 8k+1, whose price
+   differs between what is asked and what the model's grid would deliver.
+2. The same endpoint with resolution "auto".
+3. ingredient with a small odd size and frame count, sent with the others so that it waits in the queue of an
+   account that runs two at once.
+
+They are sent through the ledger like every other, are archived, and stay below `MOST_USD` by the price function
+and by a budget limit. While they run, fal's listing is read until it shows them.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from prefect_ltx.engine import PlannedGeneration, Run, Services, generate, in_thread, prepare
+from prefect_ltx.engine.learned import Learned, now, write_learned
+from prefect_ltx.engine.submit import CLOCK_SKEW
+from prefect_ltx.fal import (
+    FalError,
+    GenerationRequest,
+    ImageSize,
+    IngredientRequest,
+    ReferenceVideoRequest,
+    megapixels,
+)
+from prefect_ltx.ledger import BudgetLimit, Generation, Owner, State
+from prefect_ltx.media import make_reference_clip, make_reference_sheet
+from prefect_ltx.settings import Settings, SettingsError
+
+MOST_USD: Final = Decimal("0.03")
+LISTING_PATIENCE: Final = 900.0
+"""Seconds after the answer to a submit for which the listing is asked."""
+LOOK_SECONDS: Final = 1.0
+TAG: Final = "doctor-live"
+
+
+@dataclass
+class LivePlan:
+    """What would be sent, ready for consent; nothing was sent to make it."""
+
+    probes: list[tuple[GenerationRequest, PlannedGeneration]]
+    upper_usd: Decimal
+    """The most that it can cost."""
+
+
+@dataclass
+class _Seen:
+    """What the listing and the status showed of one request."""
+
+    shows_queued: bool = False
+    """Whether it was in the listing while it was in the queue."""
+    queued_for: float | None = None
+    """Seconds from the answer to the submit until it was last seen in the queue; None: it never was."""
+    lag: float | None = None
+    payloads: bool | None = None
+    problem: str = ""
+
+
+def probes(clip: Path, sheet: Path) -> list[GenerationRequest]:
+    """The requests, the most telling first; seeds are drawn, so that each run of the doctor asks anew."""
+    common: dict[str, Any] = {
+        "generate_audio": False,
+        "enable_prompt_expansion": False,
+        "video_write_mode": "fast",
+    }
+    return [
+        ReferenceVideoRequest(
+            prompt="A glass ball bounces along a quay.",
+            video_url=str(clip),
+            num_frames=12,
+            resolution=ImageSize(width=700, height=500),
+            seed=secrets.randbelow(2**31),
+            **common,
+        ),
+        ReferenceVideoRequest(
+            prompt="A glass ball bounces along a quay.",
+            video_url=str(clip),
+            num_frames=9,
+            resolution="auto",
+            seed=secrets.randbelow(2**31),
+            **common,
+        ),
+        IngredientRequest(
+            prompt="Reference sheet: a lantern. Generated video: the lantern swings.",
+            image_url=str(sheet),
+            num_frames=12,
+            resolution=ImageSize(width=200, height=136),
+            seed=secrets.randbelow(2**31),
+            **common,
+        ),
+    ]
+
+
+async def plan_live(services: Services, folder: Path, owner: Owner) -> LivePlan:
+    """The probes with their prices, as many as fit below `MOST_USD`. Reads prices; sends nothing.
+
+    Raises:
+        SettingsError: not even one fits, at this account's price.
+        FalError, LedgerError: prices or the ledger cannot be read.
+    """
+    clip = await make_reference_clip(folder / "clip.mp4", width=512, height=288, frames=25)
+    sheet = await make_reference_sheet(folder / "sheet.png", width=448, height=256)
+    plan = LivePlan([], Decimal(0))
+    for request in probes(clip, sheet):
+        planned, settled, inputs = await prepare(services, request, owner=owner)
+        for each in inputs.values():
+            each.discard()
+        price = planned.estimate.price_upper_usd
+        if plan.upper_usd + price <= MOST_USD:
+            plan.probes.append((settled, planned))
+            plan.upper_usd += price
+    if not plan.probes:
+        raise SettingsError(f"At this account's price none of the probes fits ${MOST_USD}. Nothing was sent.")
+    return plan
+
+
+async def learn(services: Services, plan: LivePlan, owner: Owner, settings: Settings) -> tuple[Learned, Path]:
+    """Send the probes, watch the listing, and write down what they told; returns that and the file's path.
+
+    Raises:
+        BudgetExceeded: a limit does not allow it; nothing was sent.
+        FalError, GenerationStopped, ArchiveError: none of the probes ended with a video; the ledger knows each.
+        OSError: the answers cannot be written.
+    """
+    limit = BudgetLimit(
+        usd=MOST_USD, period="total", tag=f"{TAG}:{secrets.token_hex(6)}", name="doctor --live"
+    )
+    bounded = replace(services, limits=(*services.limits, limit))
+    run = Run.begin(bounded, at_fal=len(plan.probes))
+    try:
+        ends = await asyncio.gather(
+            *(_probe(run, request, planned, owner, str(limit.tag)) for request, planned in plan.probes),
+            return_exceptions=True,
+        )
+    finally:
+        await run.aclose()
+    told = [each for each in ends if not isinstance(each, BaseException)]
+    for each in ends:
+        if isinstance(each, BaseException) and (not told or not isinstance(each, Exception)):
+            raise each
+    learned = conclude(services.client.hosts.account_host, told)
+    path = await asyncio.to_thread(write_learned, settings.home, services.client.account, learned)
+    return learned, path
+
+
+async def _probe(
+    run: Run, request: GenerationRequest, planned: PlannedGeneration, owner: Owner, tag: str
+) -> tuple[Generation, _Seen]:
+    watching = asyncio.create_task(_watched(run.services, planned.key))
+    try:
+        made = await generate(run, planned, request, owner=owner, recipe="none", tags=(TAG, tag), is_new=True)
+        seen = await watching
+    finally:
+        watching.cancel()
+    return await in_thread(run.services.ledger.get, made.generation_id), seen
+
+
+async def _watched(services: Services, key: str) -> _Seen:
+    """Follow one request by its status and in the listing, from its acceptance until the listing has shown it."""
+    seen = _Seen()
+    row = await _accepted(services, key)
+    assert row.submitted_at is not None
+    while time.time() - row.submitted_at.timestamp() < LISTING_PATIENCE:
+        try:
+            before = (await services.client.status(row.endpoint, row.request_id or "", logs=False)).status
+            if before == "IN_QUEUE":
+                seen.queued_for = time.time() - row.submitted_at.timestamp()
+            listed = await _in_listing(services, row)
+        except FalError as problem:
+            seen.problem = problem.what
+            return seen
+        if listed is not None:
+            seen.lag = max(0.0, time.time() - row.submitted_at.timestamp())
+            seen.payloads = listed
+            seen.shows_queued = before == "IN_QUEUE"
+            return seen
+        await asyncio.sleep(LOOK_SECONDS)
+    seen.shows_queued = False
+    seen.problem = f"not listed within {LISTING_PATIENCE:g} s"
+    return seen
+
+
+async def _accepted(services: Services, key: str) -> Generation:
+    while True:
+        rows = await in_thread(services.ledger.find, key=key, limit=1)
+        if rows and rows[0].request_id:
+            return rows[0]
+        await asyncio.sleep(0.1)
+
+
+async def _in_listing(services: Services, row: Generation) -> bool | None:
+    """Whether its payload is there, once it is listed."""
+    start = row.created_at - CLOCK_SKEW
+    async for each in services.client.list_requests(
+        row.endpoint, start=start, end=None, expand_payloads=True
+    ):
+        if each.request_id == row.request_id:
+            return each.json_input is not None
+    return None
+
+
+def conclude(host: str, told: Sequence[tuple[Generation, _Seen]]) -> Learned:
+    """What the generations told. The least favourable answer counts where they differ."""
+    queued = _queued([seen for _, seen in told])
+    lags = [seen.lag for _, seen in told if seen.lag is not None]
+    payloads = [seen.payloads for _, seen in told if seen.payloads is not None]
+    unseen = any(seen.lag is None for _, seen in told)
+    odd = [row for row, _ in told if row.body.get("resolution") != "auto" and "problem" not in row.facts]
+    auto = [row for row, _ in told if row.body.get("resolution") == "auto" and "problem" not in row.facts]
+    sizes = {_fate(_size(row), _asked(row), _floored_size(row), "floor 64") for row in odd}
+    frames = {_fate(row.facts["num_frames"], _frames(row), _floored_frames(row), "floor 8k+1") for row in odd}
+    bills = {bill for row, _ in told if (bill := _billed_by(row)) is not None}
+    return Learned(
+        host=host,
+        learned_at=now(),
+        spent_usd=str(sum((_cost(row) for row, _ in told), Decimal(0))),
+        listing_shows_queued=all(queued) if queued else None,
+        listing_lag_seconds=None if unseen or not lags else round(max(lags), 1),
+        listing_has_payloads=all(payloads) if payloads else None,
+        auto_size=_size(auto[0]) if auto else None,
+        sizes=_one(sizes),
+        frames=_one(frames),
+        billed_by=bills.pop() if len(bills) == 1 else None,
+        observed=[_observed(row, seen) for row, seen in told],
+    )
+
+
+def _queued(seen: list[_Seen]) -> list[bool]:
+    """For each request that was in the queue for longer than the listing lags: whether it was listed there."""
+    lag = max((each.lag for each in seen if each.lag is not None and each.queued_for is None), default=0.0)
+    return [
+        each.shows_queued
+        for each in seen
+        if each.queued_for is not None and (each.shows_queued or each.queued_for > lag + 2 * LOOK_SECONDS)
+    ]
+
+
+def _fate(came: Any, asked: Any, floored: Any, name: str) -> str:
+    return "as asked" if came == asked else name if came == floored else "other"
+
+
+def _one(fates: set[str]) -> Any:
+    """One answer for both endpoints; "other" where they differ."""
+    return fates.pop() if len(fates) == 1 else "other" if fates else None
+
+
+def _size(row: Generation) -> tuple[int, int]:
+    return row.facts["width"], row.facts["height"]
+
+
+def _asked(row: Generation) -> tuple[int, int]:
+    return row.asked["width"], row.asked["height"]
+
+
+def _frames(row: Generation) -> int:
+    return int(row.asked["num_frames"])
+
+
+def _floored_frames(row: Generation) -> int:
+    return (_frames(row) - 1) // 8 * 8 + 1
+
+
+def _floored_size(row: Generation) -> tuple[int, int]:
+    width, height = _asked(row)
+    return max(width // 64, 1) * 64, max(height // 64, 1) * 64
+
+
+def _billed_by(row: Generation) -> Any:
+    """Which of the two sizes the billed megapixels are those of; None where both come to the same."""
+    if row.units is None or row.state is not State.ARCHIVED or "problem" in row.facts:
+        return None
+    if row.body.get("resolution") == "auto":
+        return None  # what was asked has no size of its own
+    asked = megapixels(*_asked(row), row.asked["num_frames"])
+    came = megapixels(*_size(row), row.facts["num_frames"])
+    if asked == came:
+        return None
+    return {asked: "requested", came: "delivered"}.get(
+        int(row.units.to_integral_value(rounding="ROUND_CEILING"))
+    )
+
+
+def _cost(row: Generation) -> Decimal:
+    return row.price_expected_usd if row.settled_usd is None else row.settled_usd
+
+
+def _observed(row: Generation, seen: _Seen) -> dict[str, Any]:
+    return {
+        "generation": row.id,
+        "endpoint": row.endpoint,
+        "asked": {name: row.asked[name] for name in ("width", "height", "num_frames")},
+        "resolution": row.body.get("resolution"),
+        "delivered": {name: row.facts.get(name) for name in ("width", "height", "num_frames")},
+        "units": None if row.units is None else str(row.units),
+        "usd": str(_cost(row)),
+        "listed_after_seconds": None if seen.lag is None else round(seen.lag, 1),
+        "queued_for_seconds": None if seen.queued_for is None else round(seen.queued_for, 1),
+        "listed_while_queued": seen.shows_queued,
+        "problem": seen.problem,
+    }
