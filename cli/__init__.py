@@ -53,7 +53,21 @@ def _root(
     context.obj = as_json
 
 
-for _room in (demo, generate, batch, takes, film, plan, ledger, sweep, watch, archive, doctor, local_fal, webhook):
+for _room in (
+    demo,
+    generate,
+    batch,
+    takes,
+    film,
+    plan,
+    ledger,
+    sweep,
+    watch,
+    archive,
+    doctor,
+    local_fal,
+    webhook,
+):
     _room.register(app)
 
 
