@@ -10,7 +10,7 @@ CHAOS_ROUNDS ?= 100
 TRY_PYTHON := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast unit e2e lint types contracts test-js chaos bench docs wheel clean
+.PHONY: help setup demo test test-fast unit e2e lint types contracts test-js chromium chaos bench docs wheel clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
@@ -67,6 +67,14 @@ test-js: setup ## The official JavaScript client against the embedded fal (needs
 	@mkdir -p .js && cp tests/local/js/package.json .js/
 	npm install --prefix .js --no-package-lock --no-audit --no-fund --loglevel=error
 	.venv/bin/pytest tests/local -m js
+
+# Screenshots of the tests are in build/screenshots.
+chromium: ## Install Chromium for the tests in a browser, where apt-get works; without it they are skipped
+	@if command -v chromium chromium-browser google-chrome >/dev/null; then echo "A Chromium is installed."; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium >/dev/null; then \
+	  echo "Installed Chromium."; \
+	else echo "No Chromium, and apt-get cannot install one here: the tests in a browser will be skipped."; fi
 
 chaos: setup ## The kill tests in their long form: CHAOS_ROUNDS (100) random instants
 	CHAOS_ROUNDS=$(CHAOS_ROUNDS) .venv/bin/pytest tests/chaos

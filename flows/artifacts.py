@@ -10,6 +10,7 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from prefect_ltx.archive import ArchiveError, Manifest
 from prefect_ltx.engine import ArchivedGeneration, Services, SweepReport
+from prefect_ltx.flows.naming import code_block, unmarked, words_of
 from prefect_ltx.ledger.budget import dollars
 from prefect_ltx.tasks.context import run_logger
 
@@ -25,7 +26,7 @@ async def publish_artifact(services: Services, result: ArchivedGeneration) -> No
     await acreate_markdown_artifact(
         generation_markdown(result, manifest, picture),
         key=f"ltx-generation-{result.generation_id[:12]}",
-        description=f"{result.endpoint.rsplit('/', 1)[-1]}, seed {result.seed}",
+        description=f"{unmarked(words_of(manifest.prompt_sent))} ({result.endpoint.rsplit('/', 1)[-1]}, seed {result.seed})",
     )
 
 
@@ -33,30 +34,40 @@ def generation_markdown(result: ArchivedGeneration, manifest: Manifest, picture:
     """The artifact's text; prompts stand in code blocks, where nothing in them is rendered."""
     delivered, asked = manifest.delivered, manifest.asked
     billed = "not known yet" if result.price_billed_usd is None else dollars(result.price_billed_usd)
-    rows = {
-        "Endpoint": f"`{result.endpoint}`",
+    compared = {
+        "Size": (
+            f"{asked.get('width')}x{asked.get('height')}",
+            f"{delivered.get('width')}x{delivered.get('height')}",
+        ),
+        "Frames": (asked.get("num_frames"), delivered.get("num_frames")),
+        "Frames a second": (_rate(asked.get("frames_per_second")), delivered.get("fps")),
+        "Audio": (_yes(asked.get("audio")), _yes(delivered.get("audio"))),
+        "Seed": (f"`{manifest.request.get('seed', result.seed)}`", f"`{result.seed}`"),
+        "Price": (f"{dollars(result.price_expected_usd)} expected", f"**{billed}**"),
+    }
+    places = {
+        "Endpoint": _endpoint(result.endpoint, stand_in=manifest.stand_in),
         "Request": f"`{result.request_id}`",
         "Generation": f"`{result.generation_id}`",
-        "Seed": f"`{result.seed}`",
-        "Asked": f"{asked.get('width')}x{asked.get('height')}, {asked.get('num_frames')} frames",
-        "Delivered": f"{delivered.get('width')}x{delivered.get('height')}, {delivered.get('num_frames')} frames, "
-        f"{delivered.get('fps')} fps, audio: {'yes' if delivered.get('audio') else 'no'}",
-        "Price expected": dollars(result.price_expected_usd),
-        "Price billed": f"{billed}{' (by an earlier run; this one cost nothing)' if result.reused else ''}",
         "Video": f"`{result.video}`",
         "Manifest": f"`{result.manifest}`",
     }
-    table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
-    parts = [f"![preview]({picture})" if picture else "", table]
+    table = ["| | Asked | Delivered |", "|---|---|---|"]
+    table += [f"| {name} | {was} | {now} |" for name, (was, now) in compared.items()]
+    where = ["| Where | |", "|---|---|", *(f"| {name} | {value} |" for name, value in places.items())]
+    parts = [f"![preview]({picture})" if picture else "", "\n".join(table)]
+    if result.reused:
+        parts.append("Paid for by an earlier run; this one cost nothing.")
     if manifest.stand_in:
         parts.insert(
             0, "**Rehearsal: made by a stand-in server, not by the model at fal. Nothing was paid.**"
         )
     parts += [f"- fal delivered {difference}" for difference in result.differences]
     parts += [*_findings(result), *_refused(result)]
-    parts += ["Prompt", _code(manifest.prompt_sent)]
+    parts += ["**Prompt**", code_block(manifest.prompt_sent)]
     if manifest.prompt_expanded and manifest.prompt_expanded != manifest.prompt_sent:
-        parts += ["Expanded by fal to", _code(manifest.prompt_expanded)]
+        parts += ["**Expanded by fal to**", code_block(manifest.prompt_expanded)]
+    parts.append("\n".join(where))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -120,8 +131,17 @@ async def _picture(services: Services, manifest: Manifest) -> str | None:
     return None
 
 
-def _code(text: str) -> str:
-    return "```text\n" + text.replace("```", "'''") + "\n```"
+def _rate(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _yes(value: object) -> str:
+    return "yes" if value else "no"
+
+
+def _endpoint(endpoint: str, *, stand_in: bool) -> str:
+    # The model's own page: an address without a query that anybody may open.
+    return f"`{endpoint}`" if stand_in else f"[{endpoint}](https://fal.ai/models/{endpoint})"
 
 
 def _cell(text: str) -> str:

@@ -9,6 +9,7 @@ from prefect.input import RunInput
 from prefect.input.run_input import keyset_from_base_key
 from pydantic import Field, create_model
 
+from prefect_ltx.flows.naming import in_markdown, unmarked
 from prefect_ltx.flows.take import Take, TakeRow
 from prefect_ltx.tasks.context import run_logger
 
@@ -35,7 +36,9 @@ async def person_chooses(row: TakeRow, *, label: str, timeout: float) -> Take:
     passed = row.passed
     key = f"take-{row.group[:12]}"
     await publish_comparison(row, label=label)
-    form = _form([take.number for take in passed], f"Choose a take of {label}.\n\n{row.markdown()}")
+    form = _form(
+        [take.number for take in passed], f"Choose a take of {in_markdown(label)}.\n\n{row.choice_markdown()}"
+    )
     try:
         answer = await cast(Any, pause_flow_run)(
             wait_for_input=form, timeout=int(timeout), poll_interval=POLL_SECONDS, key=key
@@ -57,7 +60,7 @@ async def person_chooses(row: TakeRow, *, label: str, timeout: float) -> Take:
 async def publish_comparison(row: TakeRow, *, label: str) -> None:
     """The takes side by side as an artifact; published again after a choice it is the next version of itself."""
     await acreate_markdown_artifact(
-        row.markdown(), key=f"ltx-takes-{row.group[:12]}", description=f"{len(row.takes)} takes of {label}"
+        row.markdown(), key=f"ltx-takes-{row.group[:12]}", description=f"{len(row.takes)} takes of {unmarked(label)}"
     )
 
 

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prefect_ltx.flows.naming import code_block, in_markdown
 from prefect_ltx.ledger.budget import dollars
 from prefect_ltx.media import BITEXACT, run_ffmpeg, source, target
 
@@ -54,9 +55,18 @@ def comparison_markdown(prompt: str, takes: "Sequence[Take]", posters: Sequence[
         "| " + " | ".join(_cell(_result(take)) for take in takes) + " |",
         "| " + " | ".join(f"`{take.generation.folder}`" for take in takes) + " |",
         "",
-        "```text\n" + prompt.replace("```", "'''") + "\n```",
+        code_block(prompt),
     ]
     return "\n".join(lines)
+
+
+def choice_markdown(takes: "Sequence[Take]", posters: Sequence[str]) -> str:
+    """The takes below each other, for the narrow dialog in which a person chooses."""
+    return "\n\n".join(
+        f"**Take {take.number}**, seed {take.seed}: {in_markdown(_result(take))}\n\n"
+        + (f"![take {take.number}]({poster})" if poster else "no picture")
+        for take, poster in zip(takes, posters, strict=True)
+    )
 
 
 def comparison_page(prompt: str, takes: "Sequence[Take]", posters: Sequence[str]) -> str:

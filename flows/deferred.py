@@ -6,6 +6,7 @@ Start `finish_generation` by an event, a webhook or a schedule, as often as you 
 from contextlib import AsyncExitStack
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.engine import ArchivedGeneration, in_thread
@@ -57,7 +58,11 @@ async def submit_only(
         return handle
 
 
-@flow(name="finish-generation", on_cancellation=[cancel_paid_job])
+def _finish_name() -> str:
+    return f"finish {str(flow_run.parameters['generation'])[:18]}"
+
+
+@flow(name="finish-generation", flow_run_name=_finish_name, on_cancellation=[cancel_paid_job])
 async def finish_generation(
     generation: str,
     credentials: str = "",

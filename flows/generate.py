@@ -12,6 +12,7 @@ from prefect_ltx.engine.inspection import QualityMode
 from prefect_ltx.engine.retake import MOST_SEEDS, SEEDS
 from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.cancellation import cancel_paid_job
+from prefect_ltx.flows.naming import words_of
 from prefect_ltx.flows.pipeline import generate_one
 from prefect_ltx.media import Recipe
 
@@ -20,9 +21,8 @@ def run_name() -> str:
     """What a run is called in the UI: what it makes, from the request's size, frames and first words."""
     request: Any = flow_run.parameters["request"]
     data = request if isinstance(request, dict) else request.model_dump()
-    words = " ".join(str(data.get("prompt", "")).split())
     seed = f", seed {data['seed']}" if data.get("seed") is not None else ""
-    return f"{words[:48] + '…' if len(words) > 48 else words} ({data.get('num_frames', 121)} frames{seed})"
+    return f"{words_of(str(data.get('prompt', '')))} ({data.get('num_frames', 121)} frames{seed})"
 
 
 @flow(name="reference-video-to-video", flow_run_name=run_name, on_cancellation=[cancel_paid_job])

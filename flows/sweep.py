@@ -1,5 +1,7 @@
 """The sweep as a flow: nothing that was paid for stays behind."""
 
+from datetime import UTC, datetime
+
 from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
 
@@ -12,7 +14,11 @@ from prefect_ltx.media import Recipe
 from prefect_ltx.tasks.context import current_owner, run_logger
 
 
-@flow(name="sweep")
+def _run_name() -> str:
+    return f"sweep {datetime.now(UTC):%Y-%m-%d %H:%M}"
+
+
+@flow(name="sweep", flow_run_name=_run_name)
 async def sweep(
     credentials: str = "",
     ledger: str = "",
@@ -37,6 +43,12 @@ async def sweep(
     async with services_for(names) as services:
         report = await sweep_all(services, current_owner(), recipe=recipe, quality=quality)
     log = run_logger()
+    log.info(
+        "%d generations looked at, %d need a person, %d orphans at fal",
+        len(report.items),
+        len(report.needs_a_person),
+        len(report.orphans),
+    )
     for item in report.items:
         log.info("%s: %s to %s %s", item.generation_id, item.before, item.after, item.note)
     for item in report.needs_a_person:

@@ -13,7 +13,13 @@ from prefect_ltx.blocks.services import BlockNames
 from prefect_ltx.engine import ArchivedGeneration, Services
 from prefect_ltx.fal import FalGenerationFailed, FrameRule, GenerationRequest
 from prefect_ltx.film import TakePolicy, take_seeds
-from prefect_ltx.flows.comparison import comparison_markdown, comparison_page, page_key, poster_of
+from prefect_ltx.flows.comparison import (
+    choice_markdown,
+    comparison_markdown,
+    comparison_page,
+    page_key,
+    poster_of,
+)
 from prefect_ltx.flows.defects import verdict_of
 from prefect_ltx.flows.judge import Judge, JudgedTake, judged
 from prefect_ltx.flows.pipeline import generate_one
@@ -78,6 +84,10 @@ class TakeRow:
     def markdown(self) -> str:
         """The comparison for Prefect's UI."""
         return comparison_markdown(self.request.prompt, self.takes, self._posters())
+
+    def choice_markdown(self) -> str:
+        """The same for the dialog in which a person chooses."""
+        return choice_markdown(self.takes, self._posters())
 
     async def publish_page(self, services: Services) -> str:
         """Write the comparison page into the archive; gives its address."""

@@ -14,6 +14,7 @@ from prefect_ltx.film import TakePolicy
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.choice import person_chooses, publish_comparison
 from prefect_ltx.flows.judge import Judge, load_judge
+from prefect_ltx.flows.naming import words_of
 from prefect_ltx.flows.take import FailedTake, Take, TakeRow, draw_posters, make_takes, rank
 from prefect_ltx.media import Recipe
 from prefect_ltx.tasks.context import flow_run_id
@@ -33,8 +34,7 @@ class TakesResult(BaseModel):
 def _run_name() -> str:
     request: Any = flow_run.parameters["request"]
     data = request if isinstance(request, dict) else request.model_dump()
-    words = " ".join(str(data.get("prompt", "")).split())
-    return f"{words[:48] + '…' if len(words) > 48 else words} (best of {flow_run.parameters.get('n', 4)})"
+    return f"{words_of(str(data.get('prompt', '')))} (best of {flow_run.parameters.get('n', 4)})"
 
 
 @flow(name="best-of-takes", flow_run_name=_run_name, on_cancellation=[cancel_paid_job])
@@ -94,11 +94,9 @@ async def best_of_takes(
             tags=tags or [],
             frame_rule=frame_rule,
         )
-        words = " ".join(request.prompt.split())[:60]
-        chosen = await choose_take(
-            services, row, ranking, label=f"“{words}”", choice_timeout=choice_timeout_seconds
-        )
-        await publish_comparison(row, label=f"“{words}”")
+        label = f"“{words_of(request.prompt, 60)}”"
+        chosen = await choose_take(services, row, ranking, label=label, choice_timeout=choice_timeout_seconds)
+        await publish_comparison(row, label=label)
         page = await row.publish_page(services)
     return TakesResult(chosen=chosen, takes=row.takes, failed=row.failed, page=page)
 

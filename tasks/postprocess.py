@@ -52,7 +52,7 @@ async def postprocess_video(
         renditions = await render_renditions(
             path, target, recipe=recipe, lead_in_frames=lead_in_frames, on_progress=progress.take
         )
-    run_logger().info("Rendered %s", ", ".join(each.name for each in renditions) or "nothing")
+    run_logger().debug("Rendered %s", ", ".join(each.name for each in renditions) or "nothing")
     return renditions
 
 

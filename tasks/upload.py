@@ -45,7 +45,7 @@ async def upload_media(
     """
     async with services_for(BlockNames(credentials=credentials, ledger=ledger, archive=None)) as services:
         uploaded = await upload(services, source, kind=kind)
-    run_logger().info(
+    run_logger().debug(
         "%s %s: %d bytes, sha256 %s",
         label,
         "is at fal already" if uploaded.reused else "uploaded",

@@ -20,6 +20,8 @@ from prefect_ltx.tasks.handle import GenerationHandle
 from prefect_ltx.tasks.policy import free_to_repeat
 
 CANCEL_LOOK_SECONDS = 10
+_LEVELS = {"ERROR": logging.ERROR, "WARN": logging.WARNING, "WARNING": logging.WARNING}
+"""Of fal's log lines; what a worker says of its work is for whoever looks at the details."""
 CANCEL_BUDGET_SECONDS = 15
 
 
@@ -57,7 +59,11 @@ async def await_generation(
             generation = await _watched(services, generation, owner)
         elif generation.state is State.COMPLETED:
             generation = await with_price(services, generation)
-        return GenerationHandle.of(outcome(generation))
+        generation = outcome(generation)
+        billed = generation.settled_usd
+        price = "not billed yet" if billed is None else f"{dollars(billed)} billed"
+        run_logger().info("fal has the video of generation %s: %s", generation.id, price)
+        return GenerationHandle.of(generation)
 
 
 async def _watched(services: Services, generation: Generation, owner: Owner) -> Generation:
@@ -122,18 +128,13 @@ class _Display:
             else status.status.lower()
         )
         if place != self._place:
-            self._log.info("Generation %s is %s", self._generation.id, place.replace("_", " "))
+            self._log.debug("Generation %s is %s", self._generation.id, place.replace("_", " "))
             self._place = place
         for line in status.logs:
             mark = (line.timestamp, line.message)
             if mark not in self._seen:
                 self._seen.add(mark)
-                level = (
-                    logging.getLevelName(line.level)
-                    if line.level in ("ERROR", "WARN", "DEBUG")
-                    else logging.INFO
-                )
-                self._log.log(level if isinstance(level, int) else logging.INFO, "fal: %s", line.message)
+                self._log.log(_LEVELS.get(line.level or "", logging.DEBUG), "fal: %s", line.message)
         if status.status == "IN_PROGRESS":
             self._began = self._began or time.monotonic()
             # fal gives no percentage: this is the time so far over the time such a clip usually takes.

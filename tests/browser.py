@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,7 +66,20 @@ class Page:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def screenshot(self, path: Path, *, width: int = 1400, height: int = 1000) -> Path:
+    def until(self, expression: str, seconds: float = 60) -> Any:
+        """The value of an expression as soon as it is true; a page that draws itself takes its time."""
+        deadline = time.monotonic() + seconds
+        while not (value := self.evaluate(expression)):
+            assert time.monotonic() < deadline, (
+                f"{expression} is not true; the page says {self.text()[:2000]}"
+            )
+            time.sleep(0.1)
+        return value
+
+    def text(self) -> str:
+        return str(self.evaluate("document.body.innerText"))
+
+    def size(self, width: int, height: int) -> None:
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -73,6 +87,9 @@ class Page:
             deviceScaleFactor=1,
             mobile=False,
         )
+
+    def screenshot(self, path: Path, *, width: int = 1400, height: int = 1000) -> Path:
+        self.size(width, height)
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
         return path
 

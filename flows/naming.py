@@ -1,0 +1,36 @@
+"""What a run says it makes: the words of a prompt that tell one run from another."""
+
+import re
+
+_SCENE = re.compile(r"\bgenerated video\s*:\s*", re.IGNORECASE)
+
+
+def words_of(prompt: str, most: int = 48) -> str:
+    """The prompt's first words on one line, at most `most` characters.
+
+    Of a prompt in the form `Reference sheet: … Generated video: …` it is the scene that tells runs apart.
+    """
+    scene = _SCENE.split(" ".join(prompt.split()), maxsplit=1)[-1] or prompt
+    return scene if len(scene) <= most else scene[:most].rstrip() + "…"
+
+
+def unmarked(text: str) -> str:
+    """Text without what Markdown or HTML could be made of: an artifact's description is rendered in one interface."""
+    return re.sub(r"</?[a-zA-Z][^>]*>|[<>`*_|\[\]\\~]", "", text)
+
+
+def in_markdown(text: str) -> str:
+    """Text as one line of Markdown in which nothing of it is rendered: neither HTML nor a link, a table or a style."""
+    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|!#~])", r"\\\1", line)
+
+
+def code_block(text: str, width: int = 84) -> str:
+    """Text to the letter in a code block, its lines broken at spaces: neither interface wraps them."""
+    lines = []
+    for line in text.replace("```", "'''").split("\n"):
+        while len(line) > width and (cut := line.rfind(" ", 0, width)) > 0:
+            lines.append(line[:cut])
+            line = line[cut + 1 :]
+        lines.append(line)
+    return "\n".join(["```text", *lines, "```"])
