@@ -23,10 +23,11 @@ async def publish_artifact(services: Services, result: ArchivedGeneration) -> No
     if manifest is None:
         return
     picture = await _picture(services, manifest)
+    what = f"{result.endpoint.rsplit('/', 1)[-1]}, seed {result.seed}"
     await acreate_markdown_artifact(
         generation_markdown(result, manifest, picture),
         key=f"ltx-generation-{result.generation_id[:12]}",
-        description=f"{unmarked(words_of(manifest.prompt_sent))} ({result.endpoint.rsplit('/', 1)[-1]}, seed {result.seed})",
+        description=f"{unmarked(words_of(manifest.prompt_sent))} ({what})",
     )
 
 

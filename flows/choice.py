@@ -60,7 +60,9 @@ async def person_chooses(row: TakeRow, *, label: str, timeout: float) -> Take:
 async def publish_comparison(row: TakeRow, *, label: str) -> None:
     """The takes side by side as an artifact; published again after a choice it is the next version of itself."""
     await acreate_markdown_artifact(
-        row.markdown(), key=f"ltx-takes-{row.group[:12]}", description=f"{len(row.takes)} takes of {unmarked(label)}"
+        row.markdown(),
+        key=f"ltx-takes-{row.group[:12]}",
+        description=f"{len(row.takes)} takes of {unmarked(label)}",
     )
 
 

@@ -25,7 +25,7 @@ def in_markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|!#~])", r"\\\1", line)
 
 
-def code_block(text: str, width: int = 84) -> str:
+def code_block(text: str, width: int = 76) -> str:
     """Text to the letter in a code block, its lines broken at spaces: neither interface wraps them."""
     lines = []
     for line in text.replace("```", "'''").split("\n"):

@@ -189,8 +189,8 @@ def test_a_person_chooses_a_take_in_the_dialog(seen: Seen) -> None:
     seen.page.until(f"{click('[role=menuitem]', 'Resume')} || ({press} && false)")
     seen.page.until(moving_picture("jpeg", 2))
     seen.shot("choice-v2")
-    # Its form is filled in a moment after it is drawn.
-    seen.page.until(f"{click('[role=dialog] button', 'Resume')} && !document.querySelector('[role=dialog]')")
+    press = click("[role=dialog] button", "Resume")
+    seen.page.until(f"({press}, !document.querySelector('[role=dialog]'))")
     out, _ = seen.takes.communicate(timeout=120)
     assert json.loads(out.splitlines()[-1]) == {"chosen": 1}
     assert len(seen.fal.bill) == 3
