@@ -36,7 +36,7 @@ CANCEL_BUDGET_SECONDS = 15
 async def await_generation(
     handle: GenerationHandle, *, credentials: str = "", ledger: str = "", archive: str = ""
 ) -> GenerationHandle:
-    """Wait until fal has the video of a submitted generation; fal's logs go to the run's log.
+    """Wait until fal has the video of a submitted generation; fal's logs go to the run's log, at DEBUG.
 
     Waiting is free and may be interrupted and repeated at will; a worker that dies here loses nothing. Only a
     person's cancel of the flow run cancels the paid job.
