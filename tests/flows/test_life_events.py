@@ -66,8 +66,9 @@ async def test_a_generation_and_its_asset_are_told_once(
     assert payload["price_billed_usd"] == str(first.price_billed_usd.normalize())  # type: ignore[union-attr]
     assert len(payload["sha256"]) == 64
 
-    (referenced,) = [each for each in await told(id=[roles["asset"]]) if "referenced" in each["event"]]
-    assert referenced["resource"]["prefect.resource.name"] == "sheet.png"
+    referenced = [each for each in await told(id=[roles["asset"]]) if "referenced" in each["event"]]
+    # Other tests of this server may have used the same sheet.
+    assert {each["resource"]["prefect.resource.name"] for each in referenced} == {"sheet.png"}
     assert roles["asset"] == payload["inputs"]["image_url"].replace("sha256:", "sha256://")
 
 
