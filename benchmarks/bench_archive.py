@@ -151,7 +151,7 @@ def main() -> None:
                 return found
 
             try:
-                good = measure(ask, sets, 1 if fast else 5)
+                good = measure(ask, sets, 1 if fast else int(os.environ.get("ROUNDS", "5")))
             finally:
                 server.kill()
     print("bars held" if good else "BARS MISSED")

@@ -1,6 +1,6 @@
 """Write-once storage of finished videos in a folder or on S3: manifest last, every byte verifiable."""
 
-from prefect_ltx.archive.backend import StoredFile
+from prefect_ltx.archive.backend import Incoming, StoredFile
 from prefect_ltx.archive.errors import (
     ArchiveConflict,
     ArchiveCorrupt,
@@ -31,6 +31,7 @@ __all__ = [
     "ArchiveNotFound",
     "ArchiveUnavailable",
     "ArchivedFile",
+    "Incoming",
     "InputFile",
     "Manifest",
     "ManifestUnreadable",

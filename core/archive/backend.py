@@ -28,6 +28,35 @@ class Stat(NamedTuple):
     sha256: str | None
 
 
+class Incoming(Protocol):
+    """A file that arrives piece by piece; nobody sees it before it is finished. Ends with one of the last two."""
+
+    def start_over(self) -> None:
+        """Forget the pieces so far: they come again from the first one on."""
+        ...
+
+    async def add(self, piece: bytes) -> None:
+        """Take the next piece; waits while too much is on its way.
+
+        Raises:
+            ArchiveError: the store does not take it.
+        """
+        ...
+
+    async def finish(self, *, sha256: str, size: int) -> StoredFile:
+        """Publish the pieces, which their sender has hashed on the way; the same bytes again are no error.
+
+        Raises:
+            ArchiveConflict: other bytes are stored under the key.
+            ArchiveCorrupt: it got more or less than `size` bytes.
+        """
+        ...
+
+    async def discard(self) -> None:
+        """Leave nothing behind; harmless after `finish`."""
+        ...
+
+
 class Backend(Protocol):
     """A write-once store of files."""
 
@@ -48,6 +77,10 @@ class Backend(Protocol):
         self, key: str, data: bytes, *, content_type: str, overwrite: bool = False
     ) -> StoredFile:
         """Store bytes whole or not at all; only with `overwrite` may they replace others."""
+        ...
+
+    def incoming(self, key: str, *, content_type: str) -> Incoming | None:
+        """Begin a file that arrives piece by piece; None while as many as fit into memory are arriving."""
         ...
 
     def chunks(self, key: str) -> AsyncIterator[bytes]:

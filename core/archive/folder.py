@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from prefect_ltx.archive.backend import Stat, StoredFile
+from prefect_ltx.archive.backend import Incoming, Stat, StoredFile
 from prefect_ltx.archive.errors import (
     ArchiveConflict,
     ArchiveCorrupt,
@@ -60,11 +60,15 @@ class FolderBackend:
         sha256 = hashlib.sha256(data).hexdigest()
         return await self._store(key, lambda: iter([data]), sha256=sha256, overwrite=overwrite)
 
+    def incoming(self, key: str, *, content_type: str) -> Incoming | None:
+        """See `Backend`."""
+        return _FolderIncoming(self, key)
+
     async def chunks(self, key: str) -> AsyncIterator[bytes]:
         """See `Backend`."""
-        file = await self._in_thread(key, lambda _: (self.root / key).open("rb"))
+        file = await self.in_thread(key, lambda _: (self.root / key).open("rb"))
         try:
-            while chunk := await self._in_thread(key, lambda _: file.read(_CHUNK)):
+            while chunk := await self.in_thread(key, lambda _: file.read(_CHUNK)):
                 yield chunk
         finally:
             file.close()
@@ -72,14 +76,14 @@ class FolderBackend:
     async def stat(self, key: str) -> Stat | None:
         """See `Backend`; no sha256 is kept beside a file in a folder."""
         try:
-            found = await self._in_thread(key, lambda _: (self.root / key).stat())
+            found = await self.in_thread(key, lambda _: (self.root / key).stat())
         except ArchiveNotFound:
             return None
         return Stat(found.st_size, None)
 
     async def list(self, prefix: str) -> dict[str, int]:
         """See `Backend`."""
-        return await self._in_thread(prefix, lambda _: dict(sorted(self._walk(prefix))))
+        return await self.in_thread(prefix, lambda _: dict(sorted(self._walk(prefix))))
 
     def url(self, key: str) -> str:
         """See `Backend`."""
@@ -99,7 +103,7 @@ class FolderBackend:
                             cleared += 1
             return cleared
 
-        return await self._in_thread("", clear)
+        return await self.in_thread("", clear)
 
     async def remove_probe(self, key: str) -> None:
         """See `Backend`."""
@@ -130,12 +134,9 @@ class FolderBackend:
                     existed = not _publish(temporary, final)
             finally:
                 temporary.unlink(missing_ok=True)
-            if existed and _hash(final, stop) != sha256:
-                raise ArchiveConflict(f"{key} is in the archive already, with other bytes")
-            _sync_folder(final.parent)
-            return StoredFile(key=key, size=size, sha256=sha256, existed=existed)
+            return _settled(key, final, existed, size, sha256, stop)
 
-        return await self._in_thread(key, store)
+        return await self.in_thread(key, store)
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, int]]:
         start = self.root / prefix.rpartition("/")[0]
@@ -148,7 +149,8 @@ class FolderBackend:
                     with contextlib.suppress(FileNotFoundError):
                         yield key, path.stat().st_size
 
-    async def _in_thread(self, key: str, work: Callable[[threading.Event], _T]) -> _T:
+    async def in_thread(self, key: str, work: Callable[[threading.Event], _T]) -> _T:
+        """Do `work` in a thread, the system's errors explained; it is told to stop when the caller is cancelled."""
         # A cancelled caller must not leave a thread copying on: it looks at `stop` between pieces.
         stop = threading.Event()
         try:
@@ -157,6 +159,58 @@ class FolderBackend:
             raise _explained(error, self.location, key) from error
         finally:
             stop.set()
+
+
+class _FolderIncoming:
+    """A file that grows under a temporary name beside its goal; see `Incoming`."""
+
+    def __init__(self, backend: FolderBackend, key: str) -> None:
+        self._backend = backend
+        self._key = key
+        self._final = backend.root / key
+        self._temporary = self._final.with_name(f".ltx-{secrets.token_hex(8)}.part")
+        self._file: BinaryIO | None = None
+        self._again = False
+
+    def start_over(self) -> None:
+        self._again = True
+
+    async def add(self, piece: bytes) -> None:
+        await self._backend.in_thread(self._key, lambda _: self._opened().write(piece))
+
+    async def finish(self, *, sha256: str, size: int) -> StoredFile:
+        def finish(stop: threading.Event) -> StoredFile:
+            with self._opened() as file:
+                got = file.tell()
+                if got != size:
+                    raise ArchiveCorrupt(f"{self._key} got {got} bytes in place of {size}")
+                file.flush()
+                os.fsync(file.fileno())
+            existed = not _publish(self._temporary, self._final)
+            return _settled(self._key, self._final, existed, size, sha256, stop)
+
+        try:
+            return await self._backend.in_thread(self._key, finish)
+        finally:
+            await self.discard()
+
+    async def discard(self) -> None:
+        def discard(_: threading.Event) -> None:
+            if self._file is not None:
+                self._file.close()
+                self._temporary.unlink(missing_ok=True)
+
+        await self._backend.in_thread(self._key, discard)
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            _make_folders(self._final.parent)
+            self._file = self._temporary.open("xb")
+        elif self._again:
+            self._file.seek(0)
+            self._file.truncate()
+        self._again = False
+        return self._file
 
 
 class _StoppedError(Exception):
@@ -179,6 +233,16 @@ def _write(temporary: Path, pieces: Iterator[bytes], sha256: str, key: str, stop
         file.flush()
         os.fsync(file.fileno())
     return size
+
+
+def _settled(
+    key: str, final: Path, existed: bool, size: int, sha256: str, stop: threading.Event
+) -> StoredFile:
+    """Describe a file that was published, or that was there before: with the same bytes, or it is a conflict."""
+    if existed and _hash(final, stop) != sha256:
+        raise ArchiveConflict(f"{key} is in the archive already, with other bytes")
+    _sync_folder(final.parent)
+    return StoredFile(key=key, size=size, sha256=sha256, existed=existed)
 
 
 def _publish(temporary: Path, final: Path) -> bool:

@@ -2,19 +2,21 @@
 
 Every write is conditional (`If-None-Match: *`), carries its sha256 in the object's metadata, and is read back
 with a HEAD. A 412 may be our own write whose answer was lost, so it is settled by looking: the same size and
-sha256 is ours, anything else a conflict.
+sha256 is ours, anything else a conflict. A large file that is written while it arrives has no sha256 yet when its
+upload begins; it carries the upload's own random name in place of it.
 """
 
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import FlexibleChecksumError
 
-from prefect_ltx.archive.backend import Stat, StoredFile
+from prefect_ltx.archive.backend import Incoming, Stat, StoredFile
 from prefect_ltx.archive.errors import (
     ArchiveConflict,
     ArchiveCorrupt,
@@ -23,11 +25,21 @@ from prefect_ltx.archive.errors import (
     ArchiveNotFound,
     ArchiveUnavailable,
 )
-from prefect_ltx.archive.s3_errors import GONE, RACED, TAKEN, error_code, explained, worth_another_try
-from prefect_ltx.archive.s3_session import ATTEMPTS, S3Session, S3Sessions, S3Settings
+from prefect_ltx.archive.s3_errors import (
+    GONE,
+    TAKEN,
+    error_code,
+    explained,
+    settled_by_looking,
+    worth_another_try,
+)
+from prefect_ltx.archive.s3_incoming import S3Incoming
+from prefect_ltx.archive.s3_multipart import Target
+from prefect_ltx.archive.s3_session import ATTEMPTS, STREAMS, S3Session, S3Sessions, S3Settings
 from prefect_ltx.archive.s3_upload import SINGLE_LIMIT, put_large_file, put_object, put_small_file
 
 _CHUNK = 1 << 20
+_PROOF = 1 << 16
 
 
 class S3Backend:
@@ -50,6 +62,7 @@ class S3Backend:
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._sessions = S3Sessions(settings)
+        self._refuses_taken: bool | None = None
         self.location = f"s3://{bucket}/{self._prefix}".rstrip("/")
 
     async def put_file(self, key: str, path: Path, *, sha256: str, content_type: str) -> StoredFile:
@@ -83,6 +96,20 @@ class S3Backend:
             raise explained(error, self.url(key)) from error
         return StoredFile(key=key, size=len(data), sha256=sha256)
 
+    def incoming(self, key: str, *, content_type: str) -> Incoming | None:
+        """See `Backend`."""
+        session = self._sessions.here()
+        if session.arriving >= STREAMS:
+            return None
+        return S3Incoming(
+            session,
+            self._target(key),
+            content_type=content_type,
+            put_small=partial(self._create, key, content_type=content_type, put=put_object),
+            settle=partial(self._settle_upload, key),
+            explain=lambda error: explained(error, self.url(key)),
+        )
+
     async def chunks(self, key: str) -> AsyncIterator[bytes]:
         """See `Backend`; a connection that breaks is taken up again where it broke."""
         session, offset, end, etag = self._sessions.here(), 0, -1, ""
@@ -114,13 +141,8 @@ class S3Backend:
 
     async def stat(self, key: str) -> Stat | None:
         """See `Backend`."""
-        try:
-            found = await self._sessions.here().call("head_object", self._target(key))
-        except Exception as error:
-            if error_code(error) in GONE:
-                return None
-            raise explained(error, self.url(key)) from error
-        return Stat(found["ContentLength"], _lower(found.get("Metadata", {})).get("sha256"))
+        found = await self._head(key)
+        return None if found is None else Stat(found[0], found[1].get("sha256"))
 
     async def list(self, prefix: str) -> dict[str, int]:
         """See `Backend`."""
@@ -164,6 +186,18 @@ class S3Backend:
         """See `Backend`."""
         await self._sessions.aclose()
 
+    async def _head(self, key: str) -> tuple[int, dict[str, str]] | None:
+        try:
+            found = await self._sessions.here().call("head_object", self._target(key))
+        except Exception as error:
+            if error_code(error) in GONE:
+                return None
+            raise explained(error, self.url(key)) from error
+        # Some servers capitalise the names of headers.
+        return found["ContentLength"], {
+            name.lower(): value for name, value in found.get("Metadata", {}).items()
+        }
+
     async def _create(self, key: str, size: int, sha256: str, put: Any, **what: Any) -> StoredFile:
         session = self._sessions.here()
         async with session.writes:
@@ -174,21 +208,47 @@ class S3Backend:
     ) -> StoredFile:
         target = self._target(key)
         # Looking first saves sending a large file again after a crash, and guards stores without conditions.
-        if (there := await self.stat(key)) is not None:
+        look = size > SINGLE_LIMIT or not self._refuses_taken
+        if look and (there := await self.stat(key)) is not None:
             return await self._settle(key, there, size, sha256)
         try:
             await put(session, target, sha256=sha256, **what)
         except ArchiveError:
             raise
         except Exception as error:
-            # NoSuchUpload is what a repeated Complete gets when the first one's answer was lost.
-            if error_code(error) not in TAKEN | RACED | {"NoSuchUpload"}:
+            if not settled_by_looking(error):
                 raise explained(error, self.url(key)) from error
             if (there := await self.stat(key)) is None:
                 raise ArchiveUnavailable(f"{self.url(key)}: another writer came in between") from error
             return await self._settle(key, there, size, sha256)
         if (there := await self.stat(key)) != Stat(size, sha256):
             raise ArchiveCorrupt(f"{self.url(key)} was written but reads back otherwise: {there}")
+        if self._refuses_taken is None and size <= _PROOF:
+            await self._try_conditions(put, session, target, sha256=sha256, **what)
+        return StoredFile(key=key, size=size, sha256=sha256)
+
+    async def _try_conditions(self, put: Any, session: S3Session, target: Target, **what: Any) -> None:
+        # A small file that has just been written, once more: the same bytes, so a store that does not know
+        # conditions does no harm. One that refuses it need not be looked into before every write.
+        self._refuses_taken = False
+        try:
+            await put(session, target, **what)
+        except Exception as error:
+            self._refuses_taken = error_code(error) in TAKEN or None
+
+    async def _settle_upload(
+        self, key: str, size: int, sha256: str, name: str, failed: Exception | None
+    ) -> StoredFile:
+        """After the end of an upload in parts, whichever answer it got: whose object is it?"""
+        if failed is not None and not settled_by_looking(failed):
+            raise explained(failed, self.url(key)) from failed
+        there = await self._head(key)
+        if there is None:
+            raise ArchiveUnavailable(f"{self.url(key)}: the upload was not completed") from failed
+        if there[1].get("upload") != name:
+            return await self._settle(key, Stat(there[0], there[1].get("sha256")), size, sha256)
+        if there[0] != size:
+            raise ArchiveCorrupt(f"{self.url(key)} was written but reads back with {there[0]} bytes")
         return StoredFile(key=key, size=size, sha256=sha256)
 
     async def _settle(self, key: str, there: Stat, size: int, sha256: str) -> StoredFile:
@@ -220,13 +280,8 @@ class S3Backend:
             if error_code(error) != "NoSuchUpload":
                 raise explained(error, self.location) from error
 
-    def _target(self, key: str) -> dict[str, str]:
+    def _target(self, key: str) -> Target:
         return {"Bucket": self._bucket, "Key": self._prefix + key}
-
-
-def _lower(metadata: dict[str, str]) -> dict[str, str]:
-    # Some servers capitalise header names.
-    return {name.lower(): value for name, value in metadata.items()}
 
 
 def _large(size: int) -> Any:

@@ -70,6 +70,12 @@ def worth_another_try(error: BaseException) -> bool:
     ).__module__.startswith(("aiohttp", "urllib3", "botocore", "aiobotocore"))
 
 
+def settled_by_looking(error: BaseException) -> bool:
+    """Tell whether a write failed in a way that its object, perhaps our own, may be there all the same."""
+    # NoSuchUpload is what a repeated Complete gets when the first one's answer was lost.
+    return error_code(error) in TAKEN | RACED | {"NoSuchUpload"}
+
+
 def explained(error: BaseException, where: str) -> ArchiveError:
     """Return the archive's own error for a failure of S3 at `where` (`s3://bucket/key`)."""
     code = error_code(error)

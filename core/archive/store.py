@@ -16,7 +16,7 @@ from typing import Self
 
 from pydantic import SecretStr
 
-from prefect_ltx.archive.backend import Backend, StoredFile
+from prefect_ltx.archive.backend import Backend, Incoming, StoredFile
 from prefect_ltx.archive.errors import (
     ArchiveConflict,
     ArchiveCorrupt,
@@ -122,6 +122,14 @@ class Archive:
         """
         kind = content_type or mimetypes.guess_type(key)[0] or "application/octet-stream"
         return await self._backend.put_file(check_key(key), Path(path), sha256=sha256, content_type=kind)
+
+    def incoming(self, key: str, *, content_type: str) -> Incoming | None:
+        """Begin a file that is stored while it arrives, without a second pass over its bytes.
+
+        `add` its pieces; `finish` publishes it, once its sender knows that it is whole; `discard` forgets it.
+        None while others arrive and no more fit into memory: then store it with `put_file` when it is whole.
+        """
+        return self._backend.incoming(check_key(key), content_type=content_type)
 
     async def put_bytes(self, key: str, data: bytes, *, content_type: str) -> StoredFile:
         """Store a few bytes; otherwise like `put_file`."""

@@ -7,9 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from prefect_ltx.archive import folder_for
 from prefect_ltx.engine.errors import lost
 from prefect_ltx.engine.progress import tell
 from prefect_ltx.engine.services import Services, in_thread
+from prefect_ltx.engine.tee import Tee
 from prefect_ltx.engine.wait import find_again, outcome
 from prefect_ltx.fal import Downloaded, FalDownloadError
 from prefect_ltx.ledger import Collected, Generation, ResultGone
@@ -29,6 +31,8 @@ class CollectedVideo(BaseModel):
     """codec, width, height, num_frames, fps, duration, audio; `problem` where it does not decode."""
     differences: list[str]
     """In which ways the delivery is not what was asked; fal snaps sizes and frame counts."""
+    stored: str = ""
+    """Where in the archive it was stored while it was downloaded; empty where that is still to be done."""
 
 
 async def collect(services: Services, generation: Generation) -> CollectedVideo:
@@ -36,6 +40,9 @@ async def collect(services: Services, generation: Generation) -> CollectedVideo:
 
     A download that does not decode is fetched again; where fal serves the same broken bytes every time they
     are kept all the same, with the problem said in `delivered`: they were paid for.
+
+    The bytes go into the archive in the same pass. They appear there only after they were verified and the
+    ledger knows of them; where the archive fails, `store` writes them later from the file.
 
     Raises:
         PaidVideoLost: fal no longer serves the video.
@@ -45,7 +52,17 @@ async def collect(services: Services, generation: Generation) -> CollectedVideo:
     path = folder / "video.mp4"
     if await _is_here(generation, path):
         return _collected(generation, path)
-    download, delivered = await _fetch_and_check(services, generation, path)
+    async with Tee(services.archive, video_key(generation), generation.id) as tee:
+        return await _collect(services, generation, path, tee)
+
+
+def video_key(generation: Generation) -> str:
+    """The place of the delivered video in the archive."""
+    return f"{folder_for(generation.id, generation.endpoint, generation.created_at)}/video.mp4"
+
+
+async def _collect(services: Services, generation: Generation, path: Path, tee: Tee) -> CollectedVideo:
+    download, delivered = await _fetch_and_check(services, generation, path, tee)
     if generation.sha256 is not None and download.sha256 != generation.sha256:
         raise FalDownloadError(
             f"fal serves other bytes for generation {generation.id} than were collected before "
@@ -58,7 +75,8 @@ async def collect(services: Services, generation: Generation) -> CollectedVideo:
         Collected(sha256=download.sha256, size=download.size, path=str(path), facts=delivered),
     )
     tell("after-download", generation.id, "downloaded and verified")
-    return _collected(await in_thread(services.ledger.get, generation.id), path)
+    stored = await tee.publish(download)
+    return _collected(await in_thread(services.ledger.get, generation.id), path, stored)
 
 
 def clean_up(services: Services, generation_id: str) -> None:
@@ -73,11 +91,11 @@ async def _is_here(generation: Generation, path: Path) -> bool:
 
 
 async def _fetch_and_check(
-    services: Services, generation: Generation, path: Path
+    services: Services, generation: Generation, path: Path, tee: Tee
 ) -> tuple[Downloaded, dict[str, Any]]:
     broken: set[str] = set()
     for _ in range(DOWNLOAD_TRIES):
-        generation, download = await _fetch(services, generation, path)
+        generation, download = await _fetch(services, generation, path, tee)
         try:
             info = await verify_video(path)
         except MediaError as error:
@@ -100,7 +118,9 @@ async def _fetch_and_check(
     )
 
 
-async def _fetch(services: Services, generation: Generation, path: Path) -> tuple[Generation, Downloaded]:
+async def _fetch(
+    services: Services, generation: Generation, path: Path, tee: Tee
+) -> tuple[Generation, Downloaded]:
     def half_way(done: int, total: int | None) -> None:
         tell("download", generation.id, "downloading", done / total if total else None)
         if total and 2 * done >= total:
@@ -109,7 +129,11 @@ async def _fetch(services: Services, generation: Generation, path: Path) -> tupl
     assert generation.video_url is not None
     try:
         return generation, await services.client.download(
-            generation.video_url, path, on_progress=half_way, expected_size=generation.file_size
+            generation.video_url,
+            path,
+            on_progress=half_way,
+            expected_size=generation.file_size,
+            copy=tee,
         )
     except FalDownloadError as error:
         if not error.gone:
@@ -124,11 +148,11 @@ async def _fetch(services: Services, generation: Generation, path: Path) -> tupl
             raise lost(await in_thread(services.ledger.get, generation.id)) from error
         assert generation.video_url is not None
         return generation, await services.client.download(
-            generation.video_url, path, expected_size=generation.file_size
+            generation.video_url, path, expected_size=generation.file_size, copy=tee
         )
 
 
-def _collected(generation: Generation, path: Path) -> CollectedVideo:
+def _collected(generation: Generation, path: Path, stored: str = "") -> CollectedVideo:
     assert generation.sha256 is not None
     assert generation.size is not None
     delivered = dict(generation.facts)
@@ -139,6 +163,7 @@ def _collected(generation: Generation, path: Path) -> CollectedVideo:
         size=generation.size,
         delivered=delivered,
         differences=_differences(generation, delivered),
+        stored=stored,
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from prefect_ltx.archive import ArchiveConflict, ArchivedFile, InputFile, Manifest, QualityRecord, folder_for
-from prefect_ltx.engine.collect import CollectedVideo, clean_up
+from prefect_ltx.engine.collect import CollectedVideo, clean_up, video_key
 from prefect_ltx.engine.inputs import MediaDigest
 from prefect_ltx.engine.progress import tell
 from prefect_ltx.engine.services import Services, in_thread
@@ -91,16 +91,16 @@ async def store(
     manifest = await archive.manifest(folder)
     if manifest is None:
         tell("before-archive", generation.id, "archiving")
-        stored = await archive.put_file(
-            f"{folder}/video.mp4", video.path, sha256=video.sha256, content_type="video/mp4"
-        )
+        key = video_key(generation)
+        if video.stored != archive.url(key):
+            await archive.put_file(key, video.path, sha256=video.sha256, content_type="video/mp4")
         tell("video-archived", generation.id)
         files = [
             ArchivedFile(
                 role="video",
                 name="video.mp4",
-                sha256=stored.sha256,
-                size=stored.size,
+                sha256=video.sha256,
+                size=video.size,
                 content_type="video/mp4",
                 facts=video.delivered,
             )

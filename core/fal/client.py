@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from prefect_ltx.fal.addresses import RequestUrls
 from prefect_ltx.fal.blob import Blob
-from prefect_ltx.fal.download import OnProgress, download
+from prefect_ltx.fal.download import Copy, OnProgress, download
 from prefect_ltx.fal.errors import FalRequestInvalid
 from prefect_ltx.fal.hosts import FalHosts
 from prefect_ltx.fal.platform_api import Platform
@@ -233,17 +233,19 @@ class FalClient:
         *,
         on_progress: OnProgress | None = None,
         expected_size: int | None = None,
+        copy: Copy | None = None,
     ) -> Downloaded:
         """`url` (http, https or a data URI) as the file `path`, whole or not at all; the key never goes
         along.
 
         `on_progress` gets (bytes so far, bytes in all or None). `expected_size` is what fal's result said.
+        `copy` gets the same bytes in the same pass.
 
         Raises:
             FalDownloadError: `.gone` where the file no longer exists. Nothing is left behind under `path`.
         """
         return await download(
-            self._http, url, Path(path), on_progress=on_progress, expected_size=expected_size
+            self._http, url, Path(path), on_progress=on_progress, expected_size=expected_size, copy=copy
         )
 
     async def webhook_keys(self, *, refresh: bool = False) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 import httpx
@@ -27,6 +27,19 @@ from prefect_ltx.fal.wire import Downloaded
 
 OnProgress = Callable[[int, int | None], None]
 """Called with (bytes so far, bytes in all or None)."""
+
+
+class Copy(Protocol):
+    """Somewhere else that the same bytes go in the same pass. What it raises ends the download."""
+
+    async def add(self, piece: bytes) -> None:
+        """Take the next piece."""
+        ...
+
+    def start_over(self) -> None:
+        """Forget the pieces so far: they come again from the first one on."""
+        ...
+
 
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -42,11 +55,12 @@ async def download(
     *,
     on_progress: OnProgress | None = None,
     expected_size: int | None = None,
+    copy: Copy | None = None,
 ) -> Downloaded:
     """`url` (http, https or a data URI) as the file `path`; see `FalClient.download`."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        growing = await asyncio.to_thread(_Growing, part, on_progress)
+        growing = await asyncio.to_thread(_Growing, part, on_progress, copy)
         try:
             if url[:5].lower() == "data:":
                 await _from_data_uri(url, growing)
@@ -70,11 +84,12 @@ async def download(
 class _Growing:
     """The file as far as it has come, with its running sha256 and what the server said about it."""
 
-    def __init__(self, part: Path, on_progress: OnProgress | None) -> None:
+    def __init__(self, part: Path, on_progress: OnProgress | None, copy: Copy | None) -> None:
         part.parent.mkdir(parents=True, exist_ok=True)
         self._part = part
         self._file: BinaryIO = part.open("wb")
         self._on_progress = on_progress
+        self._copy = copy
         self.content_type: str | None = None
         self._reset()
 
@@ -82,6 +97,8 @@ class _Growing:
         await asyncio.to_thread(self._file.write, chunk)
         self.digest.update(chunk)
         self.size += len(chunk)
+        if self._copy is not None:
+            await self._copy.add(chunk)
         if self._on_progress is not None:
             self._on_progress(self.size, self.total)
 
@@ -113,6 +130,8 @@ class _Growing:
         self.total: int | None = None
         self.validator: str | None = None
         self.digest = hashlib.sha256()
+        if self._copy is not None:
+            self._copy.start_over()
 
 
 class _PassingError(FalDownloadError):
