@@ -8,9 +8,23 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
 
-Fault = Literal["lost_answer", "reset", "slow_down", "cut_answer", "corrupt", "hang"]
+Fault = Literal[
+    "lost_answer",
+    "reset",
+    "slow_down",
+    "conflict",
+    "cut_answer",
+    "slow_answer",
+    "corrupt",
+    "truncated",
+    "hang",
+]
 
-SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please slow down.</Message></Error>"
+_ERROR = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>Try again.</Message></Error>"
+_ANSWERS: dict[str, tuple[bytes, bytes]] = {
+    "slow_down": (b"503 Slow Down", _ERROR % b"SlowDown"),
+    "conflict": (b"409 Conflict", _ERROR % b"ConditionalRequestConflict"),
+}
 
 
 @dataclass
@@ -89,18 +103,24 @@ class FaultProxy:
         body = await reader.readexactly(_length(head))
         if fault == "hang":
             await asyncio.sleep(60)
-        if fault == "slow_down":
+        if fault in _ANSWERS:
+            status, text = _ANSWERS[fault]
             writer.write(
-                b"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\n"
-                b"Content-Length: %d\r\n\r\n%s" % (len(SLOW_DOWN), SLOW_DOWN)
+                b"HTTP/1.1 %s\r\nContent-Type: application/xml\r\n"
+                b"Content-Length: %d\r\n\r\n%s" % (status, len(text), text)
             )
             await writer.drain()
             return True
+        if fault == "truncated":
+            await self._forward_half(head, body)
+            return False
         if fault == "corrupt" and body:
             body = bytes([body[0] ^ 0xFF]) + body[1:]
         answer_head, answer = await self._forward(head, body, line)
         if fault == "lost_answer":
             return False
+        if fault == "slow_answer":
+            await asyncio.sleep(0.5)
         if fault == "cut_answer":
             answer = answer[: len(answer) // 2]
         writer.write(answer_head + answer)
@@ -120,6 +140,12 @@ class FaultProxy:
             return answer_head, await reader.readexactly(_length(answer_head))
         finally:
             writer.transport.abort()
+
+    async def _forward_half(self, head: bytes, body: bytes) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(head + body[: len(body) // 2])
+        await writer.drain()
+        writer.close()
 
     def _fault_for(self, line: str) -> Fault | None:
         for rule in self._rules:
