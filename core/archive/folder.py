@@ -113,7 +113,7 @@ class FolderBackend:
             with contextlib.suppress(OSError):
                 (self.root / key).parent.rmdir()
 
-        await self._in_thread(key, remove)
+        await self.in_thread(key, remove)
 
     async def aclose(self) -> None:
         """See `Backend`; there is nothing to close."""
