@@ -12,6 +12,7 @@ from prefect_ltx.cli import (
     archive,
     batch,
     demo,
+    deploy,
     doctor,
     film,
     frame,
@@ -67,6 +68,7 @@ for _room in (
     doctor,
     local_fal,
     webhook,
+    deploy,
 ):
     _room.register(app)
 

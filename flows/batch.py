@@ -30,10 +30,10 @@ from prefect_ltx.engine.retake import MOST_SEEDS, SEEDS
 from prefect_ltx.fal import FrameRule
 from prefect_ltx.flows.batch_artifacts import ProgressArtifact, plan_markdown, publish_plan, publish_report
 from prefect_ltx.flows.cancellation import cancel_paid_job
+from prefect_ltx.flows.forms import AtOnce, BatchSource, RecipeChoice
 from prefect_ltx.flows.pipeline import check_recipe
 from prefect_ltx.ledger import LedgerError
 from prefect_ltx.ledger.budget import dollars
-from prefect_ltx.media import Recipe
 from prefect_ltx.tasks.batch import announce, announce_end, cancel_batch, generate_row, generate_rows, running
 from prefect_ltx.tasks.context import cancelled_by_person, flow_run_id, run_logger
 from prefect_ltx.tasks.wait import CANCEL_BUDGET_SECONDS, CANCEL_LOOK_SECONDS
@@ -69,17 +69,17 @@ def run_name() -> str:
     persist_result=False,
 )
 async def generate_batch(
-    source: Any,
+    source: BatchSource,
     credentials: str = "",
     ledger: str = "",
     archive: str = "",
     budget: str = "",
     name: str = "",
-    concurrency: Annotated[int, Field(ge=1, le=40)] = 2,
+    concurrency: AtOnce = 2,
     defaults: dict[str, Any] | None = None,
     overrides: dict[str, Any] | None = None,
     matrix: dict[str, Any] | None = None,
-    recipe: str | Recipe = "web",
+    recipe: RecipeChoice = "web",
     quality: QualityMode = "warn",
     max_seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = SEEDS,
     tags: list[str] | None = None,

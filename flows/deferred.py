@@ -14,10 +14,10 @@ from prefect_ltx.engine.inputs import inputs_again
 from prefect_ltx.engine.inspection import KeepingMode
 from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.cancellation import cancel_paid_job
+from prefect_ltx.flows.forms import GenerationName, RecipeChoice
 from prefect_ltx.flows.generate import run_name
 from prefect_ltx.flows.pipeline import check_recipe, finish_one, submit_one
 from prefect_ltx.ledger import State
-from prefect_ltx.media import Recipe
 from prefect_ltx.tasks import GenerationHandle
 
 
@@ -64,11 +64,11 @@ def _finish_name() -> str:
 
 @flow(name="finish-generation", flow_run_name=_finish_name, on_cancellation=[cancel_paid_job])
 async def finish_generation(
-    generation: str,
+    generation: GenerationName,
     credentials: str = "",
     ledger: str = "",
     archive: str = "",
-    recipe: str | Recipe = "web",
+    recipe: RecipeChoice = "web",
     quality: KeepingMode = "warn",
 ) -> ArchivedGeneration:
     """Wait for a generation that was submitted earlier, collect and archive it. Submits nothing.

@@ -20,11 +20,11 @@ from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.choice import POLL_SECONDS
 from prefect_ltx.flows.film_plan import FilmPlan, plan_film, plan_markdown, shot_requests
 from prefect_ltx.flows.film_store import ArchivedFilm, film_markdown, finish_film
+from prefect_ltx.flows.forms import AtOnce, RecipeChoice, Seconds, StoryboardSource
 from prefect_ltx.flows.judge import load_judge
 from prefect_ltx.flows.sheeting import draw_sheets
 from prefect_ltx.flows.take import Take, TakeRow, make_takes
 from prefect_ltx.flows.takes import CHOICE_SECONDS, choose_take
-from prefect_ltx.media import Recipe
 from prefect_ltx.tasks.context import flow_run_id, run_logger
 
 
@@ -50,15 +50,15 @@ def _run_name() -> str:
 
 @flow(name="storyboard-film", flow_run_name=_run_name, on_cancellation=[cancel_paid_job])
 async def storyboard_film(
-    storyboard: str | Path | dict[str, Any],
-    concurrency: int = 4,
+    storyboard: StoryboardSource,
+    concurrency: AtOnce = 4,
     approve: bool = False,
-    choice_timeout_seconds: float = CHOICE_SECONDS,
+    choice_timeout_seconds: Seconds = CHOICE_SECONDS,
     credentials: str = "",
     ledger: str = "",
     archive: str = "",
     budget: str = "",
-    recipe: str | Recipe = "web",
+    recipe: RecipeChoice = "web",
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
 ) -> ArchivedFilm:
@@ -91,7 +91,7 @@ async def storyboard_film(
         if approve:
             await _approved(plan, choice_timeout_seconds)
         requests = shot_requests(board, sheets, frame_rule=frame_rule)
-        slots = asyncio.Semaphore(max(1, concurrency))
+        slots = asyncio.Semaphore(concurrency)
         done = await asyncio.gather(
             *(
                 make_takes(

@@ -12,9 +12,9 @@ from prefect_ltx.engine.inspection import QualityMode
 from prefect_ltx.engine.retake import MOST_SEEDS, SEEDS
 from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.cancellation import cancel_paid_job
+from prefect_ltx.flows.forms import RecipeChoice
 from prefect_ltx.flows.naming import words_of
 from prefect_ltx.flows.pipeline import generate_one
-from prefect_ltx.media import Recipe
 
 
 def run_name() -> str:
@@ -32,7 +32,7 @@ async def reference_video_to_video(
     ledger: str = "",
     archive: str = "",
     budget: str = "",
-    recipe: str | Recipe = "web",
+    recipe: RecipeChoice = "web",
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
     quality: QualityMode = "warn",
@@ -74,7 +74,7 @@ async def ingredient_to_video(
     ledger: str = "",
     archive: str = "",
     budget: str = "",
-    recipe: str | Recipe = "web",
+    recipe: RecipeChoice = "web",
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
     quality: QualityMode = "warn",

@@ -9,8 +9,8 @@ from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.engine import SweepReport, sweep_all
 from prefect_ltx.engine.inspection import KeepingMode
 from prefect_ltx.flows.artifacts import sweep_markdown
+from prefect_ltx.flows.forms import RecipeChoice
 from prefect_ltx.flows.pipeline import check_recipe
-from prefect_ltx.media import Recipe
 from prefect_ltx.tasks.context import current_owner, run_logger
 
 
@@ -23,7 +23,7 @@ async def sweep(
     credentials: str = "",
     ledger: str = "",
     archive: str = "",
-    recipe: str | Recipe = "web",
+    recipe: RecipeChoice = "web",
     quality: KeepingMode = "warn",
 ) -> SweepReport:
     """Collect and archive what was paid for and left behind, settle prices, and report what needs a person.

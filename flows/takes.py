@@ -13,10 +13,10 @@ from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.film import TakePolicy
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.choice import person_chooses, publish_comparison
+from prefect_ltx.flows.forms import AtOnce, JudgeName, RecipeChoice, Seconds, TakesCount
 from prefect_ltx.flows.judge import Judge, load_judge
 from prefect_ltx.flows.naming import words_of
 from prefect_ltx.flows.take import FailedTake, Take, TakeRow, draw_posters, make_takes, rank
-from prefect_ltx.media import Recipe
 from prefect_ltx.tasks.context import flow_run_id
 
 CHOICE_SECONDS = 24 * 3600.0
@@ -40,17 +40,17 @@ def _run_name() -> str:
 @flow(name="best-of-takes", flow_run_name=_run_name, on_cancellation=[cancel_paid_job])
 async def best_of_takes(
     request: ReferenceVideoRequest | IngredientRequest,
-    n: int = 4,
+    n: TakesCount = 4,
     stop: Literal["first_pass", "all"] | None = None,
     choose: Literal["judge", "person"] = "judge",
-    judge: str = "",
-    choice_timeout_seconds: float = CHOICE_SECONDS,
-    concurrency: int = 2,
+    judge: JudgeName = "",
+    choice_timeout_seconds: Seconds = CHOICE_SECONDS,
+    concurrency: AtOnce = 2,
     credentials: str = "",
     ledger: str = "",
     archive: str = "",
     budget: str = "",
-    recipe: str | Recipe = "web",
+    recipe: RecipeChoice = "web",
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
 ) -> TakesResult:
@@ -89,7 +89,7 @@ async def best_of_takes(
             request,
             names,
             policy,
-            slots=asyncio.Semaphore(max(1, concurrency)),
+            slots=asyncio.Semaphore(concurrency),
             recipe=recipe,
             tags=tags or [],
             frame_rule=frame_rule,

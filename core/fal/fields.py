@@ -50,15 +50,20 @@ def _no_bool(value: object) -> object:
     return value
 
 
+# What `_not_blank` asks for, as a form and a Prefect server read it.
+_INK: Final = r"\S"
+
 # Written after the Field in each type: outermost, so that the schema keeps minimum and maximum.
 _Number = BeforeValidator(_no_bool)
 
 Prompt: TypeAlias = Annotated[
     str,
     AfterValidator(_not_blank),
-    Field(title="Prompt", min_length=1, json_schema_extra={"format": "textarea"}),
+    Field(title="Prompt", min_length=1, json_schema_extra={"format": "textarea", "pattern": _INK}),
 ]
-MediaUrl: TypeAlias = Annotated[str, AfterValidator(_not_blank), Field(min_length=1)]
+MediaUrl: TypeAlias = Annotated[
+    str, AfterValidator(_not_blank), Field(min_length=1, json_schema_extra={"pattern": _INK})
+]
 PixelCount: TypeAlias = Annotated[int, Field(gt=0, le=14142), _Number]
 Resolution: TypeAlias = Annotated[ImageSize | ResolutionPreset, Field(title="Resolution")]
 UnitStrength: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), _Number]

@@ -8,7 +8,7 @@ is POSTed. Documented fields are held to the pages; fields that fal has added si
 import json
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
@@ -54,8 +54,19 @@ PRESET_SIZES: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
 """(width, height) of fal's presets (ltx-model §2); "auto" has no fixed size, see `sizes`."""
 
 
+def _say_that_extras_are_extra(schema: dict[str, Any]) -> None:
+    fields = schema["properties"]
+    fields["extra_arguments"]["propertyNames"] = {"not": {"enum": list(fields)}}
+
+
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+        json_schema_extra=_say_that_extras_are_extra,
+    )
 
     ENDPOINT: ClassVar[Endpoint]
     MEDIA_FIELDS: ClassVar[tuple[str, ...]]

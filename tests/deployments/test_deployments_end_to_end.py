@@ -1,25 +1,24 @@
-"""The deployments on a real Prefect server with a real process worker and the embedded fal."""
+"""The deployments on a fresh Prefect server with a real process worker and the embedded fal: one charge each."""
 
 import json
-import os
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+import yaml
+from deployment_server import Server
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from support import environment
 
-from prefect_ltx.cli.prefect_server import prefect_server, without_prefect
-from prefect_ltx.deployments import PREFECT_FILE
+from prefect_ltx.deployments.apply import DeployOptions, deploy
+from prefect_ltx.ledger import Ledger
 from prefect_ltx.local import LocalFal
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 REQUEST = {
     "prompt": 'A "boat" on {{ water }}, 100 % calm.',
@@ -28,87 +27,123 @@ REQUEST = {
 }
 
 
-@contextmanager
-def worker(environ: dict[str, str], log: Path) -> Iterator[None]:
-    """A process worker for the pool `ltx`, stopped at the end."""
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "worker", "start", "--pool", "ltx"],
-            env=environ,
-            cwd=log.parent,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
+@dataclass
+class Working:
+    """A server with everything deployed, a worker for its pool, and the fal and the folder that the worker uses."""
+
+    server: Server
+    fal: LocalFal
+    folder: Path
+
+    def log(self) -> str:
+        return (self.folder / "worker.log").read_text()
+
+    def manifests(self) -> list[Path]:
+        return list((self.folder / "archive").rglob("manifest.json"))
 
 
-def ended_run(api: httpx.Client, known: set[str], seconds: float = 120) -> dict[str, Any]:
-    """The first run of the deployment with the trigger that is not among `known`, once it has ended."""
-    ours = {"deployments": {"name": {"any_": ["ingredient-to-video"]}}}
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        runs: list[dict[str, Any]] = api.post("/flow_runs/filter", json=ours).json()
-        for run in runs:
-            if run["id"] not in known and run["state_type"] in ("COMPLETED", "FAILED", "CRASHED"):
-                known.add(run["id"])
-                return run
-        time.sleep(0.3)
-    raise AssertionError(f"no flow run ended within {seconds} s: {runs}")
+@pytest.fixture(scope="module")
+def working(fresh: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Working]:
+    folder = tmp_path_factory.mktemp("working")
+    with LocalFal() as fal, fresh.worker(folder / "worker.log", **environment(fal.url, folder)):
+        yield Working(fresh, fal, folder)
+
+
+@pytest.fixture
+async def deployed(working: Working) -> Working:
+    with temporary_settings({PREFECT_API_URL: working.server.url}):
+        await deploy(DeployOptions())
+    return working
+
+
+def is_of(run: dict[str, Any], prompt: str) -> bool:
+    return bool(run["parameters"].get("request", {}).get("prompt") == prompt)
 
 
 def test_event_runs_the_deployed_flow_and_the_same_request_is_paid_for_once(
-    fal: LocalFal, ltx_env: Path, media_folder: Path
+    deployed: Working, media_folder: Path
 ) -> None:
-    """Deployed from prefect.yaml, an event makes one paid and archived video; run again, it costs nothing."""
-    home = ltx_env / "prefect"
-    command = [sys.executable, "-m", "prefect"]
-    with prefect_server(home) as url, httpx.Client(base_url=url, timeout=30) as api:
-        environ = without_prefect(os.environ) | {
-            "PREFECT_API_URL": url,
-            "PREFECT_HOME": str(home),
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
-        }
-        for arguments in (
-            ["work-pool", "create", "ltx", "--type", "process"],
-            ["--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)],
-        ):
-            done = subprocess.run(
-                [*command, *arguments], env=environ, cwd=ltx_env, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
+    """An event makes one paid and archived video; the same request run again costs nothing."""
+    server, paid, kept = deployed.server, len(deployed.fal.bill), set(deployed.manifests())
+    event: dict[str, Any] = {
+        "event": "ltx.request.received",
+        "id": str(uuid.uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "resource": {"prefect.resource.id": "ltx.request.test"},
+        "payload": {"request": {**REQUEST, "image_url": str(media_folder / "sheet.png")}},
+    }
+    assert server.api.post("/events", json=[event]).status_code == 204
+    first = server.ended_run("ingredient-to-video", lambda run: is_of(run, REQUEST["prompt"]))
+    assert first["state_type"] == "COMPLETED", deployed.log()
+    assert len(deployed.fal.bill) == paid + 1
+    (manifest,) = set(deployed.manifests()) - kept
 
-        deployments = {each["name"]: each for each in api.post("/deployments/filter", json={}).json()}
-        assert set(deployments) == {"reference-video-to-video", "ingredient-to-video", "sweep"}
-        (nightly,) = deployments["reference-video-to-video"]["schedules"]
-        assert nightly["active"] is False
-
-        known: set[str] = set()
-        event: dict[str, Any] = {
-            "event": "ltx.request.received",
-            "id": str(uuid.uuid4()),
-            "occurred": datetime.now(UTC).isoformat(),
-            "resource": {"prefect.resource.id": "ltx.request.test"},
-            "payload": {"request": {**REQUEST, "image_url": str(media_folder / "sheet.png")}},
-        }
-        with worker(environ, ltx_env / "worker.log"):
-            assert api.post("/events", json=[event]).status_code == 204
-            first = ended_run(api, known)
-            assert first["state_type"] == "COMPLETED", (ltx_env / "worker.log").read_text()
-            assert len(fal.bill) == 1
-            (manifest,) = (ltx_env / "archive").rglob("manifest.json")
-
-            # What a second delivery of the event would ask for: its seed comes from the event's id.
-            assert first["parameters"]["request"]["seed"] == uuid.UUID(event["id"]).int % 2**31
-            deployment = deployments["ingredient-to-video"]["id"]
-            again = {"parameters": first["parameters"]}
-            api.post(f"/deployments/{deployment}/create_flow_run", json=again).raise_for_status()
-            second = ended_run(api, known)
-            assert second["state_type"] == "COMPLETED", (ltx_env / "worker.log").read_text()
-
-    assert len(fal.bill) == 1
-    assert list((ltx_env / "archive").rglob("manifest.json")) == [manifest]
+    # What a second delivery of the event would ask for: its seed comes from the event's id.
+    assert first["parameters"]["request"]["seed"] == uuid.UUID(event["id"]).int % 2**31
+    made = server.api.post(
+        f"/deployments/{server.deployments()['ingredient-to-video']['id']}/create_flow_run",
+        json={"parameters": first["parameters"]},
+    ).json()
+    second = server.ended_run("ingredient-to-video", lambda run: run["id"] == made["id"])
+    assert second["state_type"] == "COMPLETED", deployed.log()
+    assert len(deployed.fal.bill) == paid + 1
+    assert set(deployed.manifests()) - kept == {manifest}
     assert json.loads(manifest.read_text())["prompt_sent"] == REQUEST["prompt"]
+
+
+async def test_scheduled_run_is_completed_with_one_charge(
+    deployed: Working, media_folder: Path, tmp_path: Path
+) -> None:
+    """Deployed with a schedule that comes due again and again, the request of that schedule is paid for once."""
+    request = {**REQUEST, "prompt": "A lighthouse.", "image_url": str(media_folder / "sheet.png"), "seed": 5}
+    wanted = {
+        "name": "every-ten-seconds",
+        "entrypoint": "prefect_ltx.flows:ingredient_to_video",
+        "tags": ["ltx"],
+        "schedules": [{"slug": "often", "interval": 10, "active": True, "parameters": {"request": request}}],
+    }
+    (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"deployments": [wanted]}))
+    server, paid = deployed.server, len(deployed.fal.bill)
+    with temporary_settings({PREFECT_API_URL: server.url}):
+        await deploy(DeployOptions(prefect_file=tmp_path / "prefect.yaml"))
+    try:
+        first = server.ended_run(wanted["name"], lambda run: True)
+        second = server.ended_run(wanted["name"], lambda run: run["id"] != first["id"])
+    finally:
+        server.api.delete(f"/deployments/{server.deployments()[wanted['name']]['id']}").raise_for_status()
+    assert first["auto_scheduled"] is True
+    assert [first["state_type"], second["state_type"]] == ["COMPLETED", "COMPLETED"], deployed.log()
+    assert len(deployed.fal.bill) == paid + 1
+
+
+async def test_submitted_now_is_finished_by_its_event_with_one_charge(
+    deployed: Working, media_folder: Path
+) -> None:
+    """submit-only holds no worker; the event of the completed generation starts finish-generation, once."""
+    server, paid = deployed.server, len(deployed.fal.bill)
+    request = {**REQUEST, "prompt": "A harbour.", "image_url": str(media_folder / "sheet.png"), "seed": 6}
+    made = server.api.post(
+        f"/deployments/{server.deployments()['submit-only']['id']}/create_flow_run",
+        json={"parameters": {"request": request, "tags": ["harbour"]}},
+    ).json()
+    submitted = server.ended_run("submit-only", lambda run: run["id"] == made["id"])
+    assert submitted["state_type"] == "COMPLETED", deployed.log()
+    ledger = Ledger(f"sqlite:///{deployed.folder / 'ledger.db'}")
+    (generation,) = ledger.find(tag="harbour")
+    ledger.close()
+    event: dict[str, Any] = {
+        "event": "ltx.generation.completed",
+        "id": str(uuid.uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "resource": {"prefect.resource.id": "ltx.generation.x", "ltx.attended": "false"},
+        "payload": {"generation": generation.id},
+    }
+    attended = {**event, "id": str(uuid.uuid4()), "resource": {**event["resource"], "ltx.attended": "true"}}
+    kept = set(deployed.manifests())
+    assert server.api.post("/events", json=[attended, event]).status_code == 204
+    finished = server.ended_run("finish-generation", lambda run: True)
+    assert finished["state_type"] == "COMPLETED", deployed.log()
+    assert finished["parameters"]["generation"] == generation.id
+    assert len(server.runs("finish-generation")) == 1
+    assert len(deployed.fal.bill) == paid + 1
+    assert len(set(deployed.manifests()) - kept) == 1

@@ -1,13 +1,17 @@
 """prefect.yaml as it is written: it names flows that exist, copies no code, and no schedule of it spends."""
 
 import inspect
+import json
 from importlib import import_module
 from typing import Any
 
 import pytest
 import yaml
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.settings import get_current_settings
 
-from prefect_ltx.deployments import PREFECT_FILE
+from prefect_ltx import flows
+from prefect_ltx.deployments import AUTOMATIONS_FILE, PREFECT_FILE
 
 FILE: dict[str, Any] = yaml.safe_load(PREFECT_FILE.read_text())
 DEPLOYMENTS = {each["name"]: each for each in FILE["deployments"]}
@@ -35,28 +39,49 @@ def test_parameters_are_parameters_of_the_flow(name: str) -> None:
         assert set(source.get("parameters", {})) <= takes
 
 
-def test_schedule_that_pays_is_off_and_its_request_has_a_seed() -> None:
-    """A schedule must not spend by itself, and switched on it pays for one video, not for one a day."""
-    schedules = DEPLOYMENTS["reference-video-to-video"]["schedules"]
-    assert schedules
-    for schedule in schedules:
-        assert schedule["active"] is False
-        assert isinstance(schedule["parameters"]["request"]["seed"], int)
+def test_every_flow_has_a_deployment() -> None:
+    """Nothing that the package exports has to be deployed by hand."""
+    assert set(DEPLOYMENTS) == {getattr(flows, name).name for name in flows.__all__}
 
 
-def test_scheduled_example_is_a_valid_request() -> None:
-    """The example in the file is a request that the flow accepts."""
-    (schedule,) = DEPLOYMENTS["reference-video-to-video"]["schedules"]
-    flow = flow_of(DEPLOYMENTS["reference-video-to-video"])
-    assert flow.validate_parameters(schedule["parameters"])["request"].seed == 2026
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_what_pays_says_so_and_runs_by_itself_only_when_switched_on(name: str) -> None:
+    """A schedule must not spend by itself: where the flow takes a budget it is off, and the tag says that it pays."""
+    deployment = DEPLOYMENTS[name]
+    pays = "budget" in inspect.signature(flow_of(deployment).fn).parameters
+    assert ("ltx-pays" in deployment["tags"]) == pays
+    assert "ltx" in deployment["tags"]
+    for schedule in deployment.get("schedules", []):
+        assert schedule["active"] is False or not pays
+    assert deployment["work_pool"].get("work_queue_name") == "generate" or not pays
 
 
-def test_the_schedule_that_is_on_belongs_to_the_sweep() -> None:
-    """What runs by itself is what submits nothing."""
-    active = {
-        name
-        for name, deployment in DEPLOYMENTS.items()
-        for schedule in deployment.get("schedules", [])
-        if schedule["active"]
-    }
-    assert active == {"sweep"}
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_what_pays_or_pauses_has_no_limit_that_could_end_it(name: str) -> None:
+    """A deployment's limit is a lease that a pausing run loses and a restarted server ends: what pays has none."""
+    deployment = DEPLOYMENTS[name]
+    if "ltx-pays" in deployment["tags"]:
+        assert "concurrency_limit" not in deployment
+
+
+def test_the_sweep_runs_every_quarter_of_an_hour_one_at_a_time() -> None:
+    """What was paid for is looked for soon enough, and a slow sweep does not pile up."""
+    (schedule,) = DEPLOYMENTS["sweep"]["schedules"]
+    assert (schedule["cron"], schedule["active"]) == ("*/15 * * * *", True)
+    assert DEPLOYMENTS["sweep"]["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+
+
+def test_automations_are_prefect_s_and_leave_slow_runs_alone() -> None:
+    """Every automation is one of Prefect's, is about runs with this package's tag or its own events, and waits for
+    several heartbeats before it calls a run crashed."""
+    automations = yaml.safe_load(AUTOMATIONS_FILE.read_text())["automations"]
+    frequency = get_current_settings().flows.heartbeat_frequency
+    assert frequency is not None
+    for each in automations:
+        text = json.dumps(each).replace("{{ notify }}", "00000000-0000-0000-0000-000000000000")
+        automation = AutomationCore.model_validate_json(text)
+        assert isinstance(automation.trigger, EventTrigger)
+        own = all(name.startswith("ltx.") for name in automation.trigger.expect)
+        assert own or each["trigger"]["match_related"]["prefect.resource.id"] == "prefect.tag.ltx"
+        if automation.trigger.posture is Posture.Proactive:
+            assert automation.trigger.within.total_seconds() >= max(600, 3 * frequency)

@@ -1,0 +1,102 @@
+"""`prefect-ltx deploy`: blocks, deployments, schedules, triggers and automations on the Prefect server in use."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prefect_ltx.cli.frame import Output, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    command(app, "deploy")(deploy)
+
+
+async def deploy(
+    output: Output,
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Work pool; made as a process pool where it is missing. Left out: ltx, or where the runs go now.",
+            show_default=False,
+        ),
+    ] = None,
+    blocks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Deployments use the blocks of this name: fal Credentials, Generation Ledger, Video Archive, "
+            "Spending Budget. Left out: the worker's environment, or what they use now.",
+            show_default=False,
+        ),
+    ] = None,
+    save_blocks: Annotated[
+        bool,
+        typer.Option(
+            "--save-blocks",
+            help="Save those blocks from this environment first (FAL_KEY, PREFECT_LTX_…).",
+        ),
+    ] = False,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE/NAME",
+            help="Notification block for failures, low budgets and parked requests: slack-webhook/studio.",
+            show_default=False,
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Another prefect.yaml than the package's.", show_default=False),
+    ] = None,
+    automations: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Another automations.yaml.", show_default=False),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change; write nothing.")
+    ] = False,
+) -> None:
+    """Register blocks, deployments, schedules, triggers and automations with the Prefect server in use.
+
+    Run again, it changes nothing. What people did on the server stays: schedules and automations switched on or
+    off, pauses, and schedules, tags and default parameters of their own.
+    """
+    if save_blocks and not blocks:
+        raise typer.BadParameter("--save-blocks needs their name: --blocks NAME.")
+    from prefect_ltx.cli.tables import grid
+    from prefect_ltx.deployments import AUTOMATIONS_FILE, PREFECT_FILE
+    from prefect_ltx.deployments.apply import DeployOptions
+    from prefect_ltx.deployments.apply import deploy as deploy_to_server
+
+    report = await deploy_to_server(
+        DeployOptions(
+            pool=pool,
+            blocks=blocks,
+            save_blocks=save_blocks,
+            notify=notify,
+            prefect_file=file or PREFECT_FILE,
+            automations_file=automations or AUTOMATIONS_FILE,
+            dry_run=dry_run,
+        )
+    )
+    rows = [
+        (each.kind, each.name, each.what, "; ".join(filter(None, [", ".join(each.fields), each.note])))
+        for each in report.entries
+    ]
+    pools = sorted({each.name for each in report.entries if each.kind == "work pool"})
+    output.result(
+        report,
+        grid(("what", "name", "change", "detail"), rows),
+        "",
+        _summary(report.changed, dry_run=dry_run, server=report.server),
+        *(f"A worker for it: prefect worker start --pool {each}" for each in pools),
+    )
+
+
+def _summary(changed: int, *, dry_run: bool, server: str) -> str:
+    if not changed:
+        return f"Nothing to change on {server}: everything is unchanged."
+    return f"{changed} {'would change' if dry_run else 'changed'} on {server}."
