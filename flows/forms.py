@@ -1,33 +1,24 @@
 """What the flows' run forms show and refuse beyond fal's own fields: choices, bounds and text areas.
 
 A Prefect server checks a run's parameters against the deployment's JSON schema before the run exists, and the flow
-checks them again with pydantic. Each type here says the same to both.
+checks them again. Each type here says the same to both.
 """
 
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from prefect_ltx.film.takes import MOST_TAKES
-from prefect_ltx.media import Recipe, recipe_named
+from prefect_ltx.media import Recipe
 from prefect_ltx.media.recipes import RECIPES
 
 MOST_AT_FAL: Final = 40
 """fal runs 2 requests at once for a new account, and 40 at most, in steps that it grants."""
 
 
-def _known_recipe(name: str) -> str:
-    try:
-        recipe_named(name)
-    except ValueError as error:
-        raise ValueError(f"{error}. Nothing was sent or spent.") from None
-    return name
-
-
-RecipeChoice: TypeAlias = (
-    Annotated[str, AfterValidator(_known_recipe), Field(json_schema_extra={"enum": list(RECIPES)})] | Recipe
-)
+# The flow itself refuses another name, in words of its own and before anything is sent.
+RecipeChoice: TypeAlias = Annotated[str, Field(json_schema_extra={"enum": list(RECIPES)})] | Recipe
 AtOnce: TypeAlias = Annotated[int, Field(ge=1, le=MOST_AT_FAL)]
 TakesCount: TypeAlias = Annotated[int, Field(ge=1, le=MOST_TAKES)]
 JudgeName: TypeAlias = Annotated[str, Field(pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_][\w.]*)?$")]
