@@ -60,6 +60,14 @@ class Server:
         found: list[dict[str, Any]] = self.api.post("/flow_runs/filter", json=body).json()
         return found
 
+    def start(self, deployment: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """A run of the deployment, as its form starts one."""
+        path = f"/deployments/{self.deployments()[deployment]['id']}/create_flow_run"
+        answer = self.api.post(path, json={"parameters": parameters})
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
     def ended_run(
         self, deployment: str, fits: Callable[[dict[str, Any]], bool], seconds: float = 240
     ) -> dict[str, Any]:

@@ -80,10 +80,7 @@ def test_event_runs_the_deployed_flow_and_the_same_request_is_paid_for_once(
 
     # What a second delivery of the event would ask for: its seed comes from the event's id.
     assert first["parameters"]["request"]["seed"] == uuid.UUID(event["id"]).int % 2**31
-    made = server.api.post(
-        f"/deployments/{server.deployments()['ingredient-to-video']['id']}/create_flow_run",
-        json={"parameters": first["parameters"]},
-    ).json()
+    made = server.start("ingredient-to-video", first["parameters"])
     second = server.ended_run("ingredient-to-video", lambda run: run["id"] == made["id"])
     assert second["state_type"] == "COMPLETED", deployed.log()
     assert len(deployed.fal.bill) == paid + 1
@@ -122,10 +119,7 @@ async def test_submitted_now_is_finished_by_its_event_with_one_charge(
     """submit-only holds no worker; the event of the completed generation starts finish-generation, once."""
     server, paid = deployed.server, len(deployed.fal.bill)
     request = {**REQUEST, "prompt": "A harbour.", "image_url": str(media_folder / "sheet.png"), "seed": 6}
-    made = server.api.post(
-        f"/deployments/{server.deployments()['submit-only']['id']}/create_flow_run",
-        json={"parameters": {"request": request, "tags": ["harbour"]}},
-    ).json()
+    made = server.start("submit-only", {"request": request, "tags": ["harbour"]})
     submitted = server.ended_run("submit-only", lambda run: run["id"] == made["id"])
     assert submitted["state_type"] == "COMPLETED", deployed.log()
     ledger = Ledger(f"sqlite:///{deployed.folder / 'ledger.db'}")
