@@ -18,6 +18,7 @@ from prefect_ltx.engine.inspection import QualityMode
 from prefect_ltx.fal import FrameRule, plain
 from prefect_ltx.flows.batch import generate_batch
 from prefect_ltx.flows.cancellation import cancel_paid_job
+from prefect_ltx.flows.forms import RecipeChoice
 from prefect_ltx.inbox import Inbox, InboxFile, Record, seed_scope, shown, whole_requests
 from prefect_ltx.ledger import LedgerSchemaUnknown, LedgerUnavailable
 from prefect_ltx.ledger.budget import dollars
@@ -76,7 +77,7 @@ def _run_name() -> str:
 
 @flow(name="watch-inbox", flow_run_name=_run_name)
 async def watch_inbox(
-    inbox: str,
+    inbox: Annotated[str, Field(min_length=1)],
     settle_seconds: Annotated[float, Field(ge=0, le=600)] = 5.0,
     most: Annotated[int, Field(ge=1, le=1000)] = 100,
 ) -> WatchReport:
@@ -119,13 +120,13 @@ async def watch_inbox(
 
 @flow(name="nightly-batch", flow_run_name=_run_name, on_cancellation=[cancel_paid_job])
 async def nightly_batch(
-    inbox: str,
+    inbox: Annotated[str, Field(min_length=1)],
     credentials: str = "",
     ledger: str = "",
     archive: str = "",
     budget: str = "",
     concurrency: Annotated[int, Field(ge=1, le=40)] = 2,
-    recipe: str = "web",
+    recipe: RecipeChoice = "web",
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
     quality: QualityMode = "warn",

@@ -82,12 +82,13 @@ class Server:
         raise AssertionError(f"no run of {deployment} ended within {seconds} s: {runs}")
 
     @contextmanager
-    def worker(self, log: Path, pool: str = "ltx", **more: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """A worker for the pool, with this test's environment, stopped at the end."""
+    def worker(self, log: Path, script: Path, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """A worker as the script starts it, with this test's environment, stopped at the end."""
+        programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         with log.open("wb") as sink:
             process = subprocess.Popen(
-                [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool],
-                env=self.environ(**more),
+                ["sh", str(script)],
+                env=self.environ(**more, PATH=programs),
                 cwd=log.parent,
                 stdout=sink,
                 stderr=subprocess.STDOUT,

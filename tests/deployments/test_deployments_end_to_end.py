@@ -1,6 +1,7 @@
 """The deployments on a fresh Prefect server with a real process worker and the embedded fal: one charge each."""
 
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from deployment_server import Server
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from support import environment
 
+from prefect_ltx.deployments import PREFECT_FILE
 from prefect_ltx.deployments.apply import DeployOptions, deploy
 from prefect_ltx.ledger import Ledger
 from prefect_ltx.local import LocalFal
@@ -45,14 +47,17 @@ class Working:
 @pytest.fixture(scope="module")
 def working(fresh: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Working]:
     folder = tmp_path_factory.mktemp("working")
-    with LocalFal() as fal, fresh.worker(folder / "worker.log", **environment(fal.url, folder)):
+    script = PREFECT_FILE.parent.resolve() / "examples" / "process" / "worker.sh"
+    with LocalFal() as fal, fresh.worker(folder / "worker.log", script, **environment(fal.url, folder)):
         yield Working(fresh, fal, folder)
 
 
 @pytest.fixture
-async def deployed(working: Working) -> Working:
-    with temporary_settings({PREFECT_API_URL: working.server.url}):
-        await deploy(DeployOptions())
+def deployed(working: Working) -> Working:
+    """The worker's script deploys before it starts."""
+    deadline = time.monotonic() + 240
+    while "Worker" not in working.log() and time.monotonic() < deadline:
+        time.sleep(0.3)
     return working
 
 

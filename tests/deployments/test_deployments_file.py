@@ -46,9 +46,10 @@ def test_every_flow_has_a_deployment() -> None:
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_what_pays_says_so_and_runs_by_itself_only_when_switched_on(name: str) -> None:
-    """A schedule must not spend by itself: where the flow takes a budget it is off, and the tag says that it pays."""
+    """A schedule must not spend by itself: of what takes an account and a budget it is off, and a tag says so."""
     deployment = DEPLOYMENTS[name]
-    pays = "budget" in inspect.signature(flow_of(deployment).fn).parameters
+    takes = inspect.signature(flow_of(deployment).fn).parameters
+    pays = {"credentials", "budget"} <= set(takes)
     assert ("ltx-pays" in deployment["tags"]) == pays
     assert "ltx" in deployment["tags"]
     for schedule in deployment.get("schedules", []):
