@@ -11,7 +11,6 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_ltx import flows
 from prefect_ltx.deployments.apply import DeployOptions, deploy
 from prefect_ltx.flows.pipeline import check_recipe
-from prefect_ltx.media.recipes import RECIPES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
