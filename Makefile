@@ -10,10 +10,10 @@ CHAOS_ROUNDS ?= 100
 TRY_PYTHON := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast unit e2e lint types contracts test-js chromium chaos bench docs wheel clean
+.PHONY: help setup demo test test-fast unit e2e lint types contracts test-js chromium chaos chaos-workers bench docs wheel clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-13s %s\n' "$$name" "$$what"; done
 
 setup: .venv/.ready ## Make .venv and install the package, its tools and its pinned dependencies
 
@@ -78,6 +78,9 @@ chromium: ## Install Chromium for the tests in a browser, where apt-get works; w
 
 chaos: setup ## The kill tests in their long form: CHAOS_ROUNDS (100) random instants
 	CHAOS_ROUNDS=$(CHAOS_ROUNDS) .venv/bin/pytest tests/chaos
+
+chaos-workers: setup ## Two workers killed at random for five minutes under a batch of 100
+	CHAOS_SECONDS=300 .venv/bin/pytest -s tests/chaos/test_kill_workers.py
 
 bench: setup ## Benchmarks; prints what it measured
 	@for script in benchmarks/bench_*.py; do .venv/bin/python "$$script" || exit 1; done
