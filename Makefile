@@ -42,9 +42,9 @@ test-fast: unit ## Unit tests only
 unit: setup
 	.venv/bin/pytest -n $(WORKERS) -m 'not e2e and not chaos and not wheel and not js'
 
-# One process: each would start a Prefect server of its own, and the two cores are busy with one.
+# Each process starts a Prefect server of its own; the tests wait more than they compute, so two are quicker.
 e2e: setup
-	.venv/bin/pytest -m 'e2e and not chaos and not wheel and not js'
+	.venv/bin/pytest -n $(WORKERS) --dist worksteal -m 'e2e and not chaos and not wheel and not js'
 
 lint: setup ## Ruff: rules and format
 	.venv/bin/ruff check .
