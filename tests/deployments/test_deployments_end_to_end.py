@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -146,3 +146,48 @@ async def test_submitted_now_is_finished_by_its_event_with_one_charge(
     assert len(server.runs("finish-generation")) == 1
     assert len(deployed.fal.bill) == paid + 1
     assert len(set(deployed.manifests()) - kept) == 1
+
+
+def test_dropped_files_are_made_by_their_events_and_the_same_bytes_again_cost_nothing(
+    deployed: Working, media_folder: Path, tmp_path: Path
+) -> None:
+    """A video and a request file land, each starts its run, each is paid for once; the bytes dropped again are not."""
+    server, paid, inbox = deployed.server, len(deployed.fal.bill), tmp_path / "in {{ box }}"
+    inbox.mkdir()
+    (inbox / "defaults.yaml").write_text(
+        "prompt: A quay.\nnum_frames: 9\nresolution: 256x192\nrecipe: none\ntags: [quay]\n"
+    )
+    clip = (media_folder / "clip.mp4").read_bytes()
+    (inbox / "{{ 7 + 7 }} -y.mp4").write_bytes(clip)
+    row = {**REQUEST, "prompt": "A pier.", "image_url": str(media_folder / "sheet.png")}
+    (inbox / "piers.json").write_text(json.dumps(row))
+
+    def watch() -> dict[str, Any]:
+        told = server.run(
+            "prefect_ltx.cli", "watch", str(inbox), "--once", "--settle", "0.2", "--json", cwd=tmp_path
+        )
+        assert told.returncode == 0, told.stdout + told.stderr
+        report: dict[str, Any] = json.loads(told.stdout)
+        return report
+
+    def of_video(name: str) -> Callable[[dict[str, Any]], bool]:
+        return lambda run: str(inbox / name) == run["parameters"].get("request", {}).get("video_url")
+
+    assert [each["kind"] for each in watch()["told"]] == ["requests", "video"]
+    video = server.ended_run("reference-video-to-video", of_video("{{ 7 + 7 }} -y.mp4"))
+    batch = server.ended_run(
+        "generate-batch", lambda run: run["parameters"]["source"] == str(inbox / "piers.json")
+    )
+    assert [video["state_type"], batch["state_type"]] == ["COMPLETED", "COMPLETED"], deployed.log()
+    assert (video["parameters"]["recipe"], video["parameters"]["tags"]) == ("none", ["quay"])
+    assert len(deployed.fal.bill) == paid + 2
+
+    (inbox / "{{ 7 + 7 }} -y.mp4").write_bytes(clip)
+    (inbox / "again.mp4").write_bytes(clip)
+    assert [each["name"] for each in watch()["told"]] == ["again.mp4"]
+    again = server.ended_run("reference-video-to-video", of_video("again.mp4"))
+    assert again["state_type"] == "COMPLETED", deployed.log()
+    assert len(deployed.fal.bill) == paid + 2
+    assert sorted(each.name for each in inbox.iterdir()) == sorted(
+        [".ltx", "again.mp4", "defaults.yaml", "piers.json", "{{ 7 + 7 }} -y.mp4"]
+    )
