@@ -16,13 +16,29 @@ from prefect_ltx.cli.prefect_server import without_prefect
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
+BUSY = 503
+
+
+class _Patient(httpx.HTTPTransport):
+    """A server on SQLite that a worker and a scheduler use too says that it is busy; Prefect's client asks again."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        for _ in range(60):
+            response = super().handle_request(request)
+            if response.status_code != BUSY:
+                break
+            response.close()
+            time.sleep(0.5)
+        return response
+
+
 class Server:
     """A Prefect server of the tests' own: its API, and programs that use it."""
 
     def __init__(self, url: str, home: Path) -> None:
         self.url = url
         self.home = home
-        self.api = httpx.Client(base_url=url, timeout=60)
+        self.api = httpx.Client(base_url=url, timeout=60, transport=_Patient())
 
     def environ(self, **more: str) -> dict[str, str]:
         return (
