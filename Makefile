@@ -10,7 +10,7 @@ CHAOS_ROUNDS ?= 100
 TRY_PYTHON := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast unit e2e lint types contracts test-js chromium chaos chaos-workers bench docs wheel clean
+.PHONY: help setup demo test test-fast unit e2e lint types contracts test-js chromium chaos chaos-workers bench bench-short docs wheel clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-13s %s\n' "$$name" "$$what"; done
@@ -83,7 +83,13 @@ chaos-workers: setup ## Two workers killed at random for five minutes under a ba
 	CHAOS_SECONDS=300 .venv/bin/pytest -s tests/chaos/test_kill_workers.py
 
 bench: setup ## Benchmarks; prints what it measured
-	@for script in benchmarks/bench_*.py; do .venv/bin/python "$$script" || exit 1; done
+	@missed=; for script in benchmarks/bench_*.py; do \
+	  .venv/bin/python "$$script" || missed="$$missed $$script"; \
+	done; \
+	if [ -n "$$missed" ]; then echo "Bars were missed in:$$missed" >&2; exit 1; fi
+
+bench-short: setup ## Benchmarks in a small form: that they run and print, no bar in seconds
+	@for script in benchmarks/bench_*.py; do .venv/bin/python "$$script" --short || exit 1; done
 
 docs: setup .types ## Build the documentation site into build/site
 	@$(PIP) install -qq -c constraints.txt --group docs

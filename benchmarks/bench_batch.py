@@ -6,7 +6,7 @@ Both make the same requests to an embedded fal that hands out one stored clip, s
 measured, and both end with every video on this disk. The batch also checks every video frame by frame, keeps
 its ledger and archive, and reports to a Prefect server. The server of fal's protocol, the Prefect server and
 the work share this machine's cores. Exit code 1 where a row failed, a row took more than 8 HTTP requests, or the
-flow's process took 400 MB or more; `--short` is a small form of it for CI.
+flow's process took 400 MB or more; `--short` is a small form of it for CI. No time decides the exit code.
 """
 
 import argparse

@@ -265,12 +265,12 @@ async def run(short: bool, source: str, rounds: int) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--short", action="store_true", help="a smaller clip, fewer rounds")
+    parser.add_argument("--short", action="store_true", help="a smaller clip, one round, no bar")
     parser.add_argument("--source", choices=SOURCES, default="h264", help="what the clip is (h264)")
-    parser.add_argument("--rounds", type=int, help="how often every step is run (5; short: 3)")
+    parser.add_argument("--rounds", type=int, help="how often every step is run (5; short: 1)")
     parser.add_argument("--json", type=Path, help="write what was measured to this file too")
     options = parser.parse_args()
-    found = asyncio.run(run(options.short, options.source, options.rounds or (3 if options.short else 5)))
+    found = asyncio.run(run(options.short, options.source, options.rounds or (1 if options.short else 5)))
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
     clip = found["clip"]
@@ -288,7 +288,7 @@ def main() -> int:
         verdict = "" if bar is None else f"{bar:9.2f}  {'held' if ratio <= bar else 'MISSED'}"
         missed += bar is not None and ratio > bar
         print(f"{name:32}{ratio:9.2f}{found['cpu_ratios'][name]:9.2f}{verdict}")
-    return 1 if missed else 0
+    return 1 if missed and not options.short else 0
 
 
 if __name__ == "__main__":
