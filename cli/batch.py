@@ -80,10 +80,9 @@ async def batch(
         checked = read_batch(file, **given, most=max_requests)
     except BatchInvalid as error:
         return _refused(output, error)
-    settings = Settings()
-    settings.require_fal()
     if plan:
         return await show_plan(output, checked, frame_rule, fresh=fresh)
+    Settings().require_fal()
 
     from prefect_ltx.cli.progress import quieten_prefect, say
 
@@ -131,13 +130,11 @@ def is_batch(file: Path) -> bool:
 async def plan_file(output: Output, file: Path, frame_rule: "FrameRule", endpoint: str | None) -> bool:
     """What a batch file would make and cost; False where it has mistakes or the budget does not cover it."""
     from prefect_ltx.batch import BatchInvalid, read_batch
-    from prefect_ltx.settings import Settings
 
     try:
         checked = read_batch(file, endpoint=endpoint)
     except BatchInvalid as error:
         return _refused(output, error)
-    Settings().require_fal()
     return await show_plan(output, checked, frame_rule)
 
 
@@ -150,7 +147,7 @@ async def show_plan(
     from prefect_ltx.engine import Run, Services, plan_rows, summary
     from prefect_ltx.settings import Settings
 
-    async with Services.from_settings(Settings()) as services:
+    async with Services.from_settings(Settings(), to_spend=False) as services:
         run = Run.begin(services, at_fal=1)
         try:
             rows = await plan_rows(run, checked, frame_rule=frame_rule, fresh=fresh)

@@ -87,17 +87,17 @@ async def plan_storyboard(output: Output, path: Path, frame_rule: "FrameRule") -
     from prefect_ltx.film import StoryboardInvalid, load_storyboard
     from prefect_ltx.settings import Settings
 
-    settings = Settings()
-    settings.require_fal()
     quieten_prefect()
     from prefect_ltx.cli.tables import facts, grid
-    from prefect_ltx.engine import Services
+    from prefect_ltx.engine import NO_ACCOUNT, Services
     from prefect_ltx.flows.film_plan import plan_film
     from prefect_ltx.flows.sheeting import draw_sheets
 
     try:
         board = load_storyboard(path)
-        async with Services.from_settings(settings) as services:
+        async with Services.from_settings(Settings(), to_spend=False) as services:
+            if not services.has_account:
+                complain(f"Note: {NO_ACCOUNT}.")
             found = await plan_film(
                 services, board, await draw_sheets(services, board), frame_rule=frame_rule
             )

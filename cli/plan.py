@@ -45,12 +45,12 @@ async def plan(
 
         return await plan_storyboard(output, file, frame_rule)
     lines = read_requests(file, endpoint)
-    settings = Settings()
-    settings.require_fal()
 
-    from prefect_ltx.engine import Services
+    from prefect_ltx.engine import NO_ACCOUNT, Services
 
-    async with Services.from_settings(settings) as services:
+    async with Services.from_settings(Settings(), to_spend=False) as services:
+        if not services.has_account:
+            complain(f"Note: {NO_ACCOUNT}.")
         planned = [await _planned(services, line, frame_rule) for line in lines]
 
     reports = [report for report, _ in planned if report is not None]
@@ -81,7 +81,11 @@ async def _planned(
 
 def _total(reports: list["PlanReport"]) -> dict[str, Any]:
     """Sums over what would be sent: the same request twice in a file is sent, and paid for, once."""
-    due = {report.key or index: report for index, report in enumerate(reports) if report.status == "new"}
+    due = {
+        report.key or index: report
+        for index, report in enumerate(reports)
+        if report.status in ("new", "unknown")
+    }
     return {
         "requests": len(reports),
         "to_send": len(due),

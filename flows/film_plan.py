@@ -187,7 +187,7 @@ def plan_markdown(plan: FilmPlan) -> str:
 
 
 def _due(reports: list[PlanReport], price: str) -> Decimal:
-    return sum((getattr(each, price) for each in reports if each.status == "new"), Decimal(0))
+    return sum((getattr(each, price) for each in reports if each.status in ("new", "unknown")), Decimal(0))
 
 
 def _cell(text: str) -> str:

@@ -19,6 +19,7 @@ from prefect_ltx.engine.inputs import InputMedia, MediaDigest, fetch_input, fetc
 from prefect_ltx.engine.lease import hold
 from prefect_ltx.engine.one import Run, archived_before, finish, generate
 from prefect_ltx.engine.plan import (
+    NO_ACCOUNT,
     Estimate,
     PlannedGeneration,
     PlanReport,
@@ -40,6 +41,7 @@ from prefect_ltx.engine.wait import outcome, wait_for, with_price
 
 __all__ = [
     "CHECKPOINTS",
+    "NO_ACCOUNT",
     "ArchivedGeneration",
     "BatchPlan",
     "BatchReport",

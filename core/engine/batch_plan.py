@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from prefect_ltx.batch import Batch, BatchInvalid, Problem, Row
 from prefect_ltx.engine.inputs import MediaDigest
 from prefect_ltx.engine.one import Run
-from prefect_ltx.engine.plan import PlannedGeneration, draw_seed, key_of, plan_of, status_of
+from prefect_ltx.engine.plan import NO_ACCOUNT, PlannedGeneration, draw_seed, key_of, plan_of, status_of
 from prefect_ltx.engine.services import Services, in_thread
 from prefect_ltx.fal import FalRequestInvalid, FrameRule, GenerationRequest
 from prefect_ltx.ledger import Generation, State
@@ -24,6 +24,7 @@ from prefect_ltx.ledger import Generation, State
 PlanStatus = Literal["new", "in_flight", "archived", "parked", "lost", "duplicate"]
 
 _BREATH = 100
+_KEYS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ async def summary(services: Services, name: str, rows: Sequence[PlannedRow]) -> 
             for each in limits
         ],
         over_budget=[each.limit.name for each in limits if each.left_usd < upper],
-        warnings=[f"{each.row.where}: {warning}" for each in new for warning in each.plan.estimate.warnings],
+        warnings=[*([] if services.has_account else [NO_ACCOUNT]), *_warnings(new)],
     )
 
 
@@ -245,5 +246,10 @@ def _shared_out(places: list[int], made: list[int], scope: str | None) -> dict[i
 
 
 def _known(services: Services, keys: set[str]) -> dict[str, PlanStatus]:
-    # One key at a time: a ledger of years is larger than a batch.
-    return {key: status_of(rows[0]) for key in keys if (rows := services.ledger.find(key=key, live=True))}
+    # Some keys at a time: a ledger of years is larger than a batch, and a statement takes so many.
+    found: dict[str, PlanStatus] = {}
+    wanted = sorted(keys)
+    for first in range(0, len(wanted), _KEYS_AT_ONCE):
+        some = wanted[first : first + _KEYS_AT_ONCE]
+        found |= {each.key: status_of(each) for each in services.ledger.find(keys=some, live=True)}
+    return found

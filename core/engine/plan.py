@@ -24,6 +24,13 @@ PIXEL_BUDGET_MEGAPIXELS = 150
 """Above about 135 to 150 megapixels the reference-video endpoint was seen to answer 422 (ltx-model §2)."""
 
 
+NO_ACCOUNT = (
+    "no account is set (FAL_KEY, or PREFECT_LTX_FAL_URL): prices are those of fal's page, and what is paid for "
+    "already is not known"
+)
+"""What a plan without an account has to say."""
+
+
 class Estimate(BaseModel, frozen=True):
     """What a request asks for and what that costs, in pixels, whole megapixels and dollars."""
 
@@ -63,7 +70,8 @@ class PlanReport(Estimate):
     key: str | None
     """None while the seed is still to be drawn: such a request cannot be found again beforehand."""
     seed: int | None
-    status: Literal["new", "in_flight", "archived", "parked", "lost"]
+    status: Literal["new", "in_flight", "archived", "parked", "lost", "unknown"]
+    """Unknown without an account: whose videos are looked for is not known then."""
     budget: list[dict[str, Any]]
     over_budget: bool
 
@@ -163,7 +171,7 @@ async def plan_request(
         **estimate.model_dump(),
         key=key,
         seed=request.seed,
-        status=status_of(live[0]) if live else "new",
+        status=status_of(live[0]) if live else "new" if services.has_account else "unknown",
         budget=[
             {
                 "name": each.limit.name,

@@ -81,11 +81,13 @@ class Services:
     archive: Archive
     options: Options
     limits: tuple[BudgetLimit, ...] = ()
+    has_account: bool = True
+    """False where neither a key nor a URL is set: only prices can be said then, and nothing of what is paid for."""
     _unit_prices: dict[str, Decimal] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """The services that the environment names.
+    def from_settings(cls, settings: Settings, *, to_spend: bool = True) -> Self:
+        """The services that the environment names. With `to_spend` false an account may be missing: see `has_account`.
 
         Raises:
             SettingsError: neither a key nor a URL for fal; or several machines share the work, and the ledger or
@@ -93,7 +95,8 @@ class Services:
             SigningFailed: a C2PA certificate is set that cannot be used. Nothing was sent.
             LedgerError: the ledger cannot be opened. Nothing was sent.
         """
-        settings.require_fal()
+        if to_spend:
+            settings.require_fal()
         client = FalClient(settings.fal_key, base_url=settings.fal_url)
         archive = Archive(settings.archive_location)
         ledger = Ledger(settings.ledger_url, lease_seconds=settings.lease_seconds)
@@ -108,6 +111,7 @@ class Services:
             archive=archive,
             options=Options.from_settings(settings, client.hosts, client.account),
             limits=budget_from(settings),
+            has_account=settings.fal_key is not None or bool(settings.fal_url),
         )
 
     def calling_back(self, url: str) -> Self:
@@ -137,6 +141,8 @@ class Services:
 
         A price in another unit or currency is not used (fal-protocol §7.1: other models quote cents).
         """
+        if not self.has_account:
+            return UNIT_PRICE_USD
         if endpoint not in self._unit_prices:
             price = UNIT_PRICE_USD
             try:

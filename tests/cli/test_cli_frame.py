@@ -90,12 +90,26 @@ def test_no_account_stops_a_paid_command_and_names_both_ways(tmp_path: Path) -> 
     """With neither FAL_KEY nor a fal URL a paid command stops, and says what to set."""
     request = tmp_path / "request.json"
     request.write_text(json.dumps({"prompt": "A cup.", "image_url": "sheet.png"}))
-    for command in ("generate", "plan"):
-        done = cli(command, str(request))
-        assert done.returncode == 1
-        (line,) = done.stderr.splitlines()
-        assert "FAL_KEY" in line
-        assert "PREFECT_LTX_FAL_URL" in line
+    done = cli("generate", str(request))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "FAL_KEY" in line
+    assert "PREFECT_LTX_FAL_URL" in line
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+def test_prices_are_said_without_an_account(
+    suffix: str, tmp_path: Path, media_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan needs no key: it says the price, and that what is paid for already is not known."""
+    body = {"prompt": "A cup.", "image_url": str(media_folder / "sheet.png"), "num_frames": 9, "seed": 1}
+    file = tmp_path / f"request.{suffix}"
+    file.write_text(json.dumps(body if suffix == "json" else [body]))
+    monkeypatch.setenv("PREFECT_LTX_HOME", str(tmp_path))
+    done = cli("plan", str(file), "--json")
+    assert done.returncode == 0, done.stderr
+    assert "what is paid for already is not known" in done.stderr + done.stdout
+    assert float(json.loads(done.stdout)["total" if suffix == "json" else "plan"]["price_expected_usd"]) > 0
 
 
 @pytest.mark.parametrize("before", [True, False])
