@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from prefect_ltx.archive import ArchiveConflict, ArchivedFile, Manifest
 from prefect_ltx.archive.manifest_records import Ancestor
 from prefect_ltx.engine import Services, tell
+from prefect_ltx.engine.work_folders import FILMS
 from prefect_ltx.film import (
     FilmLineage,
     FilmManifest,
@@ -92,7 +93,7 @@ async def finish_film(
     """
     manifests = [row.manifests[take.number] for row, take in chosen]
     scratch = (
-        services.options.work_dir / "films" / "-".join(each.generation_key[:8] for each in manifests)[:120]
+        services.options.work_dir / FILMS / "-".join(each.generation_key[:8] for each in manifests)[:120]
     )
     clips, timeline, warnings = await fetch_clips(services, board, chosen, manifests, scratch)
     shots = lineage_of(clips, chosen, manifests, timeline)

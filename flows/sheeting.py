@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from prefect_ltx.engine import InputMedia, Services, fetch_input
+from prefect_ltx.engine.work_folders import SHEETS
 from prefect_ltx.fal import FalRequestInvalid
 from prefect_ltx.film import (
     Problem,
@@ -19,8 +20,6 @@ from prefect_ltx.film import (
 )
 from prefect_ltx.media import MediaError
 from prefect_ltx.sheets import ReferenceSheet, SheetError, build_reference_sheet
-
-SHEETS_FOLDER = "sheets"
 
 
 async def draw_sheets(services: Services, board: Storyboard) -> dict[str, ReferenceSheet]:
@@ -88,7 +87,7 @@ async def _drawn(
     name = hashlib.sha256(json.dumps([content, width, height]).encode()).hexdigest()[:24]
     return await build_reference_sheet(
         sheet_images(plan, {source: picture.path for source, picture in pictures.items()}),
-        path=services.options.work_dir / SHEETS_FOLDER / f"{name}.png",
+        path=services.options.work_dir / SHEETS / f"{name}.png",
         width=width,
         height=height,
     )

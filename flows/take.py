@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from prefect_ltx.archive import Manifest
 from prefect_ltx.blocks.services import BlockNames
 from prefect_ltx.engine import ArchivedGeneration, Services
+from prefect_ltx.engine.work_folders import TAKES
 from prefect_ltx.fal import FalGenerationFailed, FrameRule, GenerationRequest
 from prefect_ltx.film import TakePolicy, take_seeds
 from prefect_ltx.flows.comparison import (
@@ -121,7 +122,7 @@ async def make_takes(
     """
     assert request.seed is not None
     seeds = take_seeds(request.seed, policy.n)
-    row = TakeRow(request, policy, [], [], {}, services.options.work_dir / "takes")
+    row = TakeRow(request, policy, [], [], {}, services.options.work_dir / TAKES)
 
     async def one(number: int, seed: int) -> Take:
         async with slots:

@@ -17,12 +17,12 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel
 
 from prefect_ltx.engine.services import Services
+from prefect_ltx.engine.work_folders import INPUTS
 from prefect_ltx.fal import FalError, FalRequestInvalid, GenerationRequest
 from prefect_ltx.ledger import Generation
 from prefect_ltx.media import MediaError, probe, sha256_file
 
 MAX_INPUT_BYTES = 2 << 30
-INPUTS_FOLDER = "inputs"
 CONTENT_TYPES = {
     "mp4": "video/mp4",
     "mov": "video/quicktime",
@@ -88,7 +88,7 @@ async def fetch_input(
         height=info.height,
         source=describe(source) if source.startswith("s3://") else "",
     )
-    return InputMedia(path, digest, fetched=path.parent == services.options.work_dir / INPUTS_FOLDER)
+    return InputMedia(path, digest, fetched=path.parent == services.options.work_dir / INPUTS)
 
 
 async def fetch_inputs(services: Services, request: GenerationRequest) -> dict[str, InputMedia]:
@@ -169,7 +169,7 @@ def _bounded(done: int, total: int | None) -> None:
 
 def _temporary(services: Services, source: str) -> Path:
     # A name of its own for each fetch: what a URL serves may change between two runs.
-    folder = services.options.work_dir / INPUTS_FOLDER
+    folder = services.options.work_dir / INPUTS
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{hashlib.sha256(source.encode()).hexdigest()[:16]}-{secrets.token_hex(4)}"
 

@@ -4,11 +4,9 @@ Safe at any time, beside everything else and twice at once: each generation is w
 living run holds is left alone, and nothing is ever submitted here.
 """
 
-import shutil
-import time
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -16,15 +14,26 @@ from prefect_ltx.archive import ArchiveError
 from prefect_ltx.engine.cancel import cancel
 from prefect_ltx.engine.collect import clean_up
 from prefect_ltx.engine.errors import GenerationStopped, QualityRejected
-from prefect_ltx.engine.inputs import INPUTS_FOLDER
 from prefect_ltx.engine.inspection import KeepingMode, refuse_rejected
 from prefect_ltx.engine.lease import keep
 from prefect_ltx.engine.one import archived_before, finish
-from prefect_ltx.engine.services import Options, Services, in_thread
+from prefect_ltx.engine.services import Services, in_thread
 from prefect_ltx.engine.submit import look_again, settle_submit
 from prefect_ltx.engine.wait import outcome, read_result, with_price
+from prefect_ltx.engine.work_folders import clear_work_dir, generation_folders
 from prefect_ltx.fal import INGREDIENT, REFERENCE_VIDEO, FalError
-from prefect_ltx.ledger import Generation, LedgerError, NotSent, Owner, Resolved, Settled, State
+from prefect_ltx.ledger import (
+    UNFINISHED,
+    Generation,
+    GenerationNotFound,
+    Ledger,
+    LedgerError,
+    NotSent,
+    Owner,
+    Resolved,
+    Settled,
+    State,
+)
 from prefect_ltx.ledger.budget import dollars
 from prefect_ltx.media import MediaError, Recipe
 
@@ -209,22 +218,16 @@ async def _clear_stale_files(services: Services) -> None:
     closed = await in_thread(services.ledger.find, states=[State.ARCHIVED])
     ended = {row.folder for row in closed if row.folder and row.closed_at and row.closed_at > since}
     await services.archive.clear_stale_temporaries(older_than=STALE_SECONDS, finished=ended)
-    await in_thread(_clear_work_dir, services.options, await in_thread(services.ledger.unfinished))
+    unfinished = {row.id for row in await in_thread(services.ledger.unfinished)}
+    # Killed after its row was closed and before it cleared its folder: no run comes back for that.
+    work_dir = services.options.work_dir
+    names = set(await asyncio.to_thread(generation_folders, work_dir)) - unfinished
+    over = {name for name in names if await in_thread(_is_over, services.ledger, name)}
+    await asyncio.to_thread(clear_work_dir, work_dir, unfinished, over)
 
 
-def _clear_work_dir(options: Options, unfinished: list[Generation]) -> None:
-    if not options.work_dir.is_dir():
-        return
-    working = {row.id for row in unfinished}
-    limit = time.time() - STALE_SECONDS
-    inputs = options.work_dir / INPUTS_FOLDER
-    for path in inputs.iterdir() if inputs.is_dir() else ():
-        if path.stat().st_mtime < limit:
-            path.unlink(missing_ok=True)
-    for folder in options.work_dir.iterdir():
-        if folder.name != INPUTS_FOLDER and folder.name not in working and _is_old(folder, limit):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_old(path: Path, limit: float) -> bool:
-    return path.stat().st_mtime < limit
+def _is_over(ledger: Ledger, name: str) -> bool:
+    try:
+        return ledger.get(name).state not in UNFINISHED
+    except GenerationNotFound:
+        return False  # another ledger's

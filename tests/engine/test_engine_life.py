@@ -213,20 +213,37 @@ async def test_one_owner_twice_at_once_makes_one_post(
     assert submits(fal) == 1
 
 
-async def test_sweep_clears_what_a_killed_writer_left_in_a_closed_folder(
+async def test_a_lease_is_held_until_the_last_of_equal_items_ends(
+    services: Services, make_request: Make
+) -> None:
+    """Of two holds of one owner the first may end before the second, which then still has the lease."""
+    owner = Owner.here(announces_posts=True)
+    generation = await submitted(services, make_request(), owner)
+    first, second = (hold(services, generation.id, owner) for _ in range(2))
+    await first.__aenter__()
+    await second.__aenter__()
+    await first.__aexit__(None, None, None)
+    assert (await in_thread(services.ledger.get, generation.id)).owner == owner.token
+    await second.__aexit__(None, None, None)
+    assert (await in_thread(services.ledger.get, generation.id)).owner is None
+
+
+async def test_sweep_clears_what_a_killed_writer_left_of_a_closed_generation(
     services: Services, fal: LocalFal, make_request: Make
 ) -> None:
-    """A temporary file beside a manifest goes however young it is; elsewhere it may be a living writer's."""
+    """Its unfinished files, here and in the archive, go however young; others may be a living writer's."""
     generation = await wait_for(services, await submitted(services, make_request()))
     await sweep_all(services, Owner.here(announces_posts=True))
     row = await in_thread(services.ledger.get, generation.id)
     left = Path(services.archive.location) / (row.folder or "") / ".ltx-0123456789abcdef.part"
     living = Path(services.archive.location) / "elsewhere" / left.name
-    living.parent.mkdir()
-    left.write_bytes(b"half")
-    living.write_bytes(b"half")
+    rendered = services.options.work_dir / row.id / "renditions" / "web.mp4"
+    foreign = services.options.work_dir / "of-another-ledger" / "video.mp4"
+    for file in (left, living, rendered, foreign):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"half")
     await sweep_all(services, Owner.here(announces_posts=True))
-    assert (left.exists(), living.exists()) == (False, True)
+    assert [file.exists() for file in (left, living, rendered, foreign)] == [False, True, False, True]
 
 
 async def test_archive_is_written_once(services: Services, fal: LocalFal, make_request: Make) -> None:
