@@ -129,6 +129,10 @@ class Manifest(BaseModel):
             return self._written
         return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False).encode() + b"\n"
 
+    def written_as(self, data: bytes) -> None:
+        """Remember what was written for it: `to_bytes` and `sha256` speak of that from now on."""
+        self._written = data
+
     @property
     def sha256(self) -> str:
         """The sha256 of the file's content."""

@@ -15,7 +15,13 @@ from pydantic import JsonValue
 
 from prefect_ltx.archive.errors import ArchiveNotFound
 from prefect_ltx.archive.manifest import Manifest
-from prefect_ltx.fal import GenerationRequest, IngredientRequest, ReferenceVideoRequest, parse_request
+from prefect_ltx.fal import (
+    FalRequestInvalid,
+    GenerationRequest,
+    IngredientRequest,
+    ReferenceVideoRequest,
+    parse_request,
+)
 
 PLACEHOLDER: Final = "sha256:"
 
@@ -24,9 +30,16 @@ def reproduce(manifest: Manifest) -> GenerationRequest:
     """The request that gives a manifest's video again; media fields are `sha256:<hex>`.
 
     Raises:
-        FalRequestInvalid: the manifest's request is not one that this version knows.
+        FalRequestInvalid: the manifest's request is not one that this version knows, or there is none: a film
+            is made again by its shots.
     """
     models = (ReferenceVideoRequest, IngredientRequest)
+    if manifest.made_of and all(manifest.endpoint != model.ENDPOINT for model in models):
+        made_of = ", ".join(each.generation_id for each in manifest.made_of)
+        raise FalRequestInvalid(
+            f"{manifest.folder} was made of other generations here, not by one request",
+            next_step=f"Take one of them ({made_of}), or run the storyboard in its manifest's request",
+        )
     known = next((model for model in models if manifest.endpoint == model.ENDPOINT), models[0]).model_fields
     body: dict[str, JsonValue] = {name: value for name, value in manifest.request.items() if name in known}
     extra = {name: value for name, value in manifest.request.items() if name not in known}

@@ -16,7 +16,7 @@ from typing import Self
 
 from pydantic import SecretStr
 
-from prefect_ltx.archive.backend import Backend, Incoming, StoredFile, Weakness
+from prefect_ltx.archive.backend import Backend, Incoming, StoredFile
 from prefect_ltx.archive.errors import (
     ArchiveConflict,
     ArchiveCorrupt,
@@ -204,7 +204,9 @@ class Archive:
         key = check_key(f"{manifest.folder}/{MANIFEST_NAME}")
         data = manifest.to_bytes()
         try:
-            return await self._backend.put_bytes(key, data, content_type="application/json")
+            stored = await self._backend.put_bytes(key, data, content_type="application/json")
+            manifest.written_as(data)
+            return stored
         except ArchiveConflict:
             there = Manifest.from_bytes(await self.read_bytes(key), name=self.url(key))
             if (there.generation_key, _video(there)) != (manifest.generation_key, _video(manifest)):
@@ -259,10 +261,8 @@ class Archive:
             on_progress,
         )
 
-    async def probe(self) -> Sequence[Weakness]:
-        """Try with small files whether the place is write-once, also for writers at the same moment.
-
-        Returns what is wrong with it, one sentence each; the files are removed again.
+    async def probe(self) -> Sequence[str]:
+        """Try with a small file whether the place is write-once; what is wrong with it, one sentence each.
 
         Raises:
             ArchiveError: it cannot be written or read at all.

@@ -69,14 +69,13 @@ async def _collect(services: Services, generation: Generation, path: Path, tee: 
             f"(sha256 {download.sha256[:12]}, not {generation.sha256[:12]})",
             next_step="keep both files and ask fal; nothing in the archive was changed",
         )
-    await in_thread(
-        services.ledger.record,
+    collected = await in_thread(
+        services.ledger.record_and_get,
         generation.id,
         Collected(sha256=download.sha256, size=download.size, path=str(path), facts=delivered),
     )
     tell("after-download", generation.id, "downloaded and verified")
-    stored = await tee.publish(download)
-    return _collected(await in_thread(services.ledger.get, generation.id), path, stored)
+    return _collected(collected, path, await tee.publish(download))
 
 
 def clean_up(services: Services, generation_id: str) -> None:
@@ -140,12 +139,10 @@ async def _fetch(
             raise
         # The file's URL has expired: fal may still name another one for the same request.
         before = generation.video_url
-        await find_again(services, generation, error)
-        generation = await in_thread(services.ledger.get, generation.id)
-        outcome(generation)
+        generation = outcome(await find_again(services, generation, error))
         if generation.video_url == before:
-            await in_thread(services.ledger.record, generation.id, ResultGone(error.what))
-            raise lost(await in_thread(services.ledger.get, generation.id)) from error
+            gone = ResultGone(error.what)
+            raise lost(await in_thread(services.ledger.record_and_get, generation.id, gone)) from error
         assert generation.video_url is not None
         return generation, await services.client.download(
             generation.video_url, path, expected_size=generation.file_size, copy=tee

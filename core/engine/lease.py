@@ -3,20 +3,30 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 from prefect_ltx.engine.services import Services, in_thread
 from prefect_ltx.ledger import Claim, Generation, LedgerError, Owner
 
 BUSY_POLL_SECONDS = (0.2, 5.0)
 
-_holds: dict[tuple[str, str, Owner], int] = {}
+_Place = tuple[str, str, Owner]
+
+
+@dataclass
+class _Hold:
+    renewing: asyncio.Task[None]
+    blocks: int = 1
+
+
+_holds: dict[_Place, _Hold] = {}
 
 
 @asynccontextmanager
 async def hold(services: Services, generation_id: str, owner: Owner) -> AsyncIterator[Generation]:
     """The generation, ours alone until the block ends; waits while a living owner works on it.
 
-    Holds nest for one owner: the lease is given back by the outermost. Nothing is given back on a kill; then
+    Holds nest for one owner: the lease is given back by the last to end. Nothing is given back on a kill; then
     the lease ends when the process is seen to be dead, or when it expires.
     """
     generation = await _taken(services, generation_id, owner)
@@ -26,20 +36,25 @@ async def hold(services: Services, generation_id: str, owner: Owner) -> AsyncIte
 
 @asynccontextmanager
 async def keep(services: Services, generation_id: str, owner: Owner) -> AsyncIterator[None]:
-    """Renew a lease that `owner` has already, and give it back at the end of the outermost block."""
+    """Renew a lease that `owner` has already, and give it back when the last of its blocks ends.
+
+    Blocks of one owner may nest, and may lie beside each other: two equal items of one run end in any order.
+    """
     place = (services.ledger.id, generation_id, owner)
-    _holds[place] = _holds.get(place, 0) + 1
-    renewing = asyncio.create_task(_renew(services, generation_id, owner)) if _holds[place] == 1 else None
+    if place in _holds:
+        _holds[place].blocks += 1
+    else:
+        _holds[place] = _Hold(asyncio.create_task(_renew(services, generation_id, owner)))
     try:
         yield
     finally:
-        _holds[place] -= 1
-        if _holds[place] == 0:
+        held = _holds[place]
+        held.blocks -= 1
+        if held.blocks == 0:
             del _holds[place]
-        if renewing is not None:
-            renewing.cancel()
+            held.renewing.cancel()
             with suppress(asyncio.CancelledError):
-                await renewing
+                await held.renewing
             with suppress(LedgerError):  # it expires by itself
                 await in_thread(services.ledger.release, generation_id, owner)
 

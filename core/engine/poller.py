@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 
 from prefect_ltx.engine.progress import tell
-from prefect_ltx.engine.services import Services, in_thread
+from prefect_ltx.engine.services import Services
 from prefect_ltx.engine.wait import Watch, outcome
 from prefect_ltx.fal import QueueStatus
 from prefect_ltx.ledger import Generation, State
@@ -133,13 +133,12 @@ class Poller:
         status: QueueStatus | None = await waiting.watch.ask()
         if status is not None and status.status == "COMPLETED":
             seconds = time.monotonic() - waiting.began
-            if await waiting.watch.finish():
-                found = await in_thread(self._services.ledger.get, waiting.generation.id)
-                if found.state is not State.SUBMITTED:
-                    waiting.pace.ended(waiting.size, seconds, waiting.asked)
-                    if not waiting.end.done():
-                        waiting.end.set_result(outcome(found))
-                    return None
+            found = await waiting.watch.finish()
+            if found is not None and found.state is not State.SUBMITTED:
+                waiting.pace.ended(waiting.size, seconds, waiting.asked)
+                if not waiting.end.done():
+                    waiting.end.set_result(outcome(found))
+                return None
         queued = status is None or status.status == "IN_QUEUE"
         return waiting.pace.next(waiting.size, waiting.asked, queued=queued)
 

@@ -116,9 +116,9 @@ async def store(
             files.append(await _put_rendition(services, folder, final))
         tell("before-manifest", generation.id)
         manifest = _manifest(services, generation, video, folder, files, quality)
-        await archive.publish(manifest)
-        # Where another writer was first, its manifest stands, and that is the one to remember.
-        manifest = await archive.manifest(folder) or manifest
+        if (await archive.publish(manifest)).existed:
+            # Where another writer was first, its manifest stands, and that is the one to remember.
+            manifest = await archive.manifest(folder) or manifest
         tell("after-manifest", generation.id)
     await in_thread(
         services.ledger.record,

@@ -211,8 +211,8 @@ async def _post(services: Services, generation: Generation, owner: Owner) -> Gen
         )
         raise
     tell("after-reply", generation.id)
-    await in_thread(record, generation.id, Accepted(receipt.request_id), owner=owner)
-    return await in_thread(services.ledger.get, generation.id)
+    accepted = Accepted(receipt.request_id)
+    return await in_thread(services.ledger.record_and_get, generation.id, accepted, owner=owner)
 
 
 async def _exists(services: Services, endpoint: str, request_id: str) -> bool:

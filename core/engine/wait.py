@@ -61,8 +61,8 @@ async def wait_for(
         if status is not None:
             if on_status is not None:
                 on_status(status)
-            if status.status == "COMPLETED" and await watch.finish():
-                generation = await in_thread(services.ledger.get, generation.id)
+            if status.status == "COMPLETED" and (found := await watch.finish()) is not None:
+                generation = found
                 continue
         await asyncio.sleep(watch.pause(status))
     return outcome(generation)
@@ -79,8 +79,8 @@ def outcome(generation: Generation) -> Generation:
     return generation
 
 
-async def read_result(services: Services, generation: Generation) -> None:
-    """Fetch the result of a completed job and record it, once fal answers.
+async def read_result(services: Services, generation: Generation) -> Generation | None:
+    """Fetch the result of a completed job and record it, once fal answers; the row then, None before.
 
     Raises:
         FalValidationError, FalGenerationFailed, FalGenerationCancelled: after recording it.
@@ -91,7 +91,7 @@ async def read_result(services: Services, generation: Generation) -> None:
     try:
         result = await services.client.result(generation.endpoint, generation.request_id)
     except FalResultNotReady:
-        return
+        return None
     except FalGenerationCancelled as error:
         await in_thread(record, generation.id, RemoteCancelled(error.billed))
         raise
@@ -99,9 +99,8 @@ async def read_result(services: Services, generation: Generation) -> None:
         await in_thread(record, generation.id, RemoteFailed(error.what, error.billed))
         raise
     except (FalResultExpired, FalNotFound) as error:
-        await find_again(services, generation, error)
-        return
-    await _record_video(services, generation, result)
+        return await find_again(services, generation, error)
+    return await _record_video(services, generation, result)
 
 
 async def with_price(services: Services, generation: Generation) -> Generation:
@@ -114,11 +113,10 @@ async def with_price(services: Services, generation: Generation) -> Generation:
         result = await services.client.result(generation.endpoint, generation.request_id)
     except FalError:
         return generation
-    await _record_video(services, generation, result)
-    return await in_thread(services.ledger.get, generation.id)
+    return await _record_video(services, generation, result)
 
 
-async def find_again(services: Services, generation: Generation, error: FalError) -> None:
+async def find_again(services: Services, generation: Generation, error: FalError) -> Generation:
     """The result is gone by id: fal's listing may still hold its payload; else the video is lost, with its price."""
     try:
         result = await _from_listing(services, generation)
@@ -127,9 +125,8 @@ async def find_again(services: Services, generation: Generation, error: FalError
             raise
         result = None  # this key may not list requests
     if result is None:
-        await in_thread(services.ledger.record, generation.id, ResultGone(error.what))
-    else:
-        await _record_video(services, generation, result)
+        return await in_thread(services.ledger.record_and_get, generation.id, ResultGone(error.what))
+    return await _record_video(services, generation, result)
 
 
 async def _from_listing(services: Services, generation: Generation) -> GenerationResult | None:
@@ -146,10 +143,10 @@ async def _from_listing(services: Services, generation: Generation) -> Generatio
     return None
 
 
-async def _record_video(services: Services, generation: Generation, result: GenerationResult) -> None:
+async def _record_video(services: Services, generation: Generation, result: GenerationResult) -> Generation:
     video, units = result.video, result.billable_units
-    await in_thread(
-        services.ledger.record,
+    recorded = await in_thread(
+        services.ledger.record_and_get,
         generation.id,
         RemoteCompleted(
             video_url=video.video.url,
@@ -161,6 +158,7 @@ async def _record_video(services: Services, generation: Generation, result: Gene
         ),
     )
     tell("after-completed", generation.id, "fal has the video")
+    return recorded
 
 
 class Watch:
@@ -186,8 +184,7 @@ class Watch:
                 self._generation.endpoint, self._generation.request_id, logs=self._logs
             )
         except FalNotFound as error:
-            await find_again(self._services, self._generation, error)
-            outcome(await in_thread(self._services.ledger.get, self._generation.id))
+            outcome(await find_again(self._services, self._generation, error))
             return QueueStatus(status="COMPLETED", request_id=self._generation.request_id)
         except FalUnavailable as error:
             self._sit_out(error)
@@ -199,14 +196,13 @@ class Watch:
         )
         return status
 
-    async def finish(self) -> bool:
-        """Read the result of the completed job; False while fal's result route is down."""
+    async def finish(self) -> Generation | None:
+        """Read the result of the completed job and return the row; None while fal does not give it."""
         try:
-            await read_result(self._services, self._generation)
+            return await read_result(self._services, self._generation)
         except FalUnavailable as error:
             self._sit_out(error)
-            return False
-        return True
+            return None
 
     def _sit_out(self, error: FalUnavailable) -> None:
         now = time.monotonic()

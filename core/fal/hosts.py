@@ -6,6 +6,8 @@ serves users' files and users' apps from subdomains of its own.
 """
 
 import ipaddress
+import re
+from functools import cached_property
 from typing import Final, Self
 
 import httpx
@@ -15,6 +17,8 @@ from prefect_ltx.fal.errors import FalRequestInvalid
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _FAL_FILES: Final = "fal.media"
+
+_PLAIN_PATH: Final = re.compile(r"/[A-Za-z0-9._~/?=&-]{0,2000}")
 
 Origin = tuple[str, str, int]
 
@@ -82,8 +86,15 @@ class FalHosts(BaseModel):
 
         The CDN is not among them (it takes a token of its own), unless it shares its origin with one.
         """
-        allowed = {_origin(base) for base in (self.run, self.queue, self.rest, self.api)}
-        return (origin := _origin(url)) is not None and origin in allowed
+        for base in {self.queue, self.run, self.rest, self.api}:
+            # Behind a base that was read before, a path of plain characters cannot lead to another origin.
+            if url.startswith(base) and _PLAIN_PATH.fullmatch(url, len(base)):
+                return True
+        return (origin := _origin(url)) is not None and origin in self._key_origins
+
+    @cached_property
+    def _key_origins(self) -> frozenset[Origin | None]:
+        return frozenset(_origin(base) for base in (self.run, self.queue, self.rest, self.api))
 
     def may_receive_token(self, url: str) -> bool:
         """Whether a CDN upload token may be sent to `url`: the configured CDN; for the real fal also any

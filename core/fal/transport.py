@@ -190,7 +190,8 @@ class Transport:
     def _free_client(self) -> httpx.AsyncClient:
         self._follow_the_loop()
         if self._free is None:
-            self._free = self._client(httpx.Limits(max_connections=32, max_keepalive_connections=16))
+            # Few are kept: httpcore asks the socket of every idle one, at every request and every answer.
+            self._free = self._client(httpx.Limits(max_connections=32, max_keepalive_connections=6))
         return self._free
 
     def _once_client(self) -> httpx.AsyncClient:

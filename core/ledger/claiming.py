@@ -6,8 +6,9 @@ Of any number of claims for one key at once, exactly one may send.
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from prefect_ltx.fal import nano_to_usd, usd_to_nano
 from prefect_ltx.ledger import schema
@@ -23,12 +24,16 @@ from prefect_ltx.ledger.rows import generation_of, new_row, plan_of
 from prefect_ltx.ledger.states import CLOSED, State
 
 _table = schema.generation
+# Built once: building a statement costs more than running it.
+_LIVE: Final = select(_table).where(_table.c.key == bindparam("wanted"), _table.c.live == 1)
+_BEGUN: Final = select(_table.c.begun_attempt).where(_table.c.id == bindparam("wanted"))
+_NEW: Final = _table.insert()
+_NEW_TAG: Final = schema.tag.insert()
 
 
 def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimit]) -> Claim:
     """See `Ledger.claim`."""
-    query = select(_table).where(_table.c.key == plan.key, _table.c.live == 1)
-    row = tx.connection.execute(query).one_or_none()
+    row = tx.connection.execute(_LIVE, {"wanted": plan.key}).one_or_none()
     if row is not None:
         taken = take(tx, generation_of(row), owner)
         if taken.outcome in ("submit", "resume") and plan.flow_run_id is not None:
@@ -41,9 +46,9 @@ def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimi
     if stray is None:
         _check_budgets(tx, plan, limits)
     values = new_row(plan, tx.now)
-    tx.connection.execute(_table.insert().values(**values))
+    tx.connection.execute(_NEW, values)
     for tag in plan.tags:
-        tx.connection.execute(schema.tag.insert().values(generation_id=values["id"], tag=tag))
+        tx.connection.execute(_NEW_TAG, {"generation_id": values["id"], "tag": tag})
     fresh = tx.load(values["id"])
     tx.moves.append((fresh.id, fresh.state))
     tx.log(fresh, "Intended", owner.label, upper_usd=str(plan.price_upper_usd), tags=list(plan.tags))
@@ -119,7 +124,7 @@ def begin_post(tx: Transaction, row: Generation, owner: Owner) -> Generation:
         raise _not_permitted(row, "it was cancelled" if row.cancel_requested else "it was released")
     if row.owner != owner.token:
         raise lease_lost(row)
-    begun = tx.connection.scalar(select(_table.c.begun_attempt).where(_table.c.id == row.id))
+    begun = tx.connection.scalar(_BEGUN, {"wanted": row.id})
     if row.state is not State.INTENDED or begun == row.attempt:
         raise _not_permitted(row, "a POST of this attempt may have left already")
     record(tx, row, PostStarted(), owner=owner, actor=owner.label)
@@ -156,16 +161,17 @@ def _owner_lost(tx: Transaction, row: Generation, actor: str) -> Generation:
 
 
 def _grant(tx: Transaction, row: Generation, owner: Owner) -> Claim:
-    _hold(tx, row, owner)
+    permission: dict[str, Any] = {}
     if row.state is State.INTENDED:
         # The permission to POST. Without a promise to announce it, it may leave at any moment from here on.
-        tx.update(row.id, posted_at=tx.now, post_may_have_left=not owner.announces_posts)
+        permission = {"posted_at": tx.now, "post_may_have_left": not owner.announces_posts}
+    _hold(tx, row, owner, **permission)
     effects = todo(row.snapshot)
     return Claim("submit" if row.state is State.INTENDED else "resume", tx.load(row.id), effects)
 
 
-def _hold(tx: Transaction, row: Generation, owner: Owner, *, log: bool = True) -> None:
-    tx.update(row.id, owner=owner.token, lease_until=tx.now + tx.lease_seconds)
+def _hold(tx: Transaction, row: Generation, owner: Owner, *, log: bool = True, **also: Any) -> None:
+    tx.update(row.id, owner=owner.token, lease_until=tx.now + tx.lease_seconds, **also)
     if log and row.owner != owner.token:
         tx.log(row, "Taken", owner.label)
 

@@ -173,10 +173,15 @@ class Ledger(LedgerReader):
             GenerationNotFound: there is no such row.
         """
         with self._writing() as tx:
-            row = tx.load(generation_id)
-            check_lease(tx, row, event, owner)
-            who = actor or (owner.label if owner else "")
-            return record(tx, row, event, owner=owner, actor=who)
+            return self._recorded(tx, generation_id, event, owner, actor)
+
+    def record_and_get(
+        self, generation_id: str, event: Event, *, owner: Owner | None = None, actor: str | None = None
+    ) -> Generation:
+        """As `record`, and the row as it is afterwards: one transaction in place of two."""
+        with self._writing() as tx:
+            self._recorded(tx, generation_id, event, owner, actor)
+            return tx.load(generation_id)
 
     def note_reuse(self, generation_id: str, *, flow_run_id: str | None = None, actor: str = "") -> None:
         """Write into an archived row's history that its video was given out again instead of bought again.
@@ -256,6 +261,14 @@ class Ledger(LedgerReader):
     def __repr__(self) -> str:
         """Names the database, without password and query."""
         return f"Ledger({self.name!r})"
+
+    def _recorded(
+        self, tx: Transaction, generation_id: str, event: Event, owner: Owner | None, actor: str | None
+    ) -> Step:
+        row = tx.load(generation_id)
+        check_lease(tx, row, event, owner)
+        who = actor or (owner.label if owner else "")
+        return record(tx, row, event, owner=owner, actor=who)
 
     @contextmanager
     def _writing(self, **bill: str) -> Iterator[Transaction]:

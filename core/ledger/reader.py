@@ -1,6 +1,6 @@
 """What can be asked of the ledger: rows, histories, strays, sums. Nothing here changes anything."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from prefect_ltx.ledger import accounting, reading, spend
@@ -37,6 +37,7 @@ class LedgerReader:
         self,
         *,
         key: str | None = None,
+        keys: Collection[str] | None = None,
         live: bool | None = None,
         states: Iterable[State] | None = None,
         flow_run_id: str | None = None,
@@ -50,6 +51,7 @@ class LedgerReader:
             return reading.find(
                 connection,
                 key=key,
+                keys=keys,
                 live=live,
                 states=states,
                 flow_run_id=flow_run_id,

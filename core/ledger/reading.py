@@ -1,6 +1,6 @@
 """Finding rows: by id, prefix, request id, key, state, flow run or tag; histories, strays, uploads."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Select, or_, select
@@ -41,6 +41,7 @@ def find(
     connection: Connection,
     *,
     key: str | None = None,
+    keys: Collection[str] | None = None,
     live: bool | None = None,
     states: Iterable[State] | None = None,
     flow_run_id: str | None = None,
@@ -61,6 +62,8 @@ def find(
     ):
         if value is not None:
             query = query.where(column == value)
+    if keys is not None:
+        query = query.where(_table.c.key.in_(keys))
     if states is not None:
         query = query.where(_table.c.state.in_([State(state).value for state in states]))
     if tag is not None:

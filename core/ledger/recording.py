@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from prefect_ltx.ledger import schema
 from prefect_ltx.ledger.budget import BudgetLimit
@@ -41,6 +41,16 @@ _JUDGEMENTS: Final = (ReplyLost, Undecidable)
 _WITHOUT_OWNER: Final = frozenset(State) - UNFINISHED | {State.PARKED, State.LOST}
 
 _table = schema.generation
+# Built once: building a statement costs more than running it.
+_ROW: Final = select(_table).where(_table.c.id == bindparam("wanted"))
+_CHANGE: Final = _table.update().where(_table.c.id == bindparam("wanted"))
+_LINE: Final = schema.event.insert()
+_ADOPTABLE: Final = (
+    select(schema.stray.c.request_id)
+    .where(schema.stray.c.key == bindparam("wanted"), schema.stray.c.adopted_by.is_(None))
+    .order_by(schema.stray.c.noticed_at, schema.stray.c.request_id)
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,8 @@ class Transaction:
     """Rows as this transaction leaves them, where somebody has read them already."""
     lowered: list[BudgetLimit] = field(default_factory=list)
     """Limits of which a reservation of this transaction left little."""
+    known: dict[str, Generation] = field(default_factory=dict)
+    """Rows as this transaction last read them; nobody else writes while it is open."""
 
     def load(self, generation_id: str) -> Generation:
         """The row with this id.
@@ -63,18 +75,21 @@ class Transaction:
         Raises:
             GenerationNotFound: there is none.
         """
-        row = self.connection.execute(select(_table).where(_table.c.id == generation_id)).one_or_none()
-        if row is None:
-            raise GenerationNotFound(f"The ledger has no generation {generation_id}")
-        return generation_of(row)
+        if generation_id not in self.known:
+            row = self.connection.execute(_ROW, {"wanted": generation_id}).one_or_none()
+            if row is None:
+                raise GenerationNotFound(f"The ledger has no generation {generation_id}")
+            self.known[generation_id] = generation_of(row)
+        return self.known[generation_id]
 
     def update(self, generation_id: str, **values: Any) -> None:
         """Change columns of one row."""
-        self.connection.execute(_table.update().where(_table.c.id == generation_id).values(**values))
+        self.known.pop(generation_id, None)
+        self.connection.execute(_CHANGE, {"wanted": generation_id, **values})
 
     def log(self, row: Generation, name: str, actor: str, step: Step | None = None, **detail: Any) -> None:
         """Add a line to the row's history."""
-        self.connection.execute(schema.event.insert().values(**self.line(row, name, actor, step, detail)))
+        self.connection.execute(_LINE, self.line(row, name, actor, step, detail))
 
     def line(
         self, row: Generation, name: str, actor: str, step: Step | None, detail: Mapping[str, Any]
@@ -164,13 +179,7 @@ def is_held(row: Generation, now: float) -> bool:
 
 def adoptable_stray(tx: Transaction, key: str) -> str | None:
     """A request of this key that ran without a live row and that no row has adopted yet."""
-    strays = schema.stray
-    return tx.connection.scalar(
-        select(strays.c.request_id)
-        .where(strays.c.key == key, strays.c.adopted_by.is_(None))
-        .order_by(strays.c.noticed_at, strays.c.request_id)
-        .limit(1)
-    )
+    return tx.connection.scalar(_ADOPTABLE, {"wanted": key})
 
 
 def _check_claimed(tx: Transaction, row: Generation, event: Event) -> None:

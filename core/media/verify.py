@@ -6,9 +6,12 @@ A header proves nothing: a fast-start MP4 cut in half probes well, and ffmpeg re
 import asyncio
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from av import AudioFrame, AudioStream, CodecContext, Packet, VideoFrame, VideoStream
 from av.error import FFmpegError
@@ -21,6 +24,7 @@ from prefect_ltx.media.magic import MediaFormat, sniff
 from prefect_ltx.media.probe import AudioInfo, MediaInfo, audio_info, open_container, probe
 from prefect_ltx.media.webp import webp_pictures
 
+_T = TypeVar("_T")
 _NO_FRAME = "not one frame can be decoded"
 _AUDIO_SLACK_SECONDS = 0.1  # a header counts encoder padding that is not decoded
 
@@ -45,10 +49,7 @@ async def verify_video(
         MediaInvalid: no video, damaged, cut short, beyond a limit, or not as asked; every difference is named.
     """
     path = Path(path)
-    info = await asyncio.to_thread(probe, path, limits=limits)
-    if info.kind != "video":
-        raise MediaInvalid(path.name, [f"is a {info.container} image, not a video"])
-    decoded = await _decode(path, sniff(path), limits)
+    info, decoded = await _in_time(partial(_probed_and_decoded, path, limits), limits)
     problems = [*decoded.problems, *_against_header(decoded, info)]
     found = info.model_copy(update={"frames": decoded.frames})
     if width is not None and info.width != width:
@@ -141,16 +142,27 @@ def _slack(info: MediaInfo) -> float:
 
 
 async def _decode(path: Path, known: MediaFormat, limits: Limits) -> _Decoded:
+    return await _in_time(partial(_decode_all, path, known, limits), limits)
+
+
+async def _in_time(work: Callable[[threading.Event], _T], limits: Limits) -> _T:
     stop = threading.Event()
     timer = asyncio.get_running_loop().call_later(limits.wall_seconds, stop.set)
     try:
-        return await asyncio.to_thread(_decode_all, path, known, stop, limits)
+        return await asyncio.to_thread(work, stop)
     finally:
         timer.cancel()
         stop.set()
 
 
-def _decode_all(path: Path, known: MediaFormat, stop: threading.Event, limits: Limits) -> _Decoded:
+def _probed_and_decoded(path: Path, limits: Limits, stop: threading.Event) -> tuple[MediaInfo, _Decoded]:
+    info = probe(path, limits=limits)
+    if info.kind != "video":
+        raise MediaInvalid(path.name, [f"is a {info.container} image, not a video"])
+    return info, _decode_all(path, sniff(path), limits, stop)
+
+
+def _decode_all(path: Path, known: MediaFormat, limits: Limits, stop: threading.Event) -> _Decoded:
     found = _Decoded()
     try:
         if known.container == "webp":

@@ -8,17 +8,19 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
+from prefect import Flow
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
-from support import environment
+from support import environment, submits
 
 from prefect_ltx.engine import Services, sweep_all
-from prefect_ltx.flows import ingredient_to_video
+from prefect_ltx.flows import generate_batch, ingredient_to_video
 from prefect_ltx.ledger import Ledger, Owner, State
 from prefect_ltx.local import LocalFal
 from prefect_ltx.settings import Settings
@@ -67,22 +69,33 @@ async def worker(
     process.wait(60)
 
 
-async def start(client: PrefectClient, pool: str, sheet: Path) -> UUID:
-    """Start a run of the ingredient flow on the pool; gives its id."""
-    deployment = await client.create_deployment(
-        flow_id=await client.create_flow(ingredient_to_video),
-        name=f"test-{uuid.uuid4().hex[:8]}",
-        entrypoint="prefect_ltx.flows.generate:ingredient_to_video",
-        work_pool_name=pool,
-        pull_steps=[],
-    )
-    request = {
+def request(sheet: Path) -> dict[str, Any]:
+    return {
         "prompt": "Reference sheet: a cup. Generated video: it turns.",
         "image_url": str(sheet),
         "num_frames": 9,
         "resolution": {"width": 256, "height": 128},
     }
-    run = await client.create_flow_run_from_deployment(deployment, parameters={"request": request})
+
+
+async def start(client: PrefectClient, pool: str, sheet: Path) -> UUID:
+    """Start a run of the ingredient flow on the pool; gives its id."""
+    where = "prefect_ltx.flows.generate:ingredient_to_video"
+    return await start_flow(client, pool, ingredient_to_video, where, request=request(sheet))
+
+
+async def start_flow(
+    client: PrefectClient, pool: str, flow: Flow[..., Any], entrypoint: str, **parameters: Any
+) -> UUID:
+    """Start a run of a flow on the pool; gives its id."""
+    deployment = await client.create_deployment(
+        flow_id=await client.create_flow(flow),
+        name=f"test-{uuid.uuid4().hex[:8]}",
+        entrypoint=entrypoint,
+        work_pool_name=pool,
+        pull_steps=[],
+    )
+    run = await client.create_flow_run_from_deployment(deployment, parameters=parameters)
     return run.id
 
 
@@ -115,6 +128,36 @@ async def test_cancelling_the_run_cancels_the_paid_job(
     (row,) = ledger.find()
     assert row.flow_run_id == str(run_id)
     assert (row.held_usd, len(fal.bill)) == (0, 0)
+
+
+async def test_cancelling_a_batch_cancels_every_row_at_fal(
+    fal: LocalFal, ltx_env: Path, client: PrefectClient, worker: subprocess.Popen[bytes], media_folder: Path
+) -> None:
+    """A batch cancelled under a worker: what is at fal is cancelled, the other rows never begin, nothing is owed."""
+    fal.faults.add("stuck_queue", times=-1)
+    rows = [request(media_folder / "sheet.png") | {"seed": seed} for seed in range(6)]
+    run_id = await start_flow(
+        client,
+        worker.pool,  # type: ignore[attr-defined]
+        generate_batch,
+        "prefect_ltx.flows.batch:generate_batch",
+        source=rows,
+        name="stopped",
+        concurrency=3,
+        recipe="none",
+    )
+    ledger = Ledger(environment(fal.url, ltx_env)["PREFECT_LTX_LEDGER"])
+    await until(lambda: len(ledger.find(states=[State.SUBMITTED])) == 3)
+    await client.set_flow_run_state(run_id, Cancelling())
+
+    async def cancelled() -> bool:
+        state = (await client.read_flow_run(run_id)).state
+        return state is not None and state.is_cancelled()
+
+    await until(cancelled)
+    await until(lambda: {row.state for row in ledger.find()} == {State.CANCELLED})
+    assert (submits(fal), len(fal.bill), sum(row.held_usd for row in ledger.find())) == (3, 0, 0)
+    assert {row.flow_run_id for row in ledger.find()} == {str(run_id)}
 
 
 async def test_stopping_the_worker_keeps_the_paid_job(

@@ -67,8 +67,8 @@ async def test_a_generation_and_its_asset_are_told_once(
     assert len(payload["sha256"]) == 64
 
     referenced = [each for each in await told(id=[roles["asset"]]) if "referenced" in each["event"]]
-    # Other tests of this server may have used the same sheet.
-    assert {each["resource"]["prefect.resource.name"] for each in referenced} == {"sheet.png"}
+    # Other tests of this server may have used the same sheet, by other names.
+    assert "sheet.png" in {each["resource"]["prefect.resource.name"] for each in referenced}
     assert roles["asset"] == payload["inputs"]["image_url"].replace("sha256:", "sha256://")
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import ssl
 import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ Fault = Literal[
     "corrupt",
     "truncated",
     "hang",
-    "unconditional",
 ]
 
 _ERROR = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>Try again.</Message></Error>"
@@ -38,13 +36,9 @@ class _Rule:
 
 @dataclass
 class FaultProxy:
-    """Forwards to a port of this machine; `with FaultProxy(port) as proxy: proxy.url`. With `tls` it is https.
-
-    "unconditional" leaves `If-None-Match` out, as a store does that does not know it.
-    """
+    """Forwards to a port of this machine; `with FaultProxy(port) as proxy: proxy.url`."""
 
     port: int
-    tls: ssl.SSLContext | None = None
     log: list[str] = field(default_factory=list)
     """`METHOD target` of every request, faulty ones too."""
 
@@ -62,9 +56,8 @@ class FaultProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server = self._do(asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls))
-        scheme = "https" if self.tls else "http"
-        self.url = f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = self._do(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     def __exit__(
@@ -121,8 +114,6 @@ class FaultProxy:
         if fault == "truncated":
             await self._forward_half(head, body)
             return False
-        if fault == "unconditional":
-            head = re.sub(rb"(?i)\r\nif-none-match:[^\r]*", b"", head)
         if fault == "corrupt" and body:
             body = bytes([body[0] ^ 0xFF]) + body[1:]
         answer_head, answer = await self._forward(head, body, line)
