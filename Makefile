@@ -10,7 +10,7 @@ CHAOS_ROUNDS ?= 100
 TRY_PYTHON := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast unit e2e lint types contracts test-js chromium chaos chaos-workers bench bench-short docs wheel clean
+.PHONY: help setup demo test test-fast unit e2e lint types contracts test-js chromium chaos chaos-workers distributed bench bench-short docs wheel clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-13s %s\n' "$$name" "$$what"; done
@@ -40,11 +40,11 @@ test: lint types contracts unit e2e ## Everything CI asks for: lint, types, impo
 test-fast: unit ## Unit tests only
 
 unit: setup
-	.venv/bin/pytest -n $(WORKERS) -m 'not e2e and not chaos and not wheel and not js'
+	.venv/bin/pytest -n $(WORKERS) -m 'not e2e and not chaos and not distributed and not wheel and not js'
 
 # Each process starts a Prefect server of its own; the tests wait more than they compute, so two are quicker.
 e2e: setup
-	.venv/bin/pytest -n $(WORKERS) --dist worksteal -m 'e2e and not chaos and not wheel and not js'
+	.venv/bin/pytest -n $(WORKERS) --dist worksteal -m 'e2e and not chaos and not distributed and not wheel and not js'
 
 lint: setup ## Ruff: rules and format
 	.venv/bin/ruff check .
@@ -81,6 +81,9 @@ chaos: setup ## The kill tests in their long form: CHAOS_ROUNDS (100) random ins
 
 chaos-workers: setup ## Two workers killed at random for five minutes under a batch of 100
 	CHAOS_SECONDS=300 .venv/bin/pytest -s tests/chaos/test_kill_workers.py
+
+distributed: setup ## Two workers without a shared disk: Prefect's server and ledger in PostgreSQL, archive and results on S3
+	.venv/bin/pytest tests/deployments/test_distributed.py
 
 bench: setup ## Benchmarks; prints what it measured
 	@missed=; for script in benchmarks/bench_*.py; do \

@@ -30,8 +30,10 @@ def without_prefect(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[str]:
+def prefect_server(home: Path, settings: Mapping[str, str] | None = None) -> Iterator[str]:
     """Start a Prefect server with PREFECT_HOME in `home`; gives the API's URL and always stops it again.
+
+    `settings` are Prefect's own, by their names in the environment: another database than SQLite in `home`, say.
 
     Raises:
         PrefectServerError: it ended, or did not answer in time.
@@ -47,6 +49,7 @@ def prefect_server(home: Path) -> Iterator[str]:
         "PREFECT_UI_API_URL": url,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        **(settings or {}),
     }
     with log.open("wb") as sink:
         server = subprocess.Popen(
