@@ -109,6 +109,16 @@ class Page:
             if each.get("method") == "Network.requestWillBeSent"
         ]
 
+    def received(self) -> dict[str, str]:
+        """Address to media type of what has come so far, without what was refused."""
+        self.evaluate("true")
+        answers = (
+            each["params"]["response"]
+            for each in self.events
+            if each.get("method") == "Network.responseReceived"
+        )
+        return {each["url"]: each["mimeType"] for each in answers if each["status"] < 300}
+
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
             piece = os.read(self._reads, 65536)

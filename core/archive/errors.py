@@ -8,7 +8,7 @@ Every message is one line: what happened, that nothing was spent, what to do nex
     ├── ArchiveNotFound        no such file, folder or bucket
     ├── ArchiveCorrupt         bytes are not those their sha256 names
     ├── ManifestUnreadable     a manifest.json that is none, or of a newer version than this one knows
-    ├── ArchiveDenied          the credentials or the file permissions do not allow it
+    ├── ArchiveDenied          the credentials, the file permissions or the server's certificate do not allow it
     └── ArchiveUnavailable     the network, the server, a full disk: the same call may work later
 """
 
@@ -65,7 +65,7 @@ class ManifestUnreadable(ArchiveError):
 
 
 class ArchiveDenied(ArchiveError):
-    """The credentials, the bucket's policy or the file permissions do not allow it."""
+    """The credentials, the bucket's policy, the file permissions or the server's certificate do not allow it."""
 
     default_next_step = "Check the credentials and permissions, then run `prefect-ltx sweep`"
 

@@ -4,6 +4,7 @@ Server texts stay out of messages, because some quote headers and addresses; the
 """
 
 import asyncio
+import ssl
 from typing import Final
 
 from botocore.exceptions import (
@@ -12,6 +13,7 @@ from botocore.exceptions import (
     EndpointConnectionError,
     NoCredentialsError,
     PartialCredentialsError,
+    SSLError,
 )
 
 from prefect_ltx.archive.errors import ArchiveDenied, ArchiveError, ArchiveNotFound, ArchiveUnavailable
@@ -61,6 +63,8 @@ def worth_another_try(error: BaseException) -> bool:
     """Tell whether the same request may succeed if it is sent again."""
     if isinstance(error, NoCredentialsError | PartialCredentialsError | asyncio.CancelledError):
         return False
+    if _not_trusted(error):
+        return False
     code = error_code(error)
     if code:
         return code in _AGAIN or code in RACED or _status(error) >= 500
@@ -101,6 +105,11 @@ def explained(error: BaseException, where: str) -> ArchiveError:
         )
     if code:
         return ArchiveUnavailable(f"{where}: S3 answers {code} (HTTP {_status(error)})")
+    if reason := _not_trusted(error):
+        return ArchiveDenied(
+            f"{where}: the S3 server's certificate is not trusted ({reason})",
+            next_step="Set AWS_CA_BUNDLE to the file of the authority that signed it, or correct the endpoint",
+        )
     if isinstance(error, EndpointConnectionError):
         return ArchiveUnavailable(f"{where}: the S3 server cannot be reached")
     if isinstance(error, asyncio.TimeoutError):
@@ -114,6 +123,13 @@ def _client_error(error: BaseException) -> ClientError | None:
         if isinstance(each, ClientError):
             return each
     return None
+
+
+def _not_trusted(error: BaseException) -> str:
+    """Return OpenSSL's reason for refusing the server's certificate; empty for any other failure."""
+    refused = error.kwargs.get("error") if isinstance(error, SSLError) else None
+    cause = getattr(refused, "certificate_error", None)
+    return cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else ""
 
 
 def _status(error: BaseException) -> int:

@@ -28,7 +28,8 @@ async def put_object(
     create_only: bool = True,
 ) -> None:
     """Write an object in one request; raises what S3 raises, a taken key as 412."""
-    condition = {"IfNoneMatch": "*"} if create_only else {}
+    # What is written once never changes; browsers and CDNs have to ask again for what is replaced.
+    condition = {"IfNoneMatch": "*"} if create_only else {"CacheControl": "no-cache"}
     await session.call(
         "put_object",
         {

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 import boto3
@@ -101,6 +101,11 @@ class S3Server:
         name = f"bucket-{uuid4().hex[:12]}"
         self.client().create_bucket(Bucket=name)
         return name
+
+    def make_public(self, bucket: str, prefix: str) -> str:
+        """Let everybody read a bucket of Swift's; the address at which a browser finds what is below `prefix`."""
+        self.client().put_bucket_acl(Bucket=bucket, ACL="public-read")
+        return f"{self.url}/v1/AUTH_{self.key.partition(':')[0]}/{bucket}/{quote(prefix)}"
 
     def archive(self, bucket: str, prefix: str = "films/2026", **options: Any) -> Archive:
         settings = {"endpoint_url": self.url, "key": self.key, "secret": self.secret, "region": "us-east-1"}

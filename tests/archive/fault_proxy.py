@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -36,9 +37,10 @@ class _Rule:
 
 @dataclass
 class FaultProxy:
-    """Forwards to a port of this machine; `with FaultProxy(port) as proxy: proxy.url`."""
+    """Forwards to a port of this machine; `with FaultProxy(port) as proxy: proxy.url`. With `tls` it is https."""
 
     port: int
+    tls: ssl.SSLContext | None = None
     log: list[str] = field(default_factory=list)
     """`METHOD target` of every request, faulty ones too."""
 
@@ -56,8 +58,9 @@ class FaultProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server = self._do(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = self._do(asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls))
+        scheme = "https" if self.tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     def __exit__(

@@ -37,8 +37,10 @@ class Page(HTMLParser):
             self.text += f" {data}"
 
     def links(self) -> list[str]:
+        """All but the icon's, which is empty and in the page itself."""
         names = ("src", "href", "poster")
-        return [value for _, attributes in self.tags for name in names if (value := attributes.get(name))]
+        shown = [attributes for tag, attributes in self.tags if tag != "link"]
+        return [value for attributes in shown for name in names if (value := attributes.get(name))]
 
 
 @pytest.fixture
@@ -133,7 +135,10 @@ async def test_the_page_needs_nothing_from_elsewhere(archive: Archive) -> None:
     """No font, no style and no picture of a third party; one script, its own, and a policy that lets no other run."""
     await archive_generation(archive, FILES)
     page = await page_of(archive)
-    assert not {"link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert not {"iframe", "object"} & {tag for tag, _ in page.tags}
+    assert [attributes for tag, attributes in page.tags if tag == "link"] == [
+        {"rel": "icon", "href": "data:,"}
+    ]
     assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}]
     (policy,) = [attributes["content"] for _, attributes in page.tags if "http-equiv" in attributes]
     assert policy is not None
