@@ -19,6 +19,7 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 from postgres import NoPostgres, running_postgres
+from s3_servers import NoSwift, S3Server, running_moto, running_swift
 from sqlalchemy import create_engine, make_url, text
 from support import environment
 
@@ -86,6 +87,25 @@ def postgres_url(postgres_server: str) -> str:
         connection.execute(text(f"CREATE SCHEMA {schema}"))
     engine.dispose()
     return f"{postgres_server}&options=-csearch_path%3D{schema}"
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[S3Server]:
+    """An S3 server that knows conditional writes."""
+    with running_moto() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real store that speaks S3."""
+    running = running_swift(tmp_path_factory.mktemp("swift"))
+    try:
+        server = running.__enter__()
+    except NoSwift:
+        pytest.skip("swift is not installed (pip install swift)")
+    yield server
+    running.__exit__(None, None, None)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

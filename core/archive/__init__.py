@@ -1,6 +1,6 @@
 """Write-once storage of finished videos in a folder or on S3: manifest last, every byte verifiable."""
 
-from prefect_ltx.archive.backend import Incoming, StoredFile
+from prefect_ltx.archive.backend import Incoming, StoredFile, Weakness
 from prefect_ltx.archive.errors import (
     ArchiveConflict,
     ArchiveCorrupt,
@@ -41,6 +41,7 @@ __all__ = [
     "StoredFile",
     "VerifyProgress",
     "VerifyReport",
+    "Weakness",
     "check_key",
     "fill_media",
     "folder_for",

@@ -3,9 +3,9 @@
 Keys given to a backend are checked (`keys.check_key`). All calls are asynchronous and may run side by side.
 """
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,6 +26,16 @@ class Stat(NamedTuple):
 
     size: int
     sha256: str | None
+
+
+class Weakness(NamedTuple):
+    """Something that a place does not do as an archive needs it: `what`, and how bad that is.
+
+    error: bytes can be lost; warning: they can be where a lease was lost as well; info: nothing in the archive is.
+    """
+
+    what: str
+    severity: Literal["error", "warning", "info"]
 
 
 class Incoming(Protocol):
@@ -110,8 +120,16 @@ class Backend(Protocol):
         """
         ...
 
+    async def weaknesses(self, taken: str, free: str) -> Sequence[Weakness]:
+        """Try how the place itself keeps writers apart who do not look first.
+
+        Writes to `taken`, a probe that is there, and perhaps to `free`, where nothing is; whatever these hold
+        afterwards has to be removed.
+        """
+        ...
+
     async def remove_probe(self, key: str) -> None:
-        """Remove what `probe` wrote; nothing else in an archive is ever removed."""
+        """Remove what `probe` wrote, if it is there; nothing else in an archive is ever removed."""
         ...
 
     async def aclose(self) -> None:

@@ -15,11 +15,11 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from prefect_ltx.archive.backend import Incoming, Stat, StoredFile
+from prefect_ltx.archive.backend import Incoming, Stat, StoredFile, Weakness
 from prefect_ltx.archive.errors import (
     ArchiveConflict,
     ArchiveCorrupt,
@@ -116,6 +116,23 @@ class FolderBackend:
             return cleared
 
         return await self.in_thread("", clear)
+
+    async def weaknesses(self, taken: str, free: str) -> Sequence[Weakness]:
+        """See `Backend`: is there a hard link, which of two racing writers only one can make?"""
+
+        def link(_: threading.Event) -> list[Weakness]:
+            try:
+                os.link(self.root / taken, self.root / free)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                what = (
+                    "its file system has no hard links, so two writers at the same moment are not kept apart"
+                )
+                return [Weakness(what, "warning")]
+            return []
+
+        return await self.in_thread(taken, link)
 
     async def remove_probe(self, key: str) -> None:
         """See `Backend`."""

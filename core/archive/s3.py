@@ -8,7 +8,7 @@ upload begins; it carries the upload's own random name in place of it.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from botocore.exceptions import FlexibleChecksumError
 
-from prefect_ltx.archive.backend import Incoming, Stat, StoredFile
+from prefect_ltx.archive.backend import Incoming, Stat, StoredFile, Weakness
 from prefect_ltx.archive.errors import (
     ArchiveConflict,
     ArchiveCorrupt,
@@ -25,6 +25,7 @@ from prefect_ltx.archive.errors import (
     ArchiveNotFound,
     ArchiveUnavailable,
 )
+from prefect_ltx.archive.s3_conditions import weaknesses
 from prefect_ltx.archive.s3_errors import (
     GONE,
     TAKEN,
@@ -105,6 +106,7 @@ class S3Backend:
             session,
             self._target(key),
             content_type=content_type,
+            look=partial(self._head, key),
             put_small=partial(self._create, key, content_type=content_type, put=put_object),
             settle=partial(self._settle_upload, key),
             explain=lambda error: explained(error, self.url(key)),
@@ -174,6 +176,13 @@ class S3Backend:
             if not answer.get("IsTruncated"):
                 return cleared
             page = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+
+    async def weaknesses(self, taken: str, free: str) -> Sequence[Weakness]:
+        """See `Backend`."""
+        try:
+            return await weaknesses(self._sessions.here(), self._target(taken), self._target(free))
+        except Exception as error:
+            raise explained(error, self.url(taken)) from error
 
     async def remove_probe(self, key: str) -> None:
         """See `Backend`."""

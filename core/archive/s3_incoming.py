@@ -23,14 +23,17 @@ class S3Incoming:
         target: Target,
         *,
         content_type: str,
+        look: Callable[[], Awaitable[object | None]],
         put_small: Callable[..., Awaitable[StoredFile]],
         settle: Callable[[int, str, str, Exception | None], Awaitable[StoredFile]],
         explain: Callable[[Exception], ArchiveError],
     ) -> None:
-        """Begin; `put_small` and `settle` are the backend's ways to write one object and to see whose it is."""
+        """Begin; `look`, `put_small` and `settle` are the backend's ways to look for the object, to write it in
+        one request, and to see whose it is."""
         self._session = session
         self._target = target
         self._content_type = content_type
+        self._look = look
         self._put_small = put_small
         self._settle = settle
         self._explain = explain
@@ -110,7 +113,9 @@ class S3Incoming:
         try:
             if self._buffer:
                 await self._send(len(self._buffer))
-            await upload.complete()
+            # Looking first guards stores that complete an upload over what is there, as Ceph does.
+            if await self._look() is None:
+                await upload.complete()
         except Exception as error:
             failed = error
         return await self._settle(self._size, sha256, self._name, failed)

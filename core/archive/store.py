@@ -16,7 +16,7 @@ from typing import Self
 
 from pydantic import SecretStr
 
-from prefect_ltx.archive.backend import Backend, Incoming, StoredFile
+from prefect_ltx.archive.backend import Backend, Incoming, StoredFile, Weakness
 from prefect_ltx.archive.errors import (
     ArchiveConflict,
     ArchiveCorrupt,
@@ -261,8 +261,10 @@ class Archive:
             on_progress,
         )
 
-    async def probe(self) -> Sequence[str]:
-        """Try with a small file whether the place is write-once; what is wrong with it, one sentence each.
+    async def probe(self) -> Sequence[Weakness]:
+        """Try with small files whether the place is write-once, also for writers at the same moment.
+
+        Returns what is wrong with it, one sentence each; the files are removed again.
 
         Raises:
             ArchiveError: it cannot be written or read at all.

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import UTC, datetime
+from typing import Final
 from urllib.parse import urlsplit
 
 from sqlalchemy import text
@@ -109,8 +110,17 @@ def _waiting(ledger: Ledger) -> list[Finding]:
     return found
 
 
+_REMEDY: Final = {
+    "error": "Use a server that knows conditional writes (If-None-Match), or a folder on a disk.",
+    "warning": "With several machines better use a store that does; meanwhile only the ledger's leases keep two "
+    "writers apart.",
+    "info": "Remove it by hand if it matters.",
+}
+
+
 async def check_archive(settings: Settings) -> list[Finding]:
-    """Two writes of different bytes to one name: the second must be refused, the first read back."""
+    """Two writes of different bytes to one name: the second must be refused, by the place itself and not only by
+    looking first, and the first read back."""
     try:
         archive = Archive(settings.archive_location)
     except ArchiveError as problem:
@@ -131,17 +141,18 @@ async def check_archive(settings: Settings) -> list[Finding]:
             return [
                 error("archive", said, "Correct PREFECT_LTX_ARCHIVE and the credentials and endpoint for it.")
             ]
-    found = (
-        [ok("archive", f"{where} is write-once: a second write to one name was refused")] if not wrong else []
-    )
-    for each in wrong:
-        if each.startswith("the probe"):
-            found.append(
-                info("archive", f"{where} is write-once, but {each}", "Remove it by hand if it matters.")
-            )
-        else:
-            remedy = "Use a server that knows conditional writes (If-None-Match), or a folder on a disk."
-            found.append(error("archive", f"{where}: {each}", remedy))
+    found = []
+    if not any(each.severity == "error" for each in wrong):
+        found.append(ok("archive", f"{where} is write-once: a second write to one name was refused"))
+    found += [
+        Finding(
+            check="archive",
+            severity=each.severity,
+            what=f"{where}: {each.what}",
+            remedy=_REMEDY[each.severity],
+        )
+        for each in wrong
+    ]
     if archive.folder is not None and (kind := network_file_system(archive.folder)):
         found.append(
             info("archive", f"The folder is on a network file system ({kind}), which machines may share")

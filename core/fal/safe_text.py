@@ -26,7 +26,9 @@ def strip_url(url: str) -> str:
         host = parts.netloc.rpartition("@")[2]
     except ValueError:
         return "<unreadable URL>"
-    return f"{parts.scheme}://{host}{parts.path}" if parts.scheme and host else parts.path
+    # Without a host too: sqlite:////data/ledger.db and file:///videos are nothing else than before.
+    named = parts.scheme and url.lstrip()[len(parts.scheme) :].startswith("://")
+    return f"{parts.scheme}://{host}{parts.path}" if named else parts.path
 
 
 def plain(text: object, limit: int = 500) -> str:

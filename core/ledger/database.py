@@ -146,6 +146,10 @@ def _ledger_url(url: str | URL) -> URL:
             raise _wrong_url("it names no PostgreSQL database")
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
+        kind, _, driver = parsed.drivername.partition("+")
+        if driver and kind in ("sqlite", "postgresql"):
+            # Prefect's own URL of a database has one: postgresql+asyncpg, sqlite+aiosqlite.
+            raise _wrong_url(f"the driver '{driver}' is none that a ledger uses; leave '+{driver}' out")
         raise _wrong_url(f"'{parsed.drivername}' is not a database that a ledger can live in")
     if not parsed.database or parsed.database == ":memory:":
         raise _wrong_url("a database in memory forgets what was paid for")
@@ -158,7 +162,9 @@ def _ledger_url(url: str | URL) -> URL:
 def _wrong_url(why: str) -> LedgerUnavailable:
     return LedgerUnavailable(
         f"The ledger's URL cannot be used: {why}",
-        next_step="Use sqlite:////absolute/path/ledger.db or postgresql://user:password@host/database",
+        # No user:password@ in the example: where messages are cleaned of secrets it would go, and mislead.
+        next_step="Use sqlite:////absolute/path/ledger.db, or postgresql://host/database with the user and "
+        "the password, user:password@, before the host (PREFECT_LTX_LEDGER, --ledger)",
     )
 
 

@@ -1,21 +1,17 @@
 """Places, files and manifests for the archive's tests."""
 
-import functools
 import hashlib
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
-from uuid import uuid4
 
-import boto3
+from s3_servers import S3Server
 
 from prefect_ltx.archive import Archive, ArchivedFile, Manifest
 
-SECRET = "a-secret-that-is-never-shown"
 FOLDER = "2026/11/21/ingredient-0123456789abcdef"
 
 
@@ -69,47 +65,6 @@ async def archive_generation(archive: Archive, files: dict[str, bytes], **change
         )
     await archive.publish(made)
     return made
-
-
-@functools.cache
-def _client(url: str, key: str, secret: str) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=url,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-        region_name="us-east-1",
-    )
-
-
-@dataclass
-class S3Server:
-    """An S3 server on loopback and how to reach it."""
-
-    url: str
-    key: str = "test:tester"
-    secret: str = field(default=SECRET, repr=False)
-
-    @property
-    def port(self) -> int:
-        return urlsplit(self.url).port or 0
-
-    def client(self) -> Any:
-        return _client(self.url, self.key, self.secret)
-
-    def new_bucket(self) -> str:
-        name = f"bucket-{uuid4().hex[:12]}"
-        self.client().create_bucket(Bucket=name)
-        return name
-
-    def make_public(self, bucket: str, prefix: str) -> str:
-        """Let everybody read a bucket of Swift's; the address at which a browser finds what is below `prefix`."""
-        self.client().put_bucket_acl(Bucket=bucket, ACL="public-read")
-        return f"{self.url}/v1/AUTH_{self.key.partition(':')[0]}/{bucket}/{quote(prefix)}"
-
-    def archive(self, bucket: str, prefix: str = "films/2026", **options: Any) -> Archive:
-        settings = {"endpoint_url": self.url, "key": self.key, "secret": self.secret, "region": "us-east-1"}
-        return Archive(f"s3://{bucket}/{prefix}", **{"retry_wait": 0.01, **settings, **options})
 
 
 @dataclass

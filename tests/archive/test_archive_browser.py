@@ -12,8 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from archive_parts import SECRET, S3Server, manifest
+from archive_parts import manifest
 from browser import CHROMIUM, Page, browser
+from s3_servers import SECRET, S3Server
 
 from prefect_ltx.archive import Archive, ArchivedFile, QualityRecord, RecordedFinding
 from prefect_ltx.media import render_renditions

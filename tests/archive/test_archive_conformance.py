@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from archive_parts import FOLDER, SECRET, Place, archive_generation, manifest, noise, sha, written
+from archive_parts import FOLDER, Place, archive_generation, manifest, noise, sha, written
+from s3_servers import SECRET
 
 from prefect_ltx.archive import (
     ArchiveConflict,

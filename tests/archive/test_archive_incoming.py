@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from archive_parts import Place, S3Server, noise, sha
+from archive_parts import Place, noise, sha
 from fault_proxy import FaultProxy
+from s3_servers import S3Server
 
 from prefect_ltx.archive import (
     Archive,
@@ -159,6 +160,18 @@ async def test_a_lasting_fault_leaves_no_parts(moto: S3Server, proxy: FaultProxy
         await stream(archive, noise(2 * LARGE))
     assert moto.client().list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
     assert await archive.list() == []
+
+
+async def test_a_store_that_completes_over_what_is_there_is_not_asked_to(
+    moto: S3Server, proxy: FaultProxy
+) -> None:
+    """Ceph knows conditions for whole files only: what is in the archive stays, because it is looked for first."""
+    archive = moto.archive(moto.new_bucket(), endpoint_url=proxy.url)
+    proxy.fault(r"^POST .*\?uploadId=", "unconditional", times=100)
+    await archive.put_bytes(KEY, b"first", content_type="video/mp4")
+    with pytest.raises(ArchiveConflict):
+        await stream(archive, noise(LARGE))
+    assert await archive.read_bytes(KEY) == b"first"
 
 
 @pytest.mark.parametrize(

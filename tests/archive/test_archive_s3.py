@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from archive_parts import SECRET, S3Server, noise, sha, written
+from archive_parts import noise, sha, written
 from fault_proxy import FaultProxy
+from s3_servers import SECRET, S3Server
 
 from prefect_ltx.archive import (
     Archive,

@@ -8,8 +8,9 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from archive_parts import Place, S3Server
+from archive_parts import Place
 from fault_proxy import FaultProxy
+from s3_servers import S3Server
 
 from prefect_ltx.engine import (
     CollectedVideo,

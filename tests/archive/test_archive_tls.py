@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from archive_parts import S3Server, archive_generation, manifest, noise, sha, written
+from archive_parts import archive_generation, manifest, noise, sha, written
 from fault_proxy import FaultProxy
+from s3_servers import S3Server
 from s3_sink import certificate
 
 from prefect_ltx.archive import ArchiveDenied

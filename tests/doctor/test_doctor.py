@@ -112,6 +112,18 @@ def test_ledger_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "pass-w0rd" not in finding.model_dump_json()
 
 
+@pytest.mark.parametrize("url", ["sqlit:///l.db", "postgresql+asyncpg://me:pass-w0rd@host/db", "/data/l.db"])
+def test_ledger_url_that_is_none(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URL of no ledger comes with both forms in full, and without the password."""
+    monkeypatch.setenv("PREFECT_LTX_LEDGER", url)
+    (finding,) = check_ledger(Settings())
+    assert finding.severity == "error"
+    assert "sqlite:////absolute/path/ledger.db" in finding.remedy
+    assert "postgresql://host/database" in finding.remedy
+    assert "user:password@" in finding.remedy
+    assert "pass-w0rd" not in finding.model_dump_json()
+
+
 def test_ledger_in_postgresql(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL is opened, and its clock is held against ours."""
     monkeypatch.setenv("PREFECT_LTX_LEDGER", postgres_url)

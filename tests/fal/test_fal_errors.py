@@ -34,6 +34,8 @@ SECRETS = [
     ("3c1b9e3a-0000-4000-8000-7f6a1c5f0d11:0123456789abcdef", "<key>"),
     ("got data:video/mp4;base64,s3cr3ts3cr3t back", "data:video/mp4"),
     ("Bearer s3cr3t.s3cr3t", "<hidden>"),
+    ("file:///videos/a.mp4?s3cr3t", "file:///videos/a.mp4"),
+    ("postgresql://me:s3cr3t@/ledger?host=/run/s3cr3t", "postgresql:///ledger"),
 ]
 
 

@@ -13,6 +13,7 @@ from ledger_dump import FIXTURES
 from ledger_parts import Clock, a_plan, an_owner
 from sqlalchemy import Connection, create_engine, inspect, make_url, text
 
+from prefect_ltx.fal import plain
 from prefect_ltx.ledger import (
     Archived,
     BudgetLimit,
@@ -213,13 +214,28 @@ def test_a_database_of_something_else_is_refused_and_left_alone(ledger_url: str,
         "postgresql+asyncpg://ada:hunter2@host/db",
         "nonsense://ada:hunter2@host/db",
         "postgresql://ada:hunter2@host:port/db",
+        "sqlit:///ledger.db",
     ],
 )
 def test_a_wrong_url_is_refused_without_showing_its_password(url: str) -> None:
-    """The message says which form is meant."""
+    """The message says which form is meant, also where messages are cleaned of what may be a secret."""
     error = error_of(url)
     assert isinstance(error, LedgerUnavailable)
-    assert "sqlite:////absolute/path/ledger.db or postgresql://user:password@host/database" in str(error)
+    for said in (str(error), plain(error)):
+        assert "Use sqlite:////absolute/path/ledger.db, or postgresql://host/database with the user" in said
+        assert "user:password@, before the host (PREFECT_LTX_LEDGER, --ledger)" in said
+
+
+def test_prefect_s_url_of_the_same_database_says_what_is_too_much() -> None:
+    """The URL that a Prefect server takes names a driver; a ledger's does not."""
+    assert "leave '+asyncpg' out" in str(error_of("postgresql+asyncpg://ada:hunter2@host/db"))
+    assert "leave '+aiosqlite' out" in str(error_of("sqlite+aiosqlite:///ledger.db"))
+
+
+def test_a_ledger_in_a_message_is_named_by_its_whole_url(tmp_path: Path) -> None:
+    """Cleaned of secrets, a SQLite ledger's name still is the URL that a person can copy."""
+    with Ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        assert plain(f"The ledger {ledger.name} waits") == f"The ledger sqlite:///{tmp_path}/ledger.db waits"
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ Fault = Literal[
     "corrupt",
     "truncated",
     "hang",
+    "unconditional",
 ]
 
 _ERROR = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>Try again.</Message></Error>"
@@ -37,7 +38,10 @@ class _Rule:
 
 @dataclass
 class FaultProxy:
-    """Forwards to a port of this machine; `with FaultProxy(port) as proxy: proxy.url`. With `tls` it is https."""
+    """Forwards to a port of this machine; `with FaultProxy(port) as proxy: proxy.url`. With `tls` it is https.
+
+    "unconditional" leaves `If-None-Match` out, as a store does that does not know it.
+    """
 
     port: int
     tls: ssl.SSLContext | None = None
@@ -117,6 +121,8 @@ class FaultProxy:
         if fault == "truncated":
             await self._forward_half(head, body)
             return False
+        if fault == "unconditional":
+            head = re.sub(rb"(?i)\r\nif-none-match:[^\r]*", b"", head)
         if fault == "corrupt" and body:
             body = bytes([body[0] ^ 0xFF]) + body[1:]
         answer_head, answer = await self._forward(head, body, line)
