@@ -1,6 +1,7 @@
 """An S3 server over TLS that forgets every byte: what it costs is the same for every client.
 
-It knows what an upload needs: HEAD, PUT, multipart, `If-None-Match`. Prints its port when it listens.
+It knows what an upload needs: HEAD, PUT, multipart, `If-None-Match`. As AWS does it answers a PUT with the checksum
+that came with it (unverified here: that would cost the same for every client). Prints its port when it listens.
 """
 
 import asyncio
@@ -101,7 +102,8 @@ def answer(method: str, target: str, headers: dict[str, str], size: int) -> tupl
         if headers.get("if-none-match") == "*" and key in stored:
             return 412, {}, "<Error><Code>PreconditionFailed</Code></Error>"
         stored[key] = (size, meta)
-        return 200, etag, ""
+        checksums = {name: value for name, value in headers.items() if name.startswith("x-amz-checksum-")}
+        return 200, etag | checksums, ""
     return 204, {}, ""
 
 

@@ -4,7 +4,7 @@ import asyncio
 import re
 import ssl
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -34,6 +34,7 @@ class _Rule:
     pattern: re.Pattern[str]
     fault: Fault
     left: int
+    meanwhile: Callable[[], object] | None
 
 
 @dataclass
@@ -45,15 +46,25 @@ class FaultProxy:
 
     port: int
     tls: ssl.SSLContext | None = None
+    echoes: bool = False
+    """As AWS does: the answer to a PUT says the checksum that came with it. Neither moto nor Swift says so."""
+
     log: list[str] = field(default_factory=list)
     """`METHOD target` of every request, faulty ones too."""
 
     _rules: list[_Rule] = field(default_factory=list)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
-    def fault(self, pattern: str, fault: Fault, *, times: int = 1) -> None:
-        """Let the next requests whose `METHOD target` matches run into a fault."""
-        self._rules.append(_Rule(re.compile(pattern), fault, times))
+    def fault(
+        self,
+        pattern: str,
+        fault: Fault,
+        *,
+        times: int = 1,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> None:
+        """Let the next requests whose `METHOD target` matches run into a fault; `meanwhile` is done before it."""
+        self._rules.append(_Rule(re.compile(pattern), fault, times, meanwhile))
 
     def seen(self, pattern: str) -> int:
         return sum(bool(re.search(pattern, line)) for line in self.log)
@@ -132,6 +143,8 @@ class FaultProxy:
             await asyncio.sleep(0.5)
         if fault == "cut_answer":
             answer = answer[: len(answer) // 2]
+        if self.echoes and b" 200 " in answer_head.split(b"\r\n", 1)[0]:
+            answer_head = answer_head[:-2] + _checksum(head) + b"\r\n"
         writer.write(answer_head + answer)
         await writer.drain()
         return fault != "cut_answer"
@@ -160,8 +173,15 @@ class FaultProxy:
         for rule in self._rules:
             if rule.left > 0 and rule.pattern.search(line):
                 rule.left -= 1
+                if rule.meanwhile is not None:
+                    rule.meanwhile()
                 return rule.fault
         return None
+
+
+def _checksum(head: bytes) -> bytes:
+    found = re.search(rb"(?i)\r\n(x-amz-checksum-sha256: *[^\r]*\r\n)", head)
+    return found[1] if found else b""
 
 
 def _length(head: bytes) -> int:

@@ -7,12 +7,14 @@ completed, and OpenStack Swift knows it but lets several of those through that c
 import asyncio
 import hashlib
 import secrets
+import zlib
 from collections.abc import Awaitable
 from typing import Final
 
 from prefect_ltx.archive.backend import Weakness
+from prefect_ltx.archive.s3_body import BytesBody
 from prefect_ltx.archive.s3_errors import RACED, TAKEN, error_code
-from prefect_ltx.archive.s3_multipart import MultipartUpload, Target, checksum
+from prefect_ltx.archive.s3_multipart import MultipartUpload, Target
 from prefect_ltx.archive.s3_session import S3Session
 from prefect_ltx.archive.s3_upload import put_object
 
@@ -69,7 +71,7 @@ async def _refused(write: Awaitable[None]) -> bool:
 async def _put(session: S3Session, target: Target) -> None:
     data = secrets.token_bytes(32)
     sha256 = hashlib.sha256(data).hexdigest()
-    await put_object(session, target, data, sha256=sha256, content_type=_TYPE)
+    await put_object(session, target, BytesBody(data), sha256=sha256, content_type=_TYPE)
 
 
 async def _put_in_parts(session: S3Session, target: Target) -> None:
@@ -78,7 +80,7 @@ async def _put_in_parts(session: S3Session, target: Target) -> None:
     upload = MultipartUpload(session, target, content_type=_TYPE, metadata={"sha256": sha256})
     try:
         await upload.slot()
-        upload.send(data, checksum(data))
+        upload.send(BytesBody(data), zlib.crc32(data))
         await upload.complete()
     finally:
         await upload.abort()

@@ -4,12 +4,14 @@ Up to 16 MiB are held in memory, because one request with the file's SHA-256 is 
 """
 
 import secrets
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from prefect_ltx.archive.backend import StoredFile
 from prefect_ltx.archive.errors import ArchiveCorrupt, ArchiveError
-from prefect_ltx.archive.s3_multipart import PART, MultipartUpload, Target, checksum
+from prefect_ltx.archive.s3_body import BytesBody
+from prefect_ltx.archive.s3_multipart import PART, MultipartUpload, Target
 from prefect_ltx.archive.s3_session import S3Session
 from prefect_ltx.archive.s3_upload import SINGLE_LIMIT
 
@@ -70,7 +72,7 @@ class S3Incoming:
                 raise ArchiveCorrupt(f"{self._target['Key']} got {self._size} bytes in place of {size}")
             if self._upload is None:
                 data, self._buffer = self._buffer, bytearray()
-                return await self._put_small(size=size, sha256=sha256, data=data)
+                return await self._put_small(size=size, sha256=sha256, body=BytesBody(data))
             return await self._complete(self._upload, sha256)
         finally:
             await self.discard()
@@ -106,7 +108,7 @@ class S3Incoming:
         await self._upload.slot()
         data = bytes(memoryview(self._buffer)[:size])
         del self._buffer[:size]
-        self._upload.send(data, checksum(data))
+        self._upload.send(BytesBody(data), zlib.crc32(data))
 
     async def _complete(self, upload: MultipartUpload, sha256: str) -> StoredFile:
         failed: Any = None

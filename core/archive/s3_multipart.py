@@ -7,9 +7,9 @@ a killed process leaves parts behind, which `clear_stale_temporaries` removes.
 import asyncio
 import base64
 import contextlib
-import zlib
 from typing import Any, Final
 
+from prefect_ltx.archive.s3_body import Body
 from prefect_ltx.archive.s3_session import S3Session
 
 PART: Final = 8 << 20
@@ -19,9 +19,9 @@ Target = dict[str, str]
 """Bucket and Key, as every S3 call takes them."""
 
 
-def checksum(data: bytes) -> str:
-    """Return a part's CRC-32 as S3 writes it."""
-    return base64.b64encode(zlib.crc32(data).to_bytes(4)).decode()
+def _written(crc32: int) -> str:
+    """Return a CRC-32 as S3 writes it."""
+    return base64.b64encode(crc32.to_bytes(4)).decode()
 
 
 class MultipartUpload:
@@ -38,7 +38,7 @@ class MultipartUpload:
         self._sending: list[asyncio.Task[dict[str, Any]]] = []
 
     async def slot(self) -> None:
-        """Wait until a part may be held in memory; `send` or `S3Session.bodies.release` gives the slot back.
+        """Wait until a part may be sent; `send` or `S3Session.bodies.release` gives the slot back.
 
         Raises:
             Exception: what S3 raised for a part that was sent before.
@@ -51,9 +51,9 @@ class MultipartUpload:
                 self._session.bodies.release()
                 raise failed
 
-    def send(self, data: bytes, crc32: str) -> None:
+    def send(self, part: Body, crc32: int) -> None:
         """Send the next part in the background."""
-        self._sending.append(asyncio.create_task(self._send(len(self._sending) + 1, data, crc32)))
+        self._sending.append(asyncio.create_task(self._send(len(self._sending) + 1, part, _written(crc32))))
 
     async def complete(self) -> None:
         """Publish what was sent, all or nothing; raises what S3 raises, a taken key as 412."""
@@ -79,10 +79,10 @@ class MultipartUpload:
         if upload_id is not None:
             await asyncio.shield(self._abort(upload_id))
 
-    async def _send(self, number: int, data: bytes, crc32: str) -> dict[str, Any]:
+    async def _send(self, number: int, part: Body, crc32: str) -> dict[str, Any]:
         try:
-            part = {"UploadId": self._upload_id, "PartNumber": number, "ChecksumCRC32": crc32}
-            sent = await self._session.call("upload_part", {**self._target, **part}, body=data)
+            which = {"UploadId": self._upload_id, "PartNumber": number, "ChecksumCRC32": crc32}
+            sent = await self._session.call("upload_part", {**self._target, **which}, body=part)
         finally:
             self._session.bodies.release()
         return {"PartNumber": number, "ETag": sent["ETag"], "ChecksumCRC32": crc32}

@@ -20,7 +20,7 @@ from prefect_ltx.archive.s3_body import Body
 from prefect_ltx.archive.s3_errors import worth_another_try
 
 ATTEMPTS: Final = 4
-BODIES_IN_FLIGHT: Final = 8  # with parts of 8 MiB: what an archive holds in memory while it writes
+BODIES_IN_FLIGHT: Final = 8  # those that arrive are held in memory meanwhile, 8 MiB each
 STREAMS: Final = (
     4  # files that are written as they arrive; each may hold 16 MiB until it is known to be whole
 )
@@ -114,13 +114,13 @@ class S3Session:
         method: str,
         request: Mapping[str, Any],
         *,
-        body: bytes | bytearray | None = None,
+        body: Body | None = None,
         attempts: int = ATTEMPTS,
     ) -> Any:
         """Send a request, up to `attempts` times while that may help; the last error is raised as it is."""
         await self._ensure_open()
+        content = {"Body": body} if body is not None else {}
         for attempt in range(1, attempts + 1):
-            content = {"Body": Body(body)} if body is not None else {}
             try:
                 async with asyncio.timeout(self._settings.request_timeout):
                     return await self._file_system._call_s3(method, **request, **content)

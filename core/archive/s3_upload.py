@@ -1,108 +1,148 @@
 """One object into S3: whole or not at all, never over another, checked by the server on the way.
 
-Up to 16 MiB go in one request with their SHA-256, more in parts with a CRC-32 each, read from the disk as they are
-sent. The server verifies these; that a local file is the one that was described is checked here.
+Up to 16 MiB go in one request with their SHA-256, more in parts with a CRC-32 each. The server verifies these; that
+a local file is the one that was described is checked here. No file is held in memory: it is read to be hashed, and
+once more, from the system's memory, while it is sent.
 """
 
 import asyncio
 import base64
 import hashlib
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Final
 
 from prefect_ltx.archive.errors import ArchiveCorrupt
-from prefect_ltx.archive.s3_multipart import PART, MultipartUpload, Target, checksum
+from prefect_ltx.archive.s3_body import Body, FileBody
+from prefect_ltx.archive.s3_errors import worth_another_try
+from prefect_ltx.archive.s3_multipart import PART, MultipartUpload, Target
 from prefect_ltx.archive.s3_session import S3Session
 
 SINGLE_LIMIT: Final = 16 << 20
 _MOST_PARTS: Final = 10_000
+_PIECE: Final = 1 << 18
 
 
 async def put_object(
     session: S3Session,
     target: Target,
-    data: bytes | bytearray,
+    body: Body,
     *,
     sha256: str,
     content_type: str,
     create_only: bool = True,
-) -> None:
-    """Write an object in one request; raises what S3 raises, a taken key as 412."""
+) -> bool:
+    """Write an object in one request; raises what S3 raises, a taken key as 412.
+
+    Returns whether the server's answer says that it has the bytes of `sha256`.
+    """
     # What is written once never changes; browsers and CDNs have to ask again for what is replaced.
     condition = {"IfNoneMatch": "*"} if create_only else {"CacheControl": "no-cache"}
-    await session.call(
+    checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+    answer = await session.call(
         "put_object",
         {
             **target,
             **condition,
             "ContentType": content_type,
             "Metadata": {"sha256": sha256},
-            "ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode(),
+            "ChecksumSHA256": checksum,
         },
-        body=data,
+        body=body,
     )
+    return bool(answer.get("ChecksumSHA256") == checksum)
 
 
 async def put_small_file(
     session: S3Session, target: Target, path: Path, *, sha256: str, content_type: str
-) -> None:
-    """Write a file of at most `SINGLE_LIMIT` bytes.
+) -> bool:
+    """Write a file of at most `SINGLE_LIMIT` bytes; returns what `put_object` does.
 
     Raises:
-        ArchiveCorrupt: the file's bytes are not those of `sha256`; nothing was sent.
+        ArchiveCorrupt: the file's bytes are not those of `sha256`; nothing was published.
     """
-    async with session.bodies:
+    async with session.bodies, _opened(path, sha256, target) as file:
         async with session.reading:
-            data, found = await asyncio.to_thread(_whole, path)
-        _same(found, sha256, target)
-        await put_object(session, target, data, sha256=sha256, content_type=content_type)
+            body = await asyncio.to_thread(file.next_part, SINGLE_LIMIT, with_crc32=False)
+        _same(file.sha256.hexdigest(), sha256, target)
+        return await put_object(session, target, body, sha256=sha256, content_type=content_type)
 
 
 async def put_large_file(
     session: S3Session, target: Target, path: Path, *, size: int, sha256: str, content_type: str
-) -> None:
-    """Write a file in parts; it appears only when all of them are there and add up to `sha256`.
+) -> bool:
+    """Write a file in parts; it appears only when all of them are there and add up to `sha256`. Returns False.
 
     Raises:
         ArchiveCorrupt: the file's bytes are not those of `sha256`; nothing was published.
     """
     upload = MultipartUpload(session, target, content_type=content_type, metadata={"sha256": sha256})
-    try:
-        _same(await _send_parts(session, upload, path, _part_size(size)), sha256, target)
-        await upload.complete()
-    except BaseException:
-        # Cancellation too: s3fs itself would leave the parts behind.
-        await upload.abort()
-        raise
+    async with _opened(path, sha256, target) as file:
+        try:
+            await _send_parts(session, upload, file, _part_size(size))
+            _same(file.sha256.hexdigest(), sha256, target)
+            await upload.complete()
+        except BaseException:
+            # Cancellation too: s3fs itself would leave the parts behind.
+            await upload.abort()
+            raise
+    return False
 
 
-async def _send_parts(session: S3Session, upload: MultipartUpload, path: Path, part_size: int) -> str:
-    whole = hashlib.sha256()
+async def _send_parts(session: S3Session, upload: MultipartUpload, file: "_File", part_size: int) -> None:
+    while True:
+        await upload.slot()
+        try:
+            async with session.reading:
+                part = await asyncio.to_thread(file.next_part, part_size)
+        except BaseException:
+            session.bodies.release()
+            raise
+        if len(part) == 0:
+            session.bodies.release()
+            return
+        upload.send(part, file.crc32)
+
+
+class _File:
+    """A local file that is hashed part by part, and shown part by part to be sent."""
+
+    def __init__(self, hashed: FileIO, sent: FileIO) -> None:
+        self.sha256 = hashlib.sha256()
+        self.crc32 = 0
+        self._hashed, self._sent = hashed, sent
+        self._at = 0
+        self._buffer = memoryview(bytearray(_PIECE))
+
+    def next_part(self, size: int, *, with_crc32: bool = True) -> FileBody:
+        """Hash the next `size` bytes, or those that are left; `crc32` is then theirs, where it is wanted."""
+        start, end, self.crc32 = self._at, self._at + size, 0
+        while found := self._hashed.readinto(self._buffer[: end - self._at]):
+            self.sha256.update(self._buffer[:found])
+            if with_crc32:
+                self.crc32 = zlib.crc32(self._buffer[:found], self.crc32)
+            self._at += found
+        return FileBody(self._sent, start, self._at - start)
+
+
+@asynccontextmanager
+async def _opened(path: Path, sha256: str, target: Target) -> AsyncIterator[_File]:
+    with path.open("rb", buffering=0) as hashed, path.open("rb", buffering=0) as sent:
+        try:
+            yield _File(hashed, sent)
+        except Exception as error:
+            if worth_another_try(error):
+                # Every try failed: is it because the file has changed since it was hashed?
+                _same(await asyncio.to_thread(_hash, path), sha256, target)
+            raise
+
+
+def _hash(path: Path) -> str:
     with path.open("rb") as file:
-        while True:
-            # Waiting here is what keeps the memory flat: a part is read only when it may be sent.
-            await upload.slot()
-            try:
-                async with session.reading:
-                    data, crc32 = await asyncio.to_thread(_next_part, file, part_size, whole)
-            except BaseException:
-                session.bodies.release()
-                raise
-            if not data:
-                session.bodies.release()
-                return whole.hexdigest()
-            upload.send(data, crc32)
-
-
-def _next_part(file: BinaryIO, part_size: int, whole: Any) -> tuple[bytes, str]:
-    data = file.read(part_size)
-    whole.update(data)
-    return data, checksum(data)
-
-
-def _whole(path: Path) -> tuple[bytes, str]:
-    data = path.read_bytes()
-    return data, hashlib.sha256(data).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _part_size(size: int) -> int:

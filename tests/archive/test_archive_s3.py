@@ -198,6 +198,36 @@ def test_an_archive_that_is_not_closed_leaves_nothing_open(moto: S3Server) -> No
     assert "nclosed" not in run.stderr
 
 
+@pytest.mark.parametrize("echoes", [True, False])
+async def test_what_was_written_is_looked_at_unless_the_answer_says_it(
+    moto: S3Server, tmp_path: Path, echoes: bool
+) -> None:
+    """An answer with our SHA-256 saves a request for every file; without one the object is read back by a HEAD."""
+    with FaultProxy(moto.port, echoes=echoes) as proxy:
+        archive = moto.archive(moto.new_bucket(), endpoint_url=proxy.url)
+        await archive.put_bytes("a/first.txt", b"is the store write-once?", content_type="text/plain")
+        proxy.log.clear()
+        assert await put(archive, tmp_path / "in", noise(1000)) is False
+        assert [line.split()[0] for line in proxy.log] == (["PUT"] if echoes else ["PUT", "HEAD"])
+        with pytest.raises(ArchiveConflict):
+            await put(archive, tmp_path / "in", noise(1000, seed=1))
+
+
+@pytest.mark.real_s3
+@pytest.mark.parametrize("left", [1000, 500], ids=["altered", "shorter"])
+async def test_a_file_that_changes_after_it_was_hashed_is_not_stored(
+    swift: S3Server, tmp_path: Path, left: int
+) -> None:
+    """It is read once to be hashed and once to be sent; the server refuses what differs, and the error says why."""
+    path = tmp_path / "in"
+    with FaultProxy(swift.port) as proxy:
+        archive = swift.archive(swift.new_bucket(), endpoint_url=proxy.url)
+        proxy.fault(r"^PUT ", "slow_down", meanwhile=lambda: written(path, noise(left, seed=1)))
+        with pytest.raises(ArchiveCorrupt, match="not the one that was described"):
+            await put(archive, path, noise(1000))
+        assert await archive.list() == []
+
+
 @pytest.mark.real_s3
 async def test_wrong_credentials_are_refused_without_being_shown(swift: S3Server) -> None:
     """The server's refusal is an error of its own; neither key nor secret is in it."""
