@@ -14,13 +14,14 @@ import yaml
 from deployment_server import Server
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from support import environment
+from webhook_parts import receiver, until
 
 from prefect_ltx.deployments import PREFECT_FILE
 from prefect_ltx.deployments.apply import DeployOptions, deploy
-from prefect_ltx.ledger import Ledger
+from prefect_ltx.ledger import Ledger, State
 from prefect_ltx.local import LocalFal
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.xdist_group("deployments")]
 
 REQUEST = {
     "prompt": 'A "boat" on {{ water }}, 100 % calm.',
@@ -118,34 +119,48 @@ async def test_scheduled_run_is_completed_with_one_charge(
     assert len(deployed.fal.bill) == paid + 1
 
 
-async def test_submitted_now_is_finished_by_its_event_with_one_charge(
-    deployed: Working, media_folder: Path
+def test_a_webhook_and_a_poller_each_finish_what_was_submitted(
+    deployed: Working, media_folder: Path, tmp_path: Path
 ) -> None:
-    """submit-only holds no worker; the event of the completed generation starts finish-generation, once."""
-    server, paid = deployed.server, len(deployed.fal.bill)
-    request = {**REQUEST, "prompt": "A harbour.", "image_url": str(media_folder / "sheet.png"), "seed": 6}
-    made = server.start("submit-only", {"request": request, "tags": ["harbour"]})
-    submitted = server.ended_run("submit-only", lambda run: run["id"] == made["id"])
-    assert submitted["state_type"] == "COMPLETED", deployed.log()
-    ledger = Ledger(f"sqlite:///{deployed.folder / 'ledger.db'}")
-    (generation,) = ledger.find(tag="harbour")
-    ledger.close()
-    event: dict[str, Any] = {
-        "event": "ltx.generation.completed",
-        "id": str(uuid.uuid4()),
-        "occurred": datetime.now(UTC).isoformat(),
-        "resource": {"prefect.resource.id": "ltx.generation.x", "ltx.attended": "false"},
-        "payload": {"generation": generation.id},
-    }
-    attended = {**event, "id": str(uuid.uuid4()), "resource": {**event["resource"], "ltx.attended": "true"}}
-    kept = set(deployed.manifests())
-    assert server.api.post("/events", json=[attended, event]).status_code == 204
-    finished = server.ended_run("finish-generation", lambda run: True)
-    assert finished["state_type"] == "COMPLETED", deployed.log()
-    assert finished["parameters"]["generation"] == generation.id
-    assert len(server.runs("finish-generation")) == 1
-    assert len(deployed.fal.bill) == paid + 1
-    assert len(set(deployed.manifests()) - kept) == 1
+    """submit-only holds no worker; fal's signed webhook, or the poller, raises the event that starts
+    finish-generation: both Completed, archived, and paid for once each."""
+    server, fal, folder = deployed.server, deployed.fal, deployed.folder
+    paid, kept = len(fal.bill), set(deployed.manifests())
+    prefect = {"PREFECT_API_URL": server.url, "PREFECT_HOME": str(server.home)}
+    with (
+        receiver(fal.url, folder, **prefect) as hook,
+        Ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger,
+    ):
+        submitted = {}
+        for seed, told_by in ((1, {"webhook_url": hook.url}), (2, {})):
+            request = {**REQUEST, "image_url": str(media_folder / "sheet.png"), "seed": seed}
+            made = server.start("submit-only", {"request": request, "tags": ["harbour"], **told_by})
+            submitted[seed] = made["id"]
+        for run_id in submitted.values():
+            run = server.ended_run("submit-only", lambda run, wanted=run_id: run["id"] == wanted)
+            assert run["state_type"] == "COMPLETED", deployed.log()
+        until(lambda: len(fal.bill) == paid + 2, 240)
+        poll = server.start("poll-in-flight", {})
+        rows = {row.seed: row for row in ledger.find(tag="harbour")}
+        for row in rows.values():
+            run = server.ended_run(
+                "finish-generation", lambda run, wanted=row.id: run["parameters"]["generation"] == wanted
+            )
+            assert run["state_type"] == "COMPLETED", deployed.log()
+        polled = server.ended_run("poll-in-flight", lambda run: run["id"] == poll["id"])
+        assert polled["state_type"] == "COMPLETED", deployed.log()
+        finished = [run["parameters"]["generation"] for run in server.runs("finish-generation")]
+        assert sorted(finished) == sorted(row.id for row in rows.values())
+        assert {ledger.get(row.id).state for row in rows.values()} == {State.ARCHIVED}
+        heard = {
+            seed: [line.actor for line in ledger.events(row.id) if line.event == "WebhookReceived"]
+            for seed, row in rows.items()
+        }
+        assert heard == {1: ["webhook"], 2: []}
+        assert ledger.take_announcements(again_after=0) == []
+    assert len(fal.bill) == paid + 2
+    made_now = [json.loads(path.read_text()) for path in set(deployed.manifests()) - kept]
+    assert sorted(each["seed"] for each in made_now) == [1, 2]
 
 
 def test_dropped_files_are_made_by_their_events_and_the_same_bytes_again_cost_nothing(
