@@ -1,9 +1,9 @@
 # Needs Python 3.11 to 3.13, make and git; everything else is installed into .venv in this folder.
-# PYTHON=… names the interpreter, WORKERS=… the number of test processes, OUT=… the demo's folder.
+# PYTHON=… names the interpreter, WORKERS=… the number of processes for unit tests, OUT=… the demo's folder.
 
 ROOMS   := blocks tasks flows deployments cli
 PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
-WORKERS ?= 2
+WORKERS ?= 3
 CHAOS_ROUNDS ?= 100
 
 # A shim can be on PATH and still not run, and Debian's python3 can lack venv: only trying tells.
@@ -42,9 +42,9 @@ test-fast: unit ## Unit tests only
 unit: setup
 	.venv/bin/pytest -n $(WORKERS) -m 'not e2e and not chaos and not distributed and not wheel and not js'
 
-# Each process starts a Prefect server of its own; the tests wait more than they compute, so two are quicker.
+# Each process starts a Prefect server of its own. Tests that share one more server or a browser stay in one process.
 e2e: setup
-	.venv/bin/pytest -n $(WORKERS) --dist worksteal -m 'e2e and not chaos and not distributed and not wheel and not js'
+	.venv/bin/pytest -n 2 --dist loadgroup -m 'e2e and not chaos and not distributed and not wheel and not js'
 
 lint: setup ## Ruff: rules and format
 	.venv/bin/ruff check .

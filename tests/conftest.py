@@ -1,10 +1,14 @@
 """Parts that tests of several rooms share: an embedded fal, small media, and a clean environment."""
 
 import asyncio
+import fcntl
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +27,7 @@ from s3_servers import NoSwift, S3Server, running_moto, running_swift
 from sqlalchemy import create_engine, make_url, text
 from support import environment
 
+from prefect_ltx.cli.prefect_server import without_prefect
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import make_reference_clip, make_reference_sheet
 
@@ -59,12 +64,51 @@ def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Prefect database with nothing but its tables, for servers to start from: to make them takes 15 s."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # the processes of this run share one
+    database = folder / "migrated.db"
+    with (folder / "migrated.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not database.exists():
+            home = tmp_path_factory.mktemp("migrated")
+            subprocess.run(
+                [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"],
+                env=without_prefect(os.environ) | {"PREFECT_HOME": str(home)},
+                cwd=home,
+                check=True,
+                capture_output=True,
+            )
+            (home / "prefect.db").rename(database)
+    return database
+
+
+@pytest.fixture(scope="session")
+def prefect_home(migrated: Path) -> Callable[[Path], Path]:
+    """Makes a PREFECT_HOME for a server of a test's own."""
+
+    def make(home: Path) -> Path:
+        home.mkdir(parents=True)
+        shutil.copy(migrated, home / "prefect.db")
+        return home
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def prefect_server(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A real Prefect server with a database of its own; Prefect is imported only where it is asked for."""
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+    folder = tmp_path_factory.mktemp("prefect-server")
+    shutil.copy(migrated, folder / "prefect-test.db")
+    with pytest.MonkeyPatch.context() as patch:
+        # Prefect offers no other way to say where its harness puts the database.
+        patch.setattr("prefect.testing.utilities.mkdtemp", lambda: str(folder))
+        with prefect_test_harness(server_startup_timeout=120):
+            yield
 
 
 @pytest.fixture(scope="session")

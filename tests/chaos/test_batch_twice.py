@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import Forked
 from support import environment, submits
 
 from prefect_ltx.archive import Archive
@@ -40,17 +39,8 @@ async def test_two_processes_share_one_batch(ledger_url: str, tmp_path: Path, me
             "PREFECT_API_URL": str(PREFECT_API_URL.value()),
             "PREFECT_LOGGING_LEVEL": "CRITICAL",
         }
-        both = [
-            subprocess.Popen(
-                [sys.executable, str(CHILD), str(batch)],
-                env=environ,
-                cwd=CHILD.parent,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(2)
-        ]
-        told = [each.communicate(timeout=240)[1] for each in both]
+        both = [Forked(CHILD, str(batch), env=environ) for _ in range(2)]
+        told = [each.communicate(240)[1] for each in both]
         assert [each.returncode for each in both] == [0, 0], told
         assert (submits(fal), len(fal.bill)) == (ROWS, ROWS)
     archive = Archive(str(tmp_path / "archive"))

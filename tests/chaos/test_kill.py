@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked import Forked
 from support import environment
 
 from prefect_ltx.archive import Archive
@@ -66,18 +67,12 @@ class World:
             "PREFECT_LOGGING_LEVEL": "ERROR",
         }
 
-    def child(self, url: str, *where: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, str(CHILD), str(self.request), *where],
-            env=self.base | environment(url, self.folder),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def child(self, url: str, *where: str) -> Forked:
+        return Forked(CHILD, str(self.request), *where, env=self.base | environment(url, self.folder))
 
-    def run(self, url: str, *where: str) -> int:
+    def run(self, url: str, *where: str) -> int | None:
         child = self.child(url, *where)
-        _, self.errors = child.communicate(timeout=120)
+        _, self.errors = child.communicate()
         return child.returncode
 
     def run_until_done(self, url: str) -> None:

@@ -4,14 +4,13 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import Forked
 from support import environment
 
 from prefect_ltx.archive import Archive
@@ -59,17 +58,10 @@ def run(batch: Path, fal: LocalFal, folder: Path, *after: str) -> int:
 
     environ = os.environ | environment(fal.url, folder)
     environ |= {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_LOGGING_LEVEL": "CRITICAL"}
-    done = subprocess.run(
-        [sys.executable, str(CHILD), str(batch), *after],
-        env=environ,
-        cwd=CHILD.parent,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
-    return done.returncode
+    child = Forked(CHILD, str(batch), *after, env=environ)
+    _, errors = child.communicate()
+    assert child.returncode in (0, -signal.SIGKILL), errors[-2000:]
+    return child.returncode
 
 
 async def contents(folder: Path) -> list[tuple[str, str]]:

@@ -3,12 +3,11 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import Forked
 from support import environment, submits
 
 from prefect_ltx.archive import Archive
@@ -33,17 +32,10 @@ def run(board: Path, fal: LocalFal, folder: Path, *kill: str) -> dict[str, Any] 
 
     environ = os.environ | environment(fal.url, folder)
     environ |= {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_LOGGING_LEVEL": "CRITICAL"}
-    done = subprocess.run(
-        [sys.executable, str(CHILD), str(board), *kill],
-        env=environ,
-        cwd=CHILD.parent,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+    child = Forked(CHILD, str(board), *kill, env=environ)
+    said, errors = child.communicate(240)
+    assert child.returncode in (0, -signal.SIGKILL), errors[-2000:]
+    return json.loads(said.splitlines()[-1]) if child.returncode == 0 else None
 
 
 @pytest.mark.parametrize(("stage", "count"), POINTS)

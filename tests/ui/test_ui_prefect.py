@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (apt-get install chromium)"),
     pytest.mark.timeout(400),
+    pytest.mark.xdist_group("ui"),
 ]
 
 ROOT = Path(__file__).parents[2]
@@ -69,9 +70,11 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory, media_folder: Path) -> Iterator[Seen]:
+def seen(
+    tmp_path_factory: pytest.TempPathFactory, media_folder: Path, prefect_home: Callable[[Path], Path]
+) -> Iterator[Seen]:
     folder = tmp_path_factory.mktemp("ui")
-    with LocalFal() as fal, prefect_server(folder / "prefect") as api:
+    with LocalFal() as fal, prefect_server(prefect_home(folder / "prefect")) as api:
         # The sheet's address is signed, as a bucket's would be.
         sheet = f"{asyncio.run(uploaded(fal, media_folder / 'sheet.png'))}?X-Amz-Signature={NEEDLE}"
         environ = without_prefect(os.environ) | environment(fal.url, folder)
