@@ -52,6 +52,9 @@ class FaultProxy:
     log: list[str] = field(default_factory=list)
     """`METHOD target` of every request, faulty ones too."""
 
+    regions: set[str] = field(default_factory=set)
+    """Those that requests were signed for."""
+
     _rules: list[_Rule] = field(default_factory=list)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -113,6 +116,8 @@ class FaultProxy:
         head = await reader.readuntil(b"\r\n\r\n")
         line = " ".join(head.split(b"\r\n", 1)[0].decode().split(" ")[:2])
         self.log.append(line)
+        if signed := re.search(rb"Credential=[^/]*/\d{8}/([^/]*)/s3/", head):
+            self.regions.add(signed[1].decode())
         fault = self._fault_for(line)
         if fault == "reset":
             return False

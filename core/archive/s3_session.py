@@ -45,7 +45,8 @@ class S3Settings:
         """Keep settings; secrets are hidden from every representation."""
         self.endpoint_url = endpoint_url or None
         self.key, self.secret, self.token = (_hidden(each) for each in (key, secret, token))
-        self.region = region or None
+        # botocore itself reads AWS_DEFAULT_REGION only; AWS's other tools know both, this one first.
+        self.region = region or os.environ.get("AWS_REGION") or None
         self.addressing_style = addressing_style or self._usual_style()
         self.request_checksum_calculation = request_checksum_calculation
         self.retry_wait = retry_wait

@@ -161,6 +161,19 @@ async def test_settings_come_from_the_environment(moto: S3Server, monkeypatch: p
     assert await archive.list() == [KEY]
 
 
+@pytest.mark.parametrize("region", ["eu-west-1", ""])
+async def test_the_region_comes_from_the_environment(
+    moto: S3Server, region: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS_REGION wins over AWS_DEFAULT_REGION, as with AWS's own tools; an empty one is none."""
+    for name, value in (moto.environ | {"AWS_REGION": region, "AWS_DEFAULT_REGION": "eu-west-3"}).items():
+        monkeypatch.setenv(name, value)
+    with FaultProxy(moto.port) as proxy:
+        archive = Archive(f"s3://{moto.new_bucket()}/x", endpoint_url=proxy.url)
+        await archive.put_bytes(KEY, b"data", content_type="video/mp4")
+        assert proxy.regions == {region or "eu-west-3"}
+
+
 async def test_no_credentials_are_asked_for_by_name(moto: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the variables that are missing."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
