@@ -13,14 +13,14 @@ and by a budget limit. While they run, fal's listing is read until it shows them
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from prefect_ltx.doctor.answers import LOOK_SECONDS, Seen, conclude
 from prefect_ltx.engine import PlannedGeneration, Run, Services, generate, in_thread, prepare
-from prefect_ltx.engine.learned import Learned, now, write_learned
+from prefect_ltx.engine.learned import Learned, write_learned
 from prefect_ltx.engine.submit import CLOCK_SKEW
 from prefect_ltx.fal import (
     FalError,
@@ -28,16 +28,14 @@ from prefect_ltx.fal import (
     ImageSize,
     IngredientRequest,
     ReferenceVideoRequest,
-    megapixels,
 )
-from prefect_ltx.ledger import BudgetLimit, Generation, Owner, State
+from prefect_ltx.ledger import BudgetLimit, Generation, Owner
 from prefect_ltx.media import make_reference_clip, make_reference_sheet
 from prefect_ltx.settings import Settings, SettingsError
 
 MOST_USD: Final = Decimal("0.03")
 LISTING_PATIENCE: Final = 900.0
 """Seconds after the answer to a submit for which the listing is asked."""
-LOOK_SECONDS: Final = 1.0
 TAG: Final = "doctor-live"
 
 
@@ -48,19 +46,6 @@ class LivePlan:
     probes: list[tuple[GenerationRequest, PlannedGeneration]]
     upper_usd: Decimal
     """The most that it can cost."""
-
-
-@dataclass
-class _Seen:
-    """What the listing and the status showed of one request."""
-
-    shows_queued: bool = False
-    """Whether it was in the listing while it was in the queue."""
-    queued_for: float | None = None
-    """Seconds from the answer to the submit until it was last seen in the queue; None: it never was."""
-    lag: float | None = None
-    payloads: bool | None = None
-    problem: str = ""
 
 
 def probes(clip: Path, sheet: Path) -> list[GenerationRequest]:
@@ -152,7 +137,7 @@ async def learn(services: Services, plan: LivePlan, owner: Owner, settings: Sett
 
 async def _probe(
     run: Run, request: GenerationRequest, planned: PlannedGeneration, owner: Owner, tag: str
-) -> tuple[Generation, _Seen]:
+) -> tuple[Generation, Seen]:
     watching = asyncio.create_task(_watched(run.services, planned.key))
     try:
         made = await generate(run, planned, request, owner=owner, recipe="none", tags=(TAG, tag), is_new=True)
@@ -162,9 +147,9 @@ async def _probe(
     return await in_thread(run.services.ledger.get, made.generation_id), seen
 
 
-async def _watched(services: Services, key: str) -> _Seen:
+async def _watched(services: Services, key: str) -> Seen:
     """Follow one request by its status and in the listing, from its acceptance until the listing has shown it."""
-    seen = _Seen()
+    seen = Seen()
     row = await _accepted(services, key)
     assert row.submitted_at is not None
     while time.time() - row.submitted_at.timestamp() < LISTING_PATIENCE:
@@ -204,104 +189,3 @@ async def _in_listing(services: Services, row: Generation) -> bool | None:
         if each.request_id == row.request_id:
             return each.json_input is not None
     return None
-
-
-def conclude(host: str, told: Sequence[tuple[Generation, _Seen]]) -> Learned:
-    """What the generations told. The least favourable answer counts where they differ."""
-    queued = _queued([seen for _, seen in told])
-    lags = [seen.lag for _, seen in told if seen.lag is not None]
-    payloads = [seen.payloads for _, seen in told if seen.payloads is not None]
-    unseen = any(seen.lag is None for _, seen in told)
-    odd = [row for row, _ in told if row.body.get("resolution") != "auto" and "problem" not in row.facts]
-    auto = [row for row, _ in told if row.body.get("resolution") == "auto" and "problem" not in row.facts]
-    sizes = {_fate(_size(row), _asked(row), _floored_size(row), "floor 64") for row in odd}
-    frames = {_fate(row.facts["num_frames"], _frames(row), _floored_frames(row), "floor 8k+1") for row in odd}
-    bills = {bill for row, _ in told if (bill := _billed_by(row)) is not None}
-    return Learned(
-        host=host,
-        learned_at=now(),
-        spent_usd=str(sum((_cost(row) for row, _ in told), Decimal(0))),
-        listing_shows_queued=all(queued) if queued else None,
-        listing_lag_seconds=None if unseen or not lags else round(max(lags), 1),
-        listing_has_payloads=all(payloads) if payloads else None,
-        auto_size=_size(auto[0]) if auto else None,
-        sizes=_one(sizes),
-        frames=_one(frames),
-        billed_by=bills.pop() if len(bills) == 1 else None,
-        observed=[_observed(row, seen) for row, seen in told],
-    )
-
-
-def _queued(seen: list[_Seen]) -> list[bool]:
-    """For each request that was in the queue for longer than the listing lags: whether it was listed there."""
-    lag = max((each.lag for each in seen if each.lag is not None and each.queued_for is None), default=0.0)
-    return [
-        each.shows_queued
-        for each in seen
-        if each.queued_for is not None and (each.shows_queued or each.queued_for > lag + 2 * LOOK_SECONDS)
-    ]
-
-
-def _fate(came: Any, asked: Any, floored: Any, name: str) -> str:
-    return "as asked" if came == asked else name if came == floored else "other"
-
-
-def _one(fates: set[str]) -> Any:
-    """One answer for both endpoints; "other" where they differ."""
-    return fates.pop() if len(fates) == 1 else "other" if fates else None
-
-
-def _size(row: Generation) -> tuple[int, int]:
-    return row.facts["width"], row.facts["height"]
-
-
-def _asked(row: Generation) -> tuple[int, int]:
-    return row.asked["width"], row.asked["height"]
-
-
-def _frames(row: Generation) -> int:
-    return int(row.asked["num_frames"])
-
-
-def _floored_frames(row: Generation) -> int:
-    return (_frames(row) - 1) // 8 * 8 + 1
-
-
-def _floored_size(row: Generation) -> tuple[int, int]:
-    width, height = _asked(row)
-    return max(width // 64, 1) * 64, max(height // 64, 1) * 64
-
-
-def _billed_by(row: Generation) -> Any:
-    """Which of the two sizes the billed megapixels are those of; None where both come to the same."""
-    if row.units is None or row.state is not State.ARCHIVED or "problem" in row.facts:
-        return None
-    if row.body.get("resolution") == "auto":
-        return None  # what was asked has no size of its own
-    asked = megapixels(*_asked(row), row.asked["num_frames"])
-    came = megapixels(*_size(row), row.facts["num_frames"])
-    if asked == came:
-        return None
-    return {asked: "requested", came: "delivered"}.get(
-        int(row.units.to_integral_value(rounding="ROUND_CEILING"))
-    )
-
-
-def _cost(row: Generation) -> Decimal:
-    return row.price_expected_usd if row.settled_usd is None else row.settled_usd
-
-
-def _observed(row: Generation, seen: _Seen) -> dict[str, Any]:
-    return {
-        "generation": row.id,
-        "endpoint": row.endpoint,
-        "asked": {name: row.asked[name] for name in ("width", "height", "num_frames")},
-        "resolution": row.body.get("resolution"),
-        "delivered": {name: row.facts.get(name) for name in ("width", "height", "num_frames")},
-        "units": None if row.units is None else str(row.units),
-        "usd": str(_cost(row)),
-        "listed_after_seconds": None if seen.lag is None else round(seen.lag, 1),
-        "queued_for_seconds": None if seen.queued_for is None else round(seen.queued_for, 1),
-        "listed_while_queued": seen.shows_queued,
-        "problem": seen.problem,
-    }
