@@ -1,10 +1,6 @@
-"""The archive in a folder: temporary file, fsync, hard link, fsync of the folder.
+"""The archive in a folder; `folder_writes` says how a file comes into it.
 
-A hard link fails where the name is taken, so of two writers one wins and no reader ever sees half a file. On
-a file system without hard links the name is looked up and then renamed to: files are still whole, but two
-writers racing for one name are kept apart by the ledger's lease alone.
-
-Unfinished writes are called `.ltx-<random>.part` and lie beside their goal.
+All work on the disk is done in threads, which stop between two pieces when their caller is cancelled.
 """
 
 import asyncio
@@ -12,7 +8,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
@@ -21,17 +16,25 @@ from typing import BinaryIO, TypeVar
 
 from prefect_ltx.archive.backend import Incoming, Stat, StoredFile, Weakness
 from prefect_ltx.archive.errors import (
-    ArchiveConflict,
     ArchiveCorrupt,
     ArchiveDenied,
     ArchiveError,
     ArchiveNotFound,
     ArchiveUnavailable,
 )
+from prefect_ltx.archive.folder_writes import (
+    CHUNK,
+    NO_LINKS,
+    is_temporary,
+    make_folders,
+    publish,
+    read,
+    settled,
+    temporary_for,
+    write_whole,
+)
 
-_CHUNK = 1 << 20
 _T = TypeVar("_T")
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
 class FolderBackend:
@@ -49,7 +52,7 @@ class FolderBackend:
 
         def pieces() -> Iterator[bytes]:
             with path.open("rb") as file:
-                yield from _read(file)
+                yield from read(file)
 
         return await self._store(key, pieces, sha256=sha256)
 
@@ -70,7 +73,7 @@ class FolderBackend:
         def begin(_: threading.Event) -> tuple[BinaryIO, bytes]:
             file = (self.root / key).open("rb")
             try:
-                return file, file.read(_CHUNK)
+                return file, file.read(CHUNK)
             except BaseException:
                 file.close()
                 raise
@@ -80,8 +83,8 @@ class FolderBackend:
             while chunk:
                 yield chunk
                 # Less than was asked for is the end of a file: most are manifests, read in one piece.
-                whole = len(chunk) == _CHUNK
-                chunk = await self.in_thread(key, lambda _: file.read(_CHUNK)) if whole else b""
+                whole = len(chunk) == CHUNK
+                chunk = await self.in_thread(key, lambda _: file.read(CHUNK)) if whole else b""
         finally:
             file.close()
 
@@ -108,7 +111,7 @@ class FolderBackend:
             before, cleared = time.time() - older_than, 0
             for folder, _names, files in os.walk(self.root, onerror=_unless_missing):
                 ended = Path(folder).relative_to(self.root).as_posix() in finished
-                for path in (Path(folder, name) for name in files if _is_temporary(name)):
+                for path in (Path(folder, name) for name in files if is_temporary(name)):
                     with contextlib.suppress(FileNotFoundError):
                         if ended or path.stat().st_mtime <= before:
                             path.unlink()
@@ -124,7 +127,7 @@ class FolderBackend:
             try:
                 os.link(self.root / taken, self.root / free)
             except OSError as error:
-                if error.errno not in _NO_LINKS:
+                if error.errno not in NO_LINKS:
                     raise
                 what = (
                     "its file system has no hard links, so two writers at the same moment are not kept apart"
@@ -152,18 +155,18 @@ class FolderBackend:
     ) -> StoredFile:
         def store(stop: threading.Event) -> StoredFile:
             final = self.root / key
-            _make_folders(final.parent)
-            temporary = final.with_name(f".ltx-{secrets.token_hex(8)}.part")
+            make_folders(final.parent)
+            temporary = temporary_for(final)
             try:
-                size = _write(temporary, pieces(), sha256, key, stop)
+                size = write_whole(temporary, pieces(), sha256, key, stop)
                 if overwrite:
                     temporary.replace(final)
                     existed = False
                 else:
-                    existed = not _publish(temporary, final)
+                    existed = not publish(temporary, final)
             finally:
                 temporary.unlink(missing_ok=True)
-            return _settled(key, final, existed, size, sha256, stop)
+            return settled(key, final, existed, size, sha256, stop)
 
         return await self.in_thread(key, store)
 
@@ -174,7 +177,7 @@ class FolderBackend:
             for name in files:
                 path = Path(folder, name)
                 key = path.relative_to(self.root).as_posix()
-                if not _is_temporary(name) and key.startswith(prefix):
+                if not is_temporary(name) and key.startswith(prefix):
                     with contextlib.suppress(FileNotFoundError):
                         yield key, path.stat().st_size
 
@@ -197,7 +200,7 @@ class _FolderIncoming:
         self._backend = backend
         self._key = key
         self._final = backend.root / key
-        self._temporary = self._final.with_name(f".ltx-{secrets.token_hex(8)}.part")
+        self._temporary = temporary_for(self._final)
         self._file: BinaryIO | None = None
         self._again = False
 
@@ -215,8 +218,8 @@ class _FolderIncoming:
                     raise ArchiveCorrupt(f"{self._key} got {got} bytes in place of {size}")
                 file.flush()
                 os.fsync(file.fileno())
-            existed = not _publish(self._temporary, self._final)
-            return _settled(self._key, self._final, existed, size, sha256, stop)
+            existed = not publish(self._temporary, self._final)
+            return settled(self._key, self._final, existed, size, sha256, stop)
 
         try:
             return await self._backend.in_thread(self._key, finish)
@@ -233,7 +236,7 @@ class _FolderIncoming:
 
     def _opened(self) -> BinaryIO:
         if self._file is None:
-            _make_folders(self._final.parent)
+            make_folders(self._final.parent)
             self._file = self._temporary.open("xb")
         elif self._again:
             self._file.seek(0)
@@ -242,96 +245,10 @@ class _FolderIncoming:
         return self._file
 
 
-class _StoppedError(Exception):
-    """The caller was cancelled; nobody sees this."""
-
-
-def _write(temporary: Path, pieces: Iterator[bytes], sha256: str, key: str, stop: threading.Event) -> int:
-    digest, size = hashlib.sha256(), 0
-    with temporary.open("xb") as file:
-        for piece in pieces:
-            if stop.is_set():
-                raise _StoppedError
-            digest.update(piece)
-            size += file.write(piece)
-        if digest.hexdigest() != sha256:
-            raise ArchiveCorrupt(
-                f"The local file for {key} is not the one that was described: its sha256 differs",
-                next_step="Run again, so that it is fetched or made anew",
-            )
-        file.flush()
-        os.fsync(file.fileno())
-    return size
-
-
-def _settled(
-    key: str, final: Path, existed: bool, size: int, sha256: str, stop: threading.Event
-) -> StoredFile:
-    """Describe a file that was published, or that was there before: with the same bytes, or it is a conflict."""
-    if existed and _hash(final, stop) != sha256:
-        raise ArchiveConflict(f"{key} is in the archive already, with other bytes")
-    _sync_folder(final.parent)
-    return StoredFile(key=key, size=size, sha256=sha256, existed=existed)
-
-
-def _publish(temporary: Path, final: Path) -> bool:
-    """Give the file its name; False where the name is taken."""
-    try:
-        os.link(temporary, final)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        if final.exists():
-            return False
-        temporary.rename(final)
-    return True
-
-
-def _make_folders(folder: Path) -> None:
-    missing = []
-    while not folder.is_dir():
-        missing.append(folder)
-        folder = folder.parent
-    for each in reversed(missing):
-        each.mkdir(exist_ok=True)
-        _sync_folder(each.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    # Not every system lets a folder be opened; there a power cut may lose the name, but never halve the file.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _hash(path: Path, stop: threading.Event) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for piece in _read(file):
-            if stop.is_set():
-                raise _StoppedError
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def _read(file: BinaryIO) -> Iterator[bytes]:
-    while piece := file.read(_CHUNK):
-        yield piece
-
-
 def _unless_missing(error: OSError) -> None:
     # os.walk would pass over a folder it may not read, and a check would find nothing wrong in it.
     if not isinstance(error, FileNotFoundError):
         raise error
-
-
-def _is_temporary(name: str) -> bool:
-    return name.startswith(".ltx-") and name.endswith(".part")
 
 
 def _explained(error: OSError, location: str, key: str) -> ArchiveError:
