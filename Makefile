@@ -42,9 +42,9 @@ test-fast: unit ## Unit tests only
 unit: setup
 	.venv/bin/pytest -n $(WORKERS) -m 'not e2e and not chaos and not distributed and not wheel and not js'
 
-# Each process starts a Prefect server of its own. Tests that share one more server or a browser stay in one process.
+# Each process starts a Prefect server of its own. What a file's tests share, one more server or a browser, starts once.
 e2e: setup
-	.venv/bin/pytest -n 2 --dist loadgroup -m 'e2e and not chaos and not distributed and not wheel and not js'
+	.venv/bin/pytest -n 2 --dist loadfile -m 'e2e and not chaos and not distributed and not wheel and not js'
 
 lint: setup ## Ruff: rules and format
 	.venv/bin/ruff check .
@@ -76,8 +76,8 @@ chromium: ## Install Chromium for the tests in a browser, where apt-get works; w
 	  echo "Installed Chromium."; \
 	else echo "No Chromium, and apt-get cannot install one here: the tests in a browser will be skipped."; fi
 
-chaos: setup ## The kill tests in their long form: CHAOS_ROUNDS (100) random instants
-	CHAOS_ROUNDS=$(CHAOS_ROUNDS) .venv/bin/pytest tests/chaos
+chaos: setup ## Kills and races in their long form: CHAOS_ROUNDS (100) random instants, 50 races, 400 reservations
+	CHAOS_ROUNDS=$(CHAOS_ROUNDS) .venv/bin/pytest tests/chaos tests/engine/test_two_workers.py
 
 chaos-workers: setup ## Two workers killed at random for five minutes under a batch of 100
 	CHAOS_SECONDS=300 .venv/bin/pytest -s tests/chaos/test_kill_workers.py

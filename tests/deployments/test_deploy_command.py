@@ -20,7 +20,7 @@ from prefect_ltx.deployments.apply import DeployOptions, deploy
 from prefect_ltx.deployments.block_store import existing_blocks
 from prefect_ltx.deployments.changes import DeployError, DeployReport
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400), pytest.mark.xdist_group("deployments")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 FILE: dict[str, Any] = yaml.safe_load(PREFECT_FILE.read_text())
 TRIGGERS = {

@@ -12,7 +12,7 @@ from prefect_ltx import flows
 from prefect_ltx.deployments.apply import DeployOptions, deploy
 from prefect_ltx.flows.pipeline import check_recipe
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400), pytest.mark.xdist_group("deployments")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 SHEET = {"prompt": "A harbour.", "image_url": "sheet.png"}
 MOTION = {"prompt": "A harbour.", "video_url": "dance.mp4"}

@@ -21,7 +21,7 @@ from prefect_ltx.deployments.apply import DeployOptions, deploy
 from prefect_ltx.ledger import Ledger, State
 from prefect_ltx.local import LocalFal
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.xdist_group("deployments")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 REQUEST = {
     "prompt": 'A "boat" on {{ water }}, 100 % calm.',

@@ -26,7 +26,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (apt-get install chromium)"),
     pytest.mark.timeout(400),
-    pytest.mark.xdist_group("ui"),
 ]
 
 ROOT = Path(__file__).parents[2]
