@@ -84,12 +84,14 @@ def test_import_brings_neither_prefect_nor_a_room() -> None:
     assert [name for name in loaded if name == "prefect" or name.startswith("prefect_ltx.")] == []
 
 
-def test_core_rooms_import_no_prefect() -> None:
-    """What is true without Prefect can be used without importing it."""
+def test_core_rooms_import_neither_prefect_nor_s3fs() -> None:
+    """What is true without Prefect can be used without importing it, and only a bucket needs s3fs."""
     rooms = ", ".join(
-        f"prefect_ltx.{room}" for room in ("fal", "ledger", "media", "archive", "local", "engine")
+        f"prefect_ltx.{room}" for room in ("fal", "ledger", "media", "archive", "local", "engine", "inbox")
     )
-    assert run_python(f"import sys, {rooms}; print('prefect' in sys.modules)") == "False"
+    assert (
+        run_python(f"import sys, {rooms}; print(*{{'prefect', 's3fs', 'botocore'}} & set(sys.modules))") == ""
+    )
 
 
 def test_blocks_are_members_of_the_root() -> None:

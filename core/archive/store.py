@@ -31,8 +31,6 @@ from prefect_ltx.archive.manifest import ArchivedFile, Manifest
 from prefect_ltx.archive.probe import probe
 from prefect_ltx.archive.reading import manifest_keys, read_manifests
 from prefect_ltx.archive.rehydrate import RehydrateReport, rehydrate_archive
-from prefect_ltx.archive.s3 import S3Backend
-from prefect_ltx.archive.s3_session import S3Settings
 from prefect_ltx.archive.verify import VerifyProgress, VerifyReport, verify_archive
 
 
@@ -70,6 +68,10 @@ class Archive:
         self._backend: Backend
         text = str(location)
         if text.startswith("s3://"):
+            # s3fs takes a tenth of what starting a run costs, and only a bucket needs it.
+            from prefect_ltx.archive.s3 import S3Backend
+            from prefect_ltx.archive.s3_session import S3Settings
+
             settings = S3Settings(
                 endpoint_url=endpoint_url,
                 key=key,

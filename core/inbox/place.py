@@ -15,12 +15,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from prefect_ltx.archive import Archive, ArchiveDenied, ArchiveKeyInvalid, ArchiveNotFound, check_key
-from prefect_ltx.archive.s3_errors import explained
-from prefect_ltx.archive.s3_session import S3Sessions, S3Settings
 from prefect_ltx.batch.sources import SUFFIXES
+
+if TYPE_CHECKING:
+    from prefect_ltx.archive.s3_session import S3Sessions
 
 Kind = Literal["video", "requests"]
 
@@ -68,15 +69,15 @@ class Inbox:
     def __init__(self, location: str) -> None:
         """Name the place; nothing is read yet."""
         text = location.strip()
-        self.is_s3 = text.startswith("s3://")
-        if not self.is_s3 and (not text.removeprefix("file://") or "://" in text.removeprefix("file://")):
+        in_bucket = text.startswith("s3://")
+        if not in_bucket and (not text.removeprefix("file://") or "://" in text.removeprefix("file://")):
             raise ArchiveKeyInvalid("A watched place is a folder or s3://bucket/prefix")
-        if not self.is_s3:
+        if not in_bucket:
             text = str(Path(text.removeprefix("file://")).expanduser().absolute())
         self._files = Archive(text)
         self.location = self._files.location
         self.record = Archive(f"{self.location}/{RECORD_FOLDER}")
-        self._sessions = S3Sessions(S3Settings())
+        self._sessions = _s3_sessions() if in_bucket else None
 
     async def __aenter__(self) -> Self:
         """Use the inbox; connections close at the end of the block."""
@@ -88,7 +89,8 @@ class Inbox:
         """Close the connections."""
         await self._files.aclose()
         await self.record.aclose()
-        await self._sessions.aclose()
+        if self._sessions:
+            await self._sessions.aclose()
 
     async def list(self) -> list[InboxFile]:
         """Everything that lies here and is not hidden, by name; below folders too.
@@ -98,8 +100,8 @@ class Inbox:
             ArchiveError: it cannot be listed.
         """
         found = (
-            [each async for each in self._objects()]
-            if self.is_s3
+            [each async for each in self._objects(self._sessions)]
+            if self._sessions
             else await asyncio.to_thread(lambda: list(self._walk()))
         )
         if len(found) > MOST_FILES:
@@ -178,12 +180,12 @@ class Inbox:
                     problem=_unsafe(name) or _irregular(found.st_mode),
                 )
 
-    async def _objects(self) -> AsyncIterator[InboxFile]:
+    async def _objects(self, sessions: "S3Sessions") -> AsyncIterator[InboxFile]:
         bucket, _, prefix = self.location.removeprefix("s3://").partition("/")
         prefix = f"{prefix}/" if prefix else ""
         page: dict[str, str] = {}
         while True:
-            answer = await self._listed({"Bucket": bucket, "Prefix": prefix, **page})
+            answer = await self._listed(sessions, {"Bucket": bucket, "Prefix": prefix, **page})
             for each in answer.get("Contents", []):
                 name = each["Key"][len(prefix) :]
                 # A key that ends in a slash is what consoles make for a folder.
@@ -201,11 +203,19 @@ class Inbox:
                 return
             page = {"ContinuationToken": answer["NextContinuationToken"]}
 
-    async def _listed(self, request: dict[str, str]) -> Any:
+    async def _listed(self, sessions: "S3Sessions", request: dict[str, str]) -> Any:
+        from prefect_ltx.archive.s3_errors import explained
+
         try:
-            return await self._sessions.here().call("list_objects_v2", request)
+            return await sessions.here().call("list_objects_v2", request)
         except Exception as error:
             raise explained(error, self.location) from error
+
+
+def _s3_sessions() -> "S3Sessions":
+    from prefect_ltx.archive.s3_session import S3Sessions, S3Settings  # with s3fs, which only a bucket needs
+
+    return S3Sessions(S3Settings())
 
 
 def _version(found: os.stat_result) -> str:
