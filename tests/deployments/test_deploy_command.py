@@ -10,6 +10,7 @@ import pytest
 import yaml
 from deployment_server import Server
 from prefect import get_client
+from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from support import SECRET
 
@@ -34,6 +35,8 @@ def server(fresh: Server) -> Iterator[Server]:
     """The fresh server, also for what runs in this process."""
     with temporary_settings({PREFECT_API_URL: fresh.url}):
         yield fresh
+    # Prefect's events worker stays with the server that it spoke to first; the next test may use another.
+    EventsWorker.drain_all()
 
 
 @pytest.fixture
