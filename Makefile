@@ -40,7 +40,7 @@ test: lint types contracts unit e2e ## Everything CI asks for: lint, types, impo
 test-fast: unit ## Unit tests only
 
 unit: setup
-	.venv/bin/pytest -n $(WORKERS) -m 'not e2e and not chaos and not distributed and not wheel and not js'
+	.venv/bin/pytest -n $(WORKERS) --dist worksteal -m 'not e2e and not chaos and not distributed and not wheel and not js'
 
 # Each process starts a Prefect server of its own. What a file's tests share, one more server or a browser, starts once.
 e2e: setup

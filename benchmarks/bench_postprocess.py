@@ -43,14 +43,12 @@ from prefect_ltx.media import (
     BITEXACT,
     DEFAULT_LIMITS,
     RECIPES,
-    Loudness,
     MediaInfo,
     Recipe,
     WebVideo,
     ffmpeg_binary,
     ffmpeg_version,
     generator,
-    measure_loudness,
     probe,
     render_renditions,
     run_ffmpeg,
@@ -105,7 +103,6 @@ class Bench:
         self.clip = clip
         self.info: MediaInfo = probe(clip)
         self.folder = folder
-        self._measured: Loudness | None = None
 
     async def level(self) -> Level | None:
         assert self.info.audio is not None
@@ -128,21 +125,22 @@ class Bench:
     async def decode(self) -> None:
         await ffmpeg_run("-i", self.clip, "-map", "0:v:0", "-f", "null", "-")
 
-    async def measure(self) -> Loudness:
-        """The first of the two passes, as people run it."""
-        await ffmpeg_run("-i", self.clip, "-vn", "-af", f"{LOUDNORM}:print_format=json", "-f", "null", "-")
-        found = await measure_loudness(self.clip) if self._measured is None else self._measured
-        assert found is not None
-        self._measured = found
+    async def measure(self) -> dict[str, str]:
+        """The first of loudnorm's two passes, as people run it."""
+        log = await ffmpeg_run(
+            "-i", self.clip, "-vn", "-af", f"{LOUDNORM}:print_format=json", "-f", "null", "-", level="info"
+        )
+        found: dict[str, str] = json.loads(log[log.rindex("{") : log.rindex("}") + 1])
         return found
 
-    def separate(self, found: Loudness) -> dict[str, list[str | Path]]:
+    def separate(self, found: dict[str, str]) -> dict[str, list[str | Path]]:
         """One command line for each output of `web`."""
         web = next(each for each in ENCODING.outputs if isinstance(each, WebVideo))
         picks = "+".join(f"eq(n\\,{pick})" for pick in evenly(self.info.frames, 12))
         loud = (
-            f"{LOUDNORM}:measured_I={found.integrated}:measured_TP={found.true_peak}:measured_LRA={found.range}"
-            f":measured_thresh={found.threshold}:offset={found.offset}:linear=true,aresample=48000"
+            f"{LOUDNORM}:measured_I={found['input_i']}:measured_TP={found['input_tp']}"
+            f":measured_LRA={found['input_lra']}:measured_thresh={found['input_thresh']}"
+            f":offset={found['target_offset']}:linear=true,aresample=48000"
         )
         tags = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
         video = ["-c:v", "libx264", "-preset", web.preset, "-crf", str(web.crf), "-pix_fmt", "yuv420p"]
@@ -182,13 +180,17 @@ class Bench:
         return {name: await timed(step) for name, step in steps.items()}
 
 
-async def ffmpeg_run(*arguments: str | Path) -> None:
-    """ffmpeg as a shell starts it."""
+async def ffmpeg_run(*arguments: str | Path, level: str = "error") -> str:
+    """ffmpeg as a shell starts it; what it said."""
     process = await asyncio.create_subprocess_exec(
-        ffmpeg_binary(), "-nostdin", "-hide_banner", "-loglevel", "error", "-y", *map(str, arguments)
+        ffmpeg_binary(),
+        *("-nostdin", "-nostats", "-hide_banner", "-loglevel", level, "-y", *map(str, arguments)),
+        stderr=asyncio.subprocess.PIPE,
     )
-    if await process.wait() != 0:
-        raise RuntimeError(f"ffmpeg ended with {process.returncode}")
+    _, said = await process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"ffmpeg ended with {process.returncode}: {said.decode()}")
+    return said.decode()
 
 
 async def timed(step: Callable[[], Awaitable[Any]]) -> tuple[float, float]:

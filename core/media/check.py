@@ -134,7 +134,7 @@ async def _check_loudness(expected: Expected, true_peak: float, limits: Limits) 
     if expected.lufs is None or not expected.audio:
         return {}
     known = _audio_format(expected.path) if expected.kind == "audio" else None
-    found = await measure_loudness(expected.path, target=expected.lufs, known=known, limits=limits)
+    found = await measure_loudness(expected.path, known=known, limits=limits)
     problems = []
     if found is None:
         problems.append("is silent, expected audio")

@@ -6,8 +6,8 @@ the gain is never ridden. What is silent, too short to be measured, or cannot be
 as it is.
 """
 
-import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,10 +32,20 @@ _LARGEST_GAIN_DB: Final = 40.0
 _LARGEST_STEP_DB: Final = 10.0
 _FLATTEST: Final = 0.04
 _MARGIN_DB: Final = 0.2  # the encoder adds a little to the peaks
+_PEAK_STEP_DB: Final = 0.1  # the meter says peaks to a tenth of a dB
+_RUNNING: Final = "lavfi.r128.I"
+_SUMMARY: Final = re.compile(
+    r"Integrated loudness:.*?Threshold:\s+(\S+) LUFS.*?LRA:\s+(\S+) LU\b.*?Peak:\s+(\S+) dBFS", re.DOTALL
+)
+_NOTHING_LUFS: Final = -70.0
+"""The meter's absolute gate: below it there is nothing to bring to a target."""
 
 
 class Loudness(BaseModel):
-    """What `loudnorm` measured: integrated LUFS, true peak dBTP, range LU, gating threshold LUFS."""
+    """What ffmpeg's EBU R128 meter says: integrated LUFS, true peak dBTP, range LU, gating threshold LUFS.
+
+    All but `integrated` are rounded to a tenth.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,7 +53,6 @@ class Loudness(BaseModel):
     true_peak: float
     range: float
     threshold: float
-    offset: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,6 @@ class Level:
 async def measure_loudness(
     path: Path,
     *,
-    target: float = WEB_LUFS,
     timeout: float = 600,
     known: MediaFormat | None = None,
     limits: Limits = DEFAULT_LIMITS,
@@ -78,7 +86,7 @@ async def measure_loudness(
         FfmpegFailed: it has no audio, or the audio cannot be decoded.
     """
     audio = source(path, known=known, limits=limits).audio
-    return await _measure(audio, target=target, timeout=timeout, limits=limits)
+    return await _measure(audio, timeout=timeout, limits=limits)
 
 
 async def find_level(
@@ -99,13 +107,13 @@ async def find_level(
 
     async def measured(level: Level | None) -> Loudness | None:
         stream = prepared(source(path, limits=limits).audio, info, cut=cut, level=level)
-        return await _measure(stream, target=target, timeout=timeout, limits=limits)
+        return await _measure(stream, timeout=timeout, limits=limits)
 
     before = await measured(None)
     if before is None:
         return None
     gain = target - before.integrated
-    if before.true_peak + gain <= true_peak:
+    if before.true_peak + _PEAK_STEP_DB / 2 + gain <= true_peak:
         return Level(before, gain, None, target)
     closest: tuple[float, Level] | None = None
     loudness, slope = before.integrated, 1.0
@@ -159,9 +167,12 @@ def prepared(audio: Any, info: AudioInfo, *, cut: Cut = Cut(), level: Level | No
     return audio
 
 
-async def _measure(audio: Any, *, target: float, timeout: float, limits: Limits) -> Loudness | None:
-    meter = audio.filter("loudnorm", I=target, TP=TRUE_PEAK_DBTP, LRA=11, print_format="json")
-    run = await run_ffmpeg(nowhere(meter), timeout=timeout, limits=limits)
+async def _measure(audio: Any, *, timeout: float, limits: Limits) -> Loudness | None:
+    # A third of what loudnorm takes for its first pass. The summary at the end rounds to a tenth, which is too
+    # coarse to search for a gain with; the running value does not.
+    meter = audio.filter("ebur128", peak="true", metadata=1, framelog="quiet")
+    told = meter.filter("ametadata", mode="print", key=_RUNNING)
+    run = await run_ffmpeg(nowhere(told), timeout=timeout, limits=limits)
     return _read(run.log)
 
 
@@ -171,20 +182,13 @@ def _samples(seconds: float) -> int:
 
 def _read(log: tuple[str, ...]) -> Loudness | None:
     text = "\n".join(log)
-    start = text.rfind('{\n\t"input_i"')
-    try:
-        values, _ = json.JSONDecoder().raw_decode(text[start:] if start >= 0 else "")
-        numbers = {name: float(value) for name, value in values.items() if name != "normalization_type"}
-        found = Loudness(
-            integrated=numbers["input_i"],
-            true_peak=numbers["input_tp"],
-            range=numbers["input_lra"],
-            threshold=numbers["input_thresh"],
-            offset=numbers["target_offset"],
-        )
-    except (ValueError, KeyError) as error:
-        raise FfmpegFailed("ffmpeg did not report the loudness it measured.", log=log) from error
-    # Below the meter's absolute gate of -70 LUFS there is nothing to bring to a target.
-    if not all(map(math.isfinite, numbers.values())) or found.integrated <= -70:
+    running = re.findall(rf"{re.escape(_RUNNING)}=(\S+)", text)
+    summary = _SUMMARY.search(text)
+    if summary is None:
+        raise FfmpegFailed("ffmpeg did not report the loudness it measured.", log=log)
+    threshold, span, peak = map(float, summary.groups())
+    # Without a running value the audio is shorter than one step of the meter.
+    integrated = float(running[-1]) if running else -math.inf
+    if not all(map(math.isfinite, (integrated, threshold, span, peak))) or integrated <= _NOTHING_LUFS:
         return None
-    return found
+    return Loudness(integrated=integrated, true_peak=peak, range=span, threshold=threshold)
