@@ -36,6 +36,7 @@ from prefect_ltx.ledger import LedgerError
 from prefect_ltx.ledger.budget import dollars
 from prefect_ltx.tasks.batch import announce, announce_end, cancel_batch, generate_row, generate_rows, running
 from prefect_ltx.tasks.context import cancelled_by_person, flow_run_id, run_logger
+from prefect_ltx.tasks.life import only_ends
 from prefect_ltx.tasks.wait import CANCEL_BUDGET_SECONDS, CANCEL_LOOK_SECONDS
 
 CHUNK = 200
@@ -261,7 +262,8 @@ async def _chunks(batch: BatchRun) -> None:
             last = min(first + CHUNK - 1, len(batch.rows))
             await _state_of(generate_rows(first, last, return_state=True))
 
-    await _all(one(first) for first in range(1, len(batch.rows) + 1, CHUNK))
+    with only_ends(batch.flow_run_id):
+        await _all(one(first) for first in range(1, len(batch.rows) + 1, CHUNK))
 
 
 async def _all(works: Iterable[Awaitable[None]]) -> None:

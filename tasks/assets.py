@@ -49,6 +49,7 @@ def emit_archived_video(generation: Generation) -> None:
             "inputs": {field: f"sha256:{each.sha256}" for field, each in media.items()},
         },
         once=generation.id,
+        run_id=generation.flow_run_id,
     )
 
 
@@ -60,6 +61,7 @@ def emit_asset(
     metadata: Mapping[str, JsonValue],
     once: str,
     by: str = "prefect-ltx",
+    run_id: str | None = None,
 ) -> None:
     """Tell Prefect that an asset was made, and reference what it was made from; never raises.
 
@@ -70,13 +72,14 @@ def emit_asset(
         metadata: the event's payload.
         once: what makes this materialization the one that it is; told again, it is the same event.
         by: what made it.
+        run_id: the flow run that made it: what many assets of it are made from is referenced once in it.
     """
     if not key:
         return
     names = made_from if isinstance(made_from, Mapping) else dict.fromkeys(made_from, "")
     upstream = {each: words for each, words in names.items() if each}
     for each, words in upstream.items():
-        emit(REFERENCED, each, name=words, once=f"{once} {each}")
+        emit(REFERENCED, each, name=words, once=f"{run_id or once} {each}")
     related = [
         {"prefect.resource.id": each, "prefect.resource.role": "asset"} for each in dict.fromkeys(upstream)
     ]

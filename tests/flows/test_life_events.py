@@ -1,6 +1,7 @@
 """Each generation's life is in Prefect's event log once, whichever flow it was part of, with its lineage."""
 
 import asyncio
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from prefect_ltx.flows import (
 )
 from prefect_ltx.ledger import Ledger
 from prefect_ltx.local import LocalFal
-from prefect_ltx.tasks.assets import asset_key, input_key
+from prefect_ltx.media import make_reference_sheet
+from prefect_ltx.tasks.assets import REFERENCED, asset_key, input_key
 
 pytestmark = [
     pytest.mark.e2e,
@@ -119,6 +121,26 @@ async def test_the_rows_of_a_batch_tell_their_lives_and_the_batch_its_end(
     ]
     (end,) = [each["payload"] for each in found if each["event"] == "ltx.batch.finished"]
     assert (end["ok"], end["rows"], end["counts"]) == (True, 2, {"archived": 2})
+
+
+async def test_a_large_batch_tells_how_its_rows_end(
+    fal: LocalFal, ltx_env: Path, media_folder: Path, tmp_path: Path
+) -> None:
+    """In chunks only the end of each row is told, and an input that all of them share is referenced once."""
+    sheet = tmp_path / "shared.png"
+    await make_reference_sheet(sheet, width=320, height=256)
+    rows = [
+        request(media_folder, seed=seed, image_url=str(sheet)).model_dump(mode="json") for seed in (31, 32)
+    ]
+    for row in rows:
+        row["endpoint"] = "ingredient"
+    report = await generate_batch(rows, name="Chunks", recipe="none", task_run_per_row_up_to=0)
+    assert report.ok
+    for row in report.rows:
+        assert await life_of(str(row.generation_id), 1) == ["archived"]
+    input_of_both = f"sha256://{hashlib.sha256(sheet.read_bytes()).hexdigest()}"
+    (referenced,) = [each for each in await told(id=[input_of_both]) if each["event"] == REFERENCED]
+    assert referenced["resource"]["prefect.resource.name"] == "shared.png"
 
 
 async def test_a_low_budget_is_told_by_the_run_that_makes_it_low(
