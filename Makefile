@@ -42,9 +42,10 @@ test-fast: unit ## Unit tests only
 unit: setup
 	.venv/bin/pytest -n $(WORKERS) --dist worksteal -m 'not e2e and not chaos and not distributed and not wheel and not js'
 
-# Each process starts a Prefect server of its own. What a file's tests share, one more server or a browser, starts once.
+# Each process starts a Prefect server of its own. What a file's tests share, one more server or a browser, starts
+# once; files go by name, because those with few tests are the long ones.
 e2e: setup
-	.venv/bin/pytest -n 2 --dist loadfile -m 'e2e and not chaos and not distributed and not wheel and not js'
+	.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'e2e and not chaos and not distributed and not wheel and not js'
 
 lint: setup ## Ruff: rules and format
 	.venv/bin/ruff check .

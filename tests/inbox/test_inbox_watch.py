@@ -26,7 +26,7 @@ async def told_events(location: str) -> list[dict[str, Any]]:
     async with get_client() as client:
         answer = await client.request("POST", "/events/filter", json=asked)  # type: ignore[arg-type]
     events: list[dict[str, Any]] = answer.json()["events"]
-    return [each for each in events if each["resource"]["ltx.prefix"] == location]
+    return [each for each in events if each["resource"].get("ltx.prefix") == location]
 
 
 async def listening() -> uuid.UUID:
