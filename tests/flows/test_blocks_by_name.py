@@ -51,7 +51,7 @@ async def blocks(fal: LocalFal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_flow_with_blocks_by_name(blocks: dict[str, str], fal: LocalFal, media_folder: Path) -> None:
-    """Account, ledger, archive and budget come from blocks that are named, and the budget holds."""
+    """Named blocks give the account, the ledger, the archive and the budget, and the budget holds."""
     await SpendingBudget(per_day_usd="0.003").save("small", overwrite=True)
     sheet = str(media_folder / "sheet.png")
     result = await ingredient_to_video(request(sheet), **blocks, budget="small")
