@@ -78,7 +78,7 @@ chromium: ## Install Chromium for the tests in a browser, where apt-get works; w
 	else echo "No Chromium, and apt-get cannot install one here: the tests in a browser will be skipped."; fi
 
 chaos: setup ## Kills and races in their long form: CHAOS_ROUNDS (100) random instants, 50 races, 400 reservations
-	CHAOS_ROUNDS=$(CHAOS_ROUNDS) .venv/bin/pytest tests/chaos tests/engine/test_two_workers.py
+	CHAOS_ROUNDS=$(CHAOS_ROUNDS) .venv/bin/pytest tests/chaos tests/generation/test_two_workers.py
 
 chaos-workers: setup ## Two workers killed at random for five minutes under a batch of 100
 	CHAOS_SECONDS=300 .venv/bin/pytest -s tests/chaos/test_kill_workers.py

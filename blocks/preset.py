@@ -8,7 +8,8 @@ from pydantic import Field, HttpUrl, JsonValue, field_validator
 
 from prefect_ltx.blocks.credentials import DOCUMENTATION
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.engine import (
+from prefect_ltx.fal import FrameRule, GenerationRequest, parse_request
+from prefect_ltx.generation import (
     ArchivedGeneration,
     archived_before,
     cancel,
@@ -22,9 +23,8 @@ from prefect_ltx.engine import (
     upload,
     wait_for,
 )
-from prefect_ltx.fal import FrameRule, GenerationRequest, parse_request
 from prefect_ltx.ledger import Generation, Owner, State
-from prefect_ltx.ledger.budget import dollars
+from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.media import recipe_named
 
 

@@ -14,8 +14,8 @@ from prefect_ltx.blocks.budget import SpendingBudget
 from prefect_ltx.blocks.credentials import FalCredentials
 from prefect_ltx.blocks.ledger import GenerationLedger
 from prefect_ltx.blocks.machines import several_machines
-from prefect_ltx.engine import Options, Services, budget_from, in_thread, refuse_unshared
 from prefect_ltx.fal import FalClient
+from prefect_ltx.generation import Options, Services, budget_from, in_thread, refuse_unshared
 from prefect_ltx.ledger import BudgetLimit, Ledger
 from prefect_ltx.settings import Settings
 

@@ -142,9 +142,9 @@ async def show_plan(
     output: Output, checked: "Batch", frame_rule: "FrameRule", *, fresh: bool = False
 ) -> bool:
     """What a checked batch would make and cost; False where the budget does not cover it. Spends nothing."""
-    from prefect_ltx.batch import BatchInvalid
+    from prefect_ltx.batch import BatchInvalid, plan_rows, summary
     from prefect_ltx.cli.batch_view import show_batch_plan
-    from prefect_ltx.engine import Run, Services, plan_rows, summary
+    from prefect_ltx.generation import Run, Services
     from prefect_ltx.settings import Settings
 
     async with Services.from_settings(Settings(), to_spend=False) as services:

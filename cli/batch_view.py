@@ -21,8 +21,8 @@ from prefect_ltx.cli.progress import say
 from prefect_ltx.cli.tables import facts, grid
 
 if TYPE_CHECKING:
-    from prefect_ltx.engine import BatchPlan, BatchReport, PlannedRow
-    from prefect_ltx.engine.progress import Progress as Step
+    from prefect_ltx.batch import BatchPlan, BatchReport, PlannedRow
+    from prefect_ltx.generation.progress import Progress as Step
 
 LINE_SECONDS = 5.0
 ROWS_SHOWN = 50
@@ -31,7 +31,7 @@ ROWS_SHOWN = 50
 @contextmanager
 def shown_rows(total: int) -> Iterator[None]:
     """Show how many rows have ended while the block runs; what did not end well, and further takes, are said."""
-    from prefect_ltx.engine.progress import observe
+    from prefect_ltx.generation.progress import observe
 
     if sys.stderr.isatty():
         with _bar(total) as on_step, observe(on_step):

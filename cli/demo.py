@@ -23,7 +23,7 @@ from prefect_ltx.cli.progress import say
 
 if TYPE_CHECKING:
     from prefect_ltx.archive import VerifyReport
-    from prefect_ltx.engine import ArchivedGeneration
+    from prefect_ltx.generation import ArchivedGeneration
 
 REQUESTS: dict[str, dict[str, Any]] = {
     "reference-video-to-video": {
@@ -142,7 +142,7 @@ async def _generate_both(folder: Path, environ: dict[str, str]) -> "list[Archive
 
 async def _generate(request: Path, environ: dict[str, str]) -> "ArchivedGeneration":
     """Run `prefect-ltx generate` as a user would: a process of its own has told Prefect all before it ends."""
-    from prefect_ltx.engine import ArchivedGeneration
+    from prefect_ltx.generation import ArchivedGeneration
 
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "prefect_ltx.cli", "generate", str(request), "--tag", "demo", "--json"),

@@ -12,7 +12,7 @@ from prefect_ltx.cli.frame import Output, command
 
 if TYPE_CHECKING:
     from prefect_ltx.doctor import Finding, LivePlan
-    from prefect_ltx.engine.learned import Learned
+    from prefect_ltx.generation.learned import Learned
 
 MARKS = {
     "ok": "[green]ok[/green]",
@@ -78,7 +78,7 @@ async def doctor(
 async def _live(findings: "list[Finding]", *, yes: bool) -> "Learned":
     from prefect_ltx.cli.progress import say
     from prefect_ltx.doctor import info, learn, plan_live
-    from prefect_ltx.engine import Services
+    from prefect_ltx.generation import Services
     from prefect_ltx.ledger import Owner
     from prefect_ltx.settings import Settings
 
@@ -100,7 +100,7 @@ def _agreed(plan: "LivePlan", where: str, *, yes: bool) -> None:
     Raises:
         NotAgreed: it was not given.
     """
-    from prefect_ltx.ledger.budget import dollars
+    from prefect_ltx.ledger.life.budget import dollars
 
     sizes = ", ".join(f"{each.estimate.megapixels} MP" for _, each in plan.probes)
     sys.stderr.write(

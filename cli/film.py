@@ -89,9 +89,9 @@ async def plan_storyboard(output: Output, path: Path, frame_rule: "FrameRule") -
 
     quieten_prefect()
     from prefect_ltx.cli.tables import facts, grid
-    from prefect_ltx.engine import NO_ACCOUNT, Services
     from prefect_ltx.flows.film_plan import plan_film
     from prefect_ltx.flows.sheeting import draw_sheets
+    from prefect_ltx.generation import NO_ACCOUNT, Services
 
     try:
         board = load_storyboard(path)

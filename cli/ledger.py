@@ -124,7 +124,7 @@ def spend(
     """What is reserved, what was billed and saved, and what is left of the budget."""
     from prefect_ltx.cli.ledger_view import spend_facts
     from prefect_ltx.cli.tables import facts, grid
-    from prefect_ltx.engine import budget_from
+    from prefect_ltx.generation import budget_from
     from prefect_ltx.ledger import Period
     from prefect_ltx.settings import Settings
 

@@ -10,8 +10,8 @@ from prefect_ltx.cli.frame import EndpointOption, FrameRuleOption, Output, comma
 
 if TYPE_CHECKING:
     from prefect_ltx.cli.request_file import Line
-    from prefect_ltx.engine import PlanReport, Services
     from prefect_ltx.fal import FrameRule
+    from prefect_ltx.generation import PlanReport, Services
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +46,7 @@ async def plan(
         return await plan_storyboard(output, file, frame_rule)
     lines = read_requests(file, endpoint)
 
-    from prefect_ltx.engine import NO_ACCOUNT, Services
+    from prefect_ltx.generation import NO_ACCOUNT, Services
 
     async with Services.from_settings(Settings(), to_spend=False) as services:
         if not services.has_account:
@@ -68,8 +68,8 @@ async def plan(
 async def _planned(
     services: "Services", line: "Line", frame_rule: "FrameRule"
 ) -> tuple["PlanReport | None", str | None]:
-    from prefect_ltx.engine import plan_request
     from prefect_ltx.fal import FalError
+    from prefect_ltx.generation import plan_request
 
     if line.request is None:
         return None, line.error

@@ -15,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from prefect_ltx.cli.frame import DEBUG_VARIABLE
 
 if TYPE_CHECKING:
-    from prefect_ltx.engine.progress import Progress as Step
+    from prefect_ltx.generation.progress import Progress as Step
 
 
 def quieten_prefect() -> None:
@@ -38,7 +38,7 @@ def say(line: str) -> None:
 @contextmanager
 def shown() -> Iterator[None]:
     """Show the progress of every generation of this process while the block runs."""
-    from prefect_ltx.engine.progress import observe
+    from prefect_ltx.generation.progress import observe
 
     if sys.stderr.isatty():
         with _moving() as on_step, observe(on_step):

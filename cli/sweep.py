@@ -24,8 +24,9 @@ async def sweep(
     """
     from prefect_ltx.cli.progress import shown
     from prefect_ltx.cli.tables import facts, grid
-    from prefect_ltx.engine import Services, sweep_all
+    from prefect_ltx.generation import Services
     from prefect_ltx.ledger import Owner
+    from prefect_ltx.recovery import sweep_all
     from prefect_ltx.settings import Settings
 
     async with Services.from_settings(Settings()) as services:

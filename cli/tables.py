@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from rich.table import Table
 
-from prefect_ltx.ledger.budget import dollars
+from prefect_ltx.ledger.life.budget import dollars
 
 
 def usd(amount: Decimal | None) -> str:

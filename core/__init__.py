@@ -1,9 +1,9 @@
 """LTX-2.3 video generation on fal as a Prefect collection.
 
-Importing this package imports nothing else: the rooms are `prefect_ltx.fal`, `.ledger`, `.media`, `.archive`,
-`.local`, `.engine` (true without Prefect) and `.blocks`, `.tasks`, `.flows` (Prefect). The blocks are named here
-too, because `prefect block register -m prefect_ltx` looks for them among a module's members; each is imported
-when it is first used.
+Importing this package imports nothing else. True without Prefect: `prefect_ltx.fal`, `.ledger`, `.media`,
+`.archive`, `.local`, `.generation`, `.batch`, `.recovery`; for Prefect: `.blocks`, `.tasks`, `.flows`. The blocks
+are named here too, because `prefect block register -m prefect_ltx` looks for them among a module's members; each is
+imported when it is first used.
 """
 
 from importlib import import_module

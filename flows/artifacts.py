@@ -9,9 +9,10 @@ import base64
 from prefect.artifacts import acreate_markdown_artifact
 
 from prefect_ltx.archive import ArchiveError, Manifest
-from prefect_ltx.engine import ArchivedGeneration, Services, SweepReport
 from prefect_ltx.flows.naming import code_block, unmarked, words_of
-from prefect_ltx.ledger.budget import dollars
+from prefect_ltx.generation import ArchivedGeneration, Services
+from prefect_ltx.ledger.life.budget import dollars
+from prefect_ltx.recovery import SweepReport
 from prefect_ltx.tasks.context import run_logger
 
 PICTURE_LIMIT_BYTES = 300_000

@@ -13,27 +13,28 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed
 from pydantic import Field
 
-from prefect_ltx.batch import MOST_ROWS, Batch, read_batch
-from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.engine import (
+from prefect_ltx.batch import (
+    MOST_ROWS,
+    Batch,
     BatchPlan,
     BatchReport,
     BatchRun,
     PlannedRow,
-    Run,
-    Services,
     plan_rows,
+    read_batch,
     summary,
 )
-from prefect_ltx.engine.inspection import QualityMode
-from prefect_ltx.engine.retake import MOST_SEEDS, SEEDS
+from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import FrameRule
 from prefect_ltx.flows.batch_artifacts import ProgressArtifact, plan_markdown, publish_plan, publish_report
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.forms import AtOnce, BatchSource, RecipeChoice
 from prefect_ltx.flows.pipeline import check_recipe
+from prefect_ltx.generation import Run, Services
+from prefect_ltx.generation.inspection import QualityMode
+from prefect_ltx.generation.retake import MOST_SEEDS, SEEDS
 from prefect_ltx.ledger import LedgerError
-from prefect_ltx.ledger.budget import dollars
+from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.tasks.batch import announce, announce_end, cancel_batch, generate_row, generate_rows, running
 from prefect_ltx.tasks.context import cancelled_by_person, flow_run_id, run_logger
 from prefect_ltx.tasks.life import only_ends

@@ -14,9 +14,10 @@ from prefect.artifacts import (
     aupdate_progress_artifact,
 )
 
-from prefect_ltx.engine import BatchPlan, BatchReport, BatchRun, PlannedRow, RowResult, Services
-from prefect_ltx.engine.posters import poster_sheet
-from prefect_ltx.ledger.budget import dollars
+from prefect_ltx.batch import BatchPlan, BatchReport, BatchRun, PlannedRow, RowResult
+from prefect_ltx.generation import Services
+from prefect_ltx.generation.posters import poster_sheet
+from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.tasks.batch import slug
 from prefect_ltx.tasks.context import run_logger
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect_ltx.flows.naming import code_block, in_markdown
-from prefect_ltx.ledger.budget import dollars
+from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.media import BITEXACT, run_ffmpeg, source, target
 
 if TYPE_CHECKING:

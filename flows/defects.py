@@ -7,7 +7,7 @@ Technical defects reject, they do not rank: which of two sound takes is better i
 from typing import NamedTuple
 
 from prefect_ltx.archive import Manifest
-from prefect_ltx.engine.inspection import recorded_report
+from prefect_ltx.generation.inspection import recorded_report
 from prefect_ltx.quality import QualityPolicy, decide
 
 _POLICY = QualityPolicy(actions={"sheet_lead_in": "trim"}, on_error="reject")

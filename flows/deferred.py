@@ -9,14 +9,14 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.engine import ArchivedGeneration, in_thread
-from prefect_ltx.engine.inputs import inputs_again
-from prefect_ltx.engine.inspection import KeepingMode
 from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.forms import GenerationName, RecipeChoice
 from prefect_ltx.flows.generate import run_name
 from prefect_ltx.flows.pipeline import check_recipe, finish_one, submit_one
+from prefect_ltx.generation import ArchivedGeneration, in_thread
+from prefect_ltx.generation.inputs import inputs_again
+from prefect_ltx.generation.inspection import KeepingMode
 from prefect_ltx.ledger import State
 from prefect_ltx.tasks import GenerationHandle
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from prefect_ltx.archive import QualityRecord
-from prefect_ltx.engine import ArchivedGeneration, CollectedVideo, tell
-from prefect_ltx.engine.inspection import Inspection, QualityMode, unrendered
+from prefect_ltx.generation import ArchivedGeneration, CollectedVideo, tell
+from prefect_ltx.generation.inspection import Inspection, QualityMode, unrendered
 from prefect_ltx.ledger import Generation
 from prefect_ltx.media import MediaError, Recipe, Rendition
 from prefect_ltx.tasks import archive_video, download_video, inspect_video, postprocess_video

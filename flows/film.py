@@ -13,7 +13,6 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.engine import Services
 from prefect_ltx.fal import FrameRule
 from prefect_ltx.film import Storyboard, load_storyboard, read_storyboard
 from prefect_ltx.flows.cancellation import cancel_paid_job
@@ -25,6 +24,7 @@ from prefect_ltx.flows.judge import load_judge
 from prefect_ltx.flows.sheeting import draw_sheets
 from prefect_ltx.flows.take import Take, TakeRow, make_takes
 from prefect_ltx.flows.takes import CHOICE_SECONDS, choose_take
+from prefect_ltx.generation import Services
 from prefect_ltx.tasks.context import flow_run_id, run_logger
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from prefect_ltx.engine import PlanReport, Services, plan_request
 from prefect_ltx.fal import FalRequestInvalid, FrameRule, GenerationRequest
 from prefect_ltx.film import (
     Problem,
@@ -17,7 +16,8 @@ from prefect_ltx.film import (
     shot_warnings,
     take_seeds,
 )
-from prefect_ltx.ledger.budget import dollars
+from prefect_ltx.generation import PlanReport, Services, plan_request
+from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.sheets import ReferenceSheet
 
 

@@ -18,8 +18,6 @@ from pydantic import BaseModel
 
 from prefect_ltx.archive import ArchiveConflict, ArchivedFile, Manifest
 from prefect_ltx.archive.manifest_records import Ancestor
-from prefect_ltx.engine import Services, tell
-from prefect_ltx.engine.work_folders import FILMS
 from prefect_ltx.film import (
     FilmLineage,
     FilmManifest,
@@ -33,7 +31,9 @@ from prefect_ltx.film import (
 from prefect_ltx.film.manifest import FILM_ENDPOINT
 from prefect_ltx.flows.film_clips import fetch_clips, lineage_of
 from prefect_ltx.flows.take import Take, TakeRow
-from prefect_ltx.ledger.budget import dollars
+from prefect_ltx.generation import Services, tell
+from prefect_ltx.generation.work_folders import FILMS
+from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.media import (
     ContactSheet,
     Poster,

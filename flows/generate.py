@@ -7,14 +7,14 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from prefect_ltx.blocks.services import BlockNames
-from prefect_ltx.engine import ArchivedGeneration
-from prefect_ltx.engine.inspection import QualityMode
-from prefect_ltx.engine.retake import MOST_SEEDS, SEEDS
 from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.forms import RecipeChoice
 from prefect_ltx.flows.naming import words_of
 from prefect_ltx.flows.pipeline import generate_one
+from prefect_ltx.generation import ArchivedGeneration
+from prefect_ltx.generation.inspection import QualityMode
+from prefect_ltx.generation.retake import MOST_SEEDS, SEEDS
 
 
 def run_name() -> str:

@@ -13,15 +13,15 @@ from pydantic import BaseModel, Field
 
 from prefect_ltx.archive import ArchiveError
 from prefect_ltx.batch import MOST_ROWS, BatchInvalid
-from prefect_ltx.engine.batch_run import reason_of
-from prefect_ltx.engine.inspection import QualityMode
+from prefect_ltx.batch.run import reason_of
 from prefect_ltx.fal import FrameRule, plain
 from prefect_ltx.flows.batch import generate_batch
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.forms import RecipeChoice
+from prefect_ltx.generation.inspection import QualityMode
 from prefect_ltx.inbox import Inbox, InboxFile, Record, seed_scope, shown, whole_requests
 from prefect_ltx.ledger import LedgerSchemaUnknown, LedgerUnavailable
-from prefect_ltx.ledger.budget import dollars
+from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.settings import SettingsError
 from prefect_ltx.tasks.batch import slug
 from prefect_ltx.tasks.context import run_logger

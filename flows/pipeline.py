@@ -6,13 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.engine import ArchivedGeneration, Services, archived_before, hold, in_thread, prepare
-from prefect_ltx.engine.inspection import QualityMode, refuse_rejected
-from prefect_ltx.engine.retake import SEEDS, Takes
-from prefect_ltx.engine.store import RefusedTake
 from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.artifacts import publish_artifact
 from prefect_ltx.flows.delivery import deliver
+from prefect_ltx.generation import ArchivedGeneration, Services, archived_before, hold, in_thread, prepare
+from prefect_ltx.generation.inspection import QualityMode, refuse_rejected
+from prefect_ltx.generation.retake import SEEDS, Takes
+from prefect_ltx.generation.store import RefusedTake
 from prefect_ltx.ledger import LedgerError, State
 from prefect_ltx.media import Recipe, recipe_named
 from prefect_ltx.tasks import GenerationHandle, await_generation, submit_generation, upload_media

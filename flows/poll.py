@@ -4,7 +4,8 @@ from prefect import flow
 from pydantic import Field
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.engine import InFlightReport, ask_in_flight, in_thread
+from prefect_ltx.generation import in_thread
+from prefect_ltx.recovery import InFlightReport, ask_in_flight
 from prefect_ltx.tasks.context import run_logger
 from prefect_ltx.tasks.events import announce
 

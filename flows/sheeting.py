@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from prefect_ltx.engine import InputMedia, Services, fetch_input
-from prefect_ltx.engine.work_folders import SHEETS
 from prefect_ltx.fal import FalRequestInvalid
 from prefect_ltx.film import (
     Problem,
@@ -18,6 +16,8 @@ from prefect_ltx.film import (
     sheet_images,
     sheet_plan,
 )
+from prefect_ltx.generation import InputMedia, Services, fetch_input
+from prefect_ltx.generation.work_folders import SHEETS
 from prefect_ltx.media import MediaError
 from prefect_ltx.sheets import ReferenceSheet, SheetError, build_reference_sheet
 

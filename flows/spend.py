@@ -14,10 +14,10 @@ from pydantic import BaseModel, Field
 
 from prefect_ltx.blocks.budget import SpendingBudget
 from prefect_ltx.blocks.ledger import GenerationLedger
-from prefect_ltx.engine import budget_from
 from prefect_ltx.flows.spend_chart import days_of, spend_chart
+from prefect_ltx.generation import budget_from
 from prefect_ltx.ledger import BudgetLimit, Ledger, Period, Spend, Total
-from prefect_ltx.ledger.budget import dollars
+from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.settings import Settings
 from prefect_ltx.tasks.context import run_logger
 

@@ -10,8 +10,6 @@ from pydantic import BaseModel
 
 from prefect_ltx.archive import Manifest
 from prefect_ltx.blocks.services import BlockNames
-from prefect_ltx.engine import ArchivedGeneration, Services
-from prefect_ltx.engine.work_folders import TAKES
 from prefect_ltx.fal import FalGenerationFailed, FrameRule, GenerationRequest
 from prefect_ltx.film import TakePolicy, take_seeds
 from prefect_ltx.flows.comparison import (
@@ -24,6 +22,8 @@ from prefect_ltx.flows.comparison import (
 from prefect_ltx.flows.defects import verdict_of
 from prefect_ltx.flows.judge import Judge, JudgedTake, judged
 from prefect_ltx.flows.pipeline import generate_one
+from prefect_ltx.generation import ArchivedGeneration, Services
+from prefect_ltx.generation.work_folders import TAKES
 from prefect_ltx.media import MediaError, Recipe, sha256_file
 from prefect_ltx.tasks.context import run_logger
 

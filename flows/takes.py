@@ -8,7 +8,6 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.engine import Services, draw_seed
 from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.film import TakePolicy
 from prefect_ltx.flows.cancellation import cancel_paid_job
@@ -17,6 +16,7 @@ from prefect_ltx.flows.forms import AtOnce, JudgeName, RecipeChoice, Seconds, Ta
 from prefect_ltx.flows.judge import Judge, load_judge
 from prefect_ltx.flows.naming import words_of
 from prefect_ltx.flows.take import FailedTake, Take, TakeRow, draw_posters, make_takes, rank
+from prefect_ltx.generation import Services, draw_seed
 from prefect_ltx.tasks.context import flow_run_id
 
 CHOICE_SECONDS = 24 * 3600.0

@@ -8,7 +8,7 @@ from prefect.tasks import exponential_backoff
 
 from prefect_ltx.archive import QualityRecord
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.engine import ArchivedGeneration, CollectedVideo, archived, hold, in_thread, store
+from prefect_ltx.generation import ArchivedGeneration, CollectedVideo, archived, hold, in_thread, store
 from prefect_ltx.media import Rendition
 from prefect_ltx.tasks.context import current_owner, run_logger
 from prefect_ltx.tasks.handle import GenerationHandle

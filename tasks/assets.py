@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from prefect_ltx.engine.inputs import MediaDigest
+from prefect_ltx.generation.inputs import MediaDigest
 from prefect_ltx.ledger import Generation
 from prefect_ltx.tasks.events import emit, generation_payload
 

@@ -16,7 +16,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from prefect_ltx.engine import BatchReport, BatchRun, RowResult, Services, cancel, in_thread
+from prefect_ltx.batch import BatchReport, BatchRun, RowResult
+from prefect_ltx.generation import Services, cancel, in_thread
 from prefect_ltx.ledger import Generation, Owner
 from prefect_ltx.ledger import State as LedgerState
 from prefect_ltx.tasks.context import run_logger

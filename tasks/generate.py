@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from prefect import task
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.engine import (
+from prefect_ltx.fal import FalRequestInvalid, IngredientRequest, ReferenceVideoRequest
+from prefect_ltx.generation import (
     PlannedGeneration,
     Services,
     UploadedMedia,
@@ -15,9 +16,8 @@ from prefect_ltx.engine import (
     submit_once,
     upload,
 )
-from prefect_ltx.fal import FalRequestInvalid, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.ledger import State, generation_key
-from prefect_ltx.ledger.budget import dollars
+from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.tasks.context import current_owner, flow_run_id, run_logger
 from prefect_ltx.tasks.handle import GenerationHandle
 from prefect_ltx.tasks.policy import GenerationCachePolicy

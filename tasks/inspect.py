@@ -7,8 +7,8 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from prefect_ltx.engine import CollectedVideo
-from prefect_ltx.engine.inspection import Inspection, inspect_delivery
+from prefect_ltx.generation import CollectedVideo
+from prefect_ltx.generation.inspection import Inspection, inspect_delivery
 from prefect_ltx.quality import PolicyName
 from prefect_ltx.tasks.context import run_logger
 

@@ -10,8 +10,8 @@ from prefect.context import TaskRunContext
 from prefect.tasks import Task
 
 from prefect_ltx.archive import ArchiveUnavailable
-from prefect_ltx.engine import PlannedGeneration
 from prefect_ltx.fal import FalDownloadError, FalUnavailable, FalUploadError
+from prefect_ltx.generation import PlannedGeneration
 
 FREE_TO_REPEAT = (FalUnavailable, FalUploadError, FalDownloadError, ArchiveUnavailable)
 """Errors after which the same step may be tried again without any risk to money."""

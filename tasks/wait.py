@@ -11,10 +11,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.engine import Services, cancel, hold, in_thread, outcome, wait_for, with_price
 from prefect_ltx.fal import QueueStatus
+from prefect_ltx.generation import Services, cancel, hold, in_thread, outcome, wait_for, with_price
 from prefect_ltx.ledger import Generation, Owner, State
-from prefect_ltx.ledger.budget import dollars
+from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.tasks.context import cancelled_by_person, current_owner, flow_run_id, run_logger
 from prefect_ltx.tasks.handle import GenerationHandle
 from prefect_ltx.tasks.policy import free_to_repeat

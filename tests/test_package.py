@@ -87,7 +87,8 @@ def test_import_brings_neither_prefect_nor_a_room() -> None:
 def test_core_rooms_import_neither_prefect_nor_s3fs() -> None:
     """What is true without Prefect can be used without importing it, and only a bucket needs s3fs."""
     rooms = ", ".join(
-        f"prefect_ltx.{room}" for room in ("fal", "ledger", "media", "archive", "local", "engine", "inbox")
+        f"prefect_ltx.{room}"
+        for room in ("fal", "ledger", "media", "archive", "local", "generation", "inbox")
     )
     assert (
         run_python(f"import sys, {rooms}; print(*{{'prefect', 's3fs', 'botocore'}} & set(sys.modules))") == ""

@@ -1,20 +1,30 @@
-"""A batch of requests as somebody wrote it: read, filled in, multiplied out, and checked before anything is spent."""
+"""A batch of requests: read as somebody wrote it, checked before anything is spent, planned, and carried out."""
 
 from prefect_ltx.batch.matrix import MatrixTooLarge, expand
+from prefect_ltx.batch.plan import BatchPlan, PlannedRow, batch_tag, plan_rows, summary
 from prefect_ltx.batch.problems import BatchInvalid, Problem
 from prefect_ltx.batch.read import MOST_ROWS, Batch, Row, read_batch
+from prefect_ltx.batch.run import BatchReport, BatchRun, RowResult
 from prefect_ltx.batch.sources import RawBatch, RawRow, read_source
 
 __all__ = [
     "MOST_ROWS",
     "Batch",
     "BatchInvalid",
+    "BatchPlan",
+    "BatchReport",
+    "BatchRun",
     "MatrixTooLarge",
+    "PlannedRow",
     "Problem",
     "RawBatch",
     "RawRow",
     "Row",
+    "RowResult",
+    "batch_tag",
     "expand",
+    "plan_rows",
     "read_batch",
     "read_source",
+    "summary",
 ]

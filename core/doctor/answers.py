@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from prefect_ltx.engine.learned import Learned, now
 from prefect_ltx.fal import megapixels
+from prefect_ltx.generation.learned import Learned, now
 from prefect_ltx.ledger import Generation, State
 
 LOOK_SECONDS: Final = 1.0

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from prefect_ltx.archive import Archive, ArchiveError
 from prefect_ltx.doctor.findings import Finding, error, info, ok, warning
-from prefect_ltx.engine.learned import read_learned
-from prefect_ltx.engine.services import signer_from
-from prefect_ltx.engine.sharing import refuse_unshared
 from prefect_ltx.fal import FalClient, FalError
+from prefect_ltx.generation.learned import read_learned
+from prefect_ltx.generation.services import signer_from
+from prefect_ltx.generation.sharing import refuse_unshared
 from prefect_ltx.ledger import Ledger, LedgerError
 from prefect_ltx.provenance import SigningFailed
 from prefect_ltx.settings import Settings, SettingsError

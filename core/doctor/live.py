@@ -19,9 +19,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from prefect_ltx.doctor.answers import LOOK_SECONDS, Seen, conclude
-from prefect_ltx.engine import PlannedGeneration, Run, Services, generate, in_thread, prepare
-from prefect_ltx.engine.learned import Learned, write_learned
-from prefect_ltx.engine.submit import CLOCK_SKEW
 from prefect_ltx.fal import (
     FalError,
     GenerationRequest,
@@ -29,6 +26,9 @@ from prefect_ltx.fal import (
     IngredientRequest,
     ReferenceVideoRequest,
 )
+from prefect_ltx.generation import PlannedGeneration, Run, Services, generate, in_thread, prepare
+from prefect_ltx.generation.learned import Learned, write_learned
+from prefect_ltx.generation.submit import CLOCK_SKEW
 from prefect_ltx.ledger import BudgetLimit, Generation, Owner
 from prefect_ltx.media import make_reference_clip, make_reference_sheet
 from prefect_ltx.settings import Settings, SettingsError

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from prefect_ltx.archive import Archive, ArchiveDenied, ArchiveError
 from prefect_ltx.doctor.account import SKEW_WARNS
 from prefect_ltx.doctor.findings import Finding, error, info, ok, warning
-from prefect_ltx.engine.sharing import network_file_system
+from prefect_ltx.generation.sharing import network_file_system
 from prefect_ltx.ledger import Ledger, LedgerError, State
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.schema import SCHEMA_VERSION

@@ -4,7 +4,6 @@ The promise: a generation is paid for once, and a paid video is never lost.
 """
 
 from prefect_ltx.ledger.announcing import Announcement
-from prefect_ltx.ledger.budget import BudgetLimit, BudgetStatus
 from prefect_ltx.ledger.deliveries import Delivery, Receipt
 from prefect_ltx.ledger.errors import (
     BudgetExceeded,
@@ -18,7 +17,10 @@ from prefect_ltx.ledger.errors import (
     PostNotPermitted,
     RequestClaimed,
 )
-from prefect_ltx.ledger.events import (
+from prefect_ltx.ledger.key import generation_key
+from prefect_ltx.ledger.ledger import Ledger
+from prefect_ltx.ledger.life.budget import BudgetLimit, BudgetStatus
+from prefect_ltx.ledger.life.events import (
     Accepted,
     Archived,
     CancelAnswered,
@@ -41,15 +43,13 @@ from prefect_ltx.ledger.events import (
     Undecidable,
     WebhookReceived,
 )
-from prefect_ltx.ledger.key import generation_key
-from prefect_ltx.ledger.ledger import Ledger
-from prefect_ltx.ledger.machine import Step, advance, todo
+from prefect_ltx.ledger.life.machine import Step, advance, todo
+from prefect_ltx.ledger.life.reconcile import Wait, match
+from prefect_ltx.ledger.life.snapshot import Effect, Snapshot
+from prefect_ltx.ledger.life.states import CLOSED, LIVE, RANK, UNFINISHED, State
 from prefect_ltx.ledger.owner import Owner
-from prefect_ltx.ledger.reconcile import Wait, match
 from prefect_ltx.ledger.records import Claim, DoubleCharge, Drift, Generation, LedgerEvent, Plan, Stray, Total
-from prefect_ltx.ledger.snapshot import Effect, Snapshot
 from prefect_ltx.ledger.spend import Period, Spend
-from prefect_ltx.ledger.states import CLOSED, LIVE, RANK, UNFINISHED, State
 from prefect_ltx.ledger.watching import BudgetLow, Moved, News, unwatch, watch
 
 __all__ = [

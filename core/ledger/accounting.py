@@ -8,10 +8,10 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, selec
 
 from prefect_ltx.fal import nano_to_usd
 from prefect_ltx.ledger import schema
-from prefect_ltx.ledger.budget import BudgetLimit, BudgetStatus
+from prefect_ltx.ledger.life.budget import BudgetLimit, BudgetStatus
+from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.records import Drift, Generation, Total
 from prefect_ltx.ledger.rows import generation_of
-from prefect_ltx.ledger.states import State
 
 Grouping = Literal["day", "tag", "endpoint", "state"]
 

@@ -10,11 +10,11 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from prefect_ltx.ledger import schema
 from prefect_ltx.ledger.claiming import hand_back
-from prefect_ltx.ledger.events import WebhookReceived
+from prefect_ltx.ledger.life.events import WebhookReceived
+from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.recording import Transaction, is_held
 from prefect_ltx.ledger.records import Generation
 from prefect_ltx.ledger.rows import generation_of
-from prefect_ltx.ledger.states import State
 
 LONGEST_PAUSE_SECONDS = 24 * 3600.0
 ANNOUNCED = "Announced"

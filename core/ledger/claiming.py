@@ -13,15 +13,15 @@ from sqlalchemy import bindparam, select
 from prefect_ltx.fal import nano_to_usd, usd_to_nano
 from prefect_ltx.ledger import schema
 from prefect_ltx.ledger.accounting import held_in_period
-from prefect_ltx.ledger.budget import BudgetLimit
 from prefect_ltx.ledger.errors import BudgetExceeded, PostNotPermitted
-from prefect_ltx.ledger.events import Found, OwnerLost, PostStarted
-from prefect_ltx.ledger.machine import todo
+from prefect_ltx.ledger.life.budget import BudgetLimit
+from prefect_ltx.ledger.life.events import Found, OwnerLost, PostStarted
+from prefect_ltx.ledger.life.machine import todo
+from prefect_ltx.ledger.life.states import CLOSED, State
 from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.recording import Transaction, adoptable_stray, is_held, lease_lost, record
 from prefect_ltx.ledger.records import Claim, ClaimOutcome, Generation, Plan
 from prefect_ltx.ledger.rows import generation_of, new_row, plan_of
-from prefect_ltx.ledger.states import CLOSED, State
 
 _table = schema.generation
 # Built once: building a statement costs more than running it.

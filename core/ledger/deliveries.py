@@ -11,12 +11,12 @@ from typing import Any, Final, Literal
 from sqlalchemy import ColumnElement, bindparam, select
 
 from prefect_ltx.ledger import schema
-from prefect_ltx.ledger.events import RemoteCancelled, RemoteCompleted, RemoteFailed, WebhookReceived
-from prefect_ltx.ledger.machine import Step
+from prefect_ltx.ledger.life.events import RemoteCancelled, RemoteCompleted, RemoteFailed, WebhookReceived
+from prefect_ltx.ledger.life.machine import Step
+from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.recording import Transaction, record
 from prefect_ltx.ledger.records import Generation
 from prefect_ltx.ledger.rows import generation_from
-from prefect_ltx.ledger.states import State
 
 DeliveryOutcome = Literal["recorded", "duplicate", "unconfirmed", "unknown"]
 

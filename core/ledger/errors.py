@@ -19,7 +19,7 @@ from decimal import Decimal
 from typing import Any
 
 from prefect_ltx.fal import plain
-from prefect_ltx.ledger.budget import BudgetLimit, dollars
+from prefect_ltx.ledger.life.budget import BudgetLimit, dollars
 
 NOTHING_SPENT = "Nothing was sent or spent"
 

@@ -16,12 +16,13 @@ from sqlalchemy import select
 
 from prefect_ltx.ledger import accounting, claiming, reading, schema, seen, watching
 from prefect_ltx.ledger.announcing import Announcement, due, take_announcements
-from prefect_ltx.ledger.budget import BudgetLimit
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.deliveries import Delivery, Receipt, receive
 from prefect_ltx.ledger.errors import NOTHING_SPENT
-from prefect_ltx.ledger.events import Event
-from prefect_ltx.ledger.machine import Step
+from prefect_ltx.ledger.life.budget import BudgetLimit
+from prefect_ltx.ledger.life.events import Event
+from prefect_ltx.ledger.life.machine import Step
+from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.migrations import prepare
 from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.reader import LedgerReader
@@ -29,7 +30,6 @@ from prefect_ltx.ledger.recording import Transaction, check_lease, is_held, reco
 from prefect_ltx.ledger.records import Claim, Generation, Plan
 from prefect_ltx.ledger.rows import generation_of, seconds
 from prefect_ltx.ledger.spend import REUSED
-from prefect_ltx.ledger.states import State
 
 _table = schema.generation
 

@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from prefect_ltx.ledger import accounting, reading, spend
-from prefect_ltx.ledger.budget import BudgetLimit, BudgetStatus
 from prefect_ltx.ledger.database import Database
+from prefect_ltx.ledger.life.budget import BudgetLimit, BudgetStatus
+from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.recording import is_held
 from prefect_ltx.ledger.records import DoubleCharge, Drift, Generation, LedgerEvent, Stray, StrayKind, Total
 from prefect_ltx.ledger.rows import seconds
 from prefect_ltx.ledger.spend import Period, Spend
-from prefect_ltx.ledger.states import State
 
 
 class LedgerReader:

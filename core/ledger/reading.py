@@ -7,9 +7,9 @@ from sqlalchemy import Connection, Select, or_, select
 
 from prefect_ltx.ledger import schema
 from prefect_ltx.ledger.errors import GenerationNotFound
+from prefect_ltx.ledger.life.states import UNFINISHED, State
 from prefect_ltx.ledger.records import DoubleCharge, Generation, LedgerEvent, Stray, StrayKind
 from prefect_ltx.ledger.rows import event_of, generation_of, stray_of
-from prefect_ltx.ledger.states import UNFINISHED, State
 
 _table = schema.generation
 _SHORTEST_PREFIX = 4

@@ -11,9 +11,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, select
 
 from prefect_ltx.ledger import schema
-from prefect_ltx.ledger.budget import BudgetLimit
 from prefect_ltx.ledger.errors import GenerationNotFound, LeaseLost, RequestClaimed
-from prefect_ltx.ledger.events import (
+from prefect_ltx.ledger.life.budget import BudgetLimit
+from prefect_ltx.ledger.life.events import (
     Event,
     Found,
     NotSent,
@@ -27,12 +27,12 @@ from prefect_ltx.ledger.events import (
     public_detail,
     request_id_of,
 )
-from prefect_ltx.ledger.machine import Step, advance
+from prefect_ltx.ledger.life.machine import Step, advance
+from prefect_ltx.ledger.life.snapshot import Effect
+from prefect_ltx.ledger.life.states import UNFINISHED, State
 from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.records import Generation
 from prefect_ltx.ledger.rows import changes, generation_of
-from prefect_ltx.ledger.snapshot import Effect
-from prefect_ltx.ledger.states import UNFINISHED, State
 
 _DECISIONS: Final = (PostStarted, Rejected, NotSent, ProvablyAbsent)
 """Events that permit a POST, or free the key for the next one: only from the holder of the lease."""

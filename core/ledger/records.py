@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from prefect_ltx.fal import Billed, FalRequestInvalid, nano_to_usd, usd_to_nano
 from prefect_ltx.ledger.errors import PlanInvalid
-from prefect_ltx.ledger.events import SettlementSource
-from prefect_ltx.ledger.money import is_estimate
-from prefect_ltx.ledger.snapshot import Cancel, Effect, Snapshot
-from prefect_ltx.ledger.states import LIVE, State
+from prefect_ltx.ledger.life.events import SettlementSource
+from prefect_ltx.ledger.life.money import is_estimate
+from prefect_ltx.ledger.life.snapshot import Cancel, Effect, Snapshot
+from prefect_ltx.ledger.life.states import LIVE, State
 
 ClaimOutcome = Literal["submit", "resume", "busy", "done", "parked", "lost", "closed"]
 StrayKind = Literal["double_charge", "ran_after_all"]

@@ -11,7 +11,7 @@ from sqlalchemy import Row
 
 from prefect_ltx.fal import plain, usd_to_nano
 from prefect_ltx.ledger import schema
-from prefect_ltx.ledger.events import (
+from prefect_ltx.ledger.life.events import (
     Archived,
     CancelRequested,
     Collected,
@@ -19,11 +19,11 @@ from prefect_ltx.ledger.events import (
     RemoteCompleted,
     Settled,
 )
-from prefect_ltx.ledger.machine import Step
-from prefect_ltx.ledger.money import held_nano
+from prefect_ltx.ledger.life.machine import Step
+from prefect_ltx.ledger.life.money import held_nano
+from prefect_ltx.ledger.life.snapshot import Effect
+from prefect_ltx.ledger.life.states import CLOSED, LIVE, State
 from prefect_ltx.ledger.records import Generation, LedgerEvent, Plan, Stray
-from prefect_ltx.ledger.snapshot import Effect
-from prefect_ltx.ledger.states import CLOSED, LIVE, State
 
 _TIMES: Final = frozenset(
     name

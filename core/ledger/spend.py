@@ -15,10 +15,10 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select, true
 from prefect_ltx.fal import nano_to_usd
 from prefect_ltx.ledger import accounting, reading, schema
 from prefect_ltx.ledger.accounting import Grouping
-from prefect_ltx.ledger.budget import BudgetLimit, BudgetStatus
+from prefect_ltx.ledger.life.budget import BudgetLimit, BudgetStatus
+from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.records import DoubleCharge, Generation, Total
 from prefect_ltx.ledger.rows import generation_of
-from prefect_ltx.ledger.states import State
 
 REUSED: Final = "Reused"
 """The line of a row's history that says that its video was given out again instead of bought again."""

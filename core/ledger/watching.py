@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from prefect_ltx.ledger.budget import BudgetStatus
+from prefect_ltx.ledger.life.budget import BudgetStatus
+from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.records import Generation
-from prefect_ltx.ledger.states import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from prefect_ltx.engine.services import in_thread
+from prefect_ltx.generation.services import in_thread
 from prefect_ltx.ledger import Announcement, Ledger, LedgerError, Receipt
 
 LOOK_SECONDS: Final = 3.0

@@ -19,7 +19,6 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from prefect_ltx.engine.callback import NONCE, PATH
 from prefect_ltx.fal import (
     FalClient,
     FalError,
@@ -40,6 +39,7 @@ from prefect_ltx.fal.webhooks import (
     TIMESTAMP_HEADER,
     USER_ID_HEADER,
 )
+from prefect_ltx.generation.callback import NONCE, PATH
 from prefect_ltx.ledger import Delivery, LedgerError, Receipt
 from prefect_ltx.receiver.announcer import Announcer
 from prefect_ltx.receiver.keys import KeyRing, KeysUnavailable

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from prefect_ltx.engine.services import in_thread
+from prefect_ltx.generation.services import in_thread
 from prefect_ltx.ledger import Delivery, Ledger, LedgerError, Receipt
 
 MOST_AT_ONCE: Final = 500

@@ -9,8 +9,8 @@ from typing import Final
 
 import uvicorn
 
-from prefect_ltx.engine.services import in_thread
 from prefect_ltx.fal import FalClient
+from prefect_ltx.generation.services import in_thread
 from prefect_ltx.ledger import Ledger
 from prefect_ltx.receiver.announcer import Announcer, Tell
 from prefect_ltx.receiver.app import DEFAULT_MAX_BYTES, Receiver, build_app

@@ -12,7 +12,8 @@ from archive_parts import Place
 from fault_proxy import FaultProxy
 from s3_servers import S3Server
 
-from prefect_ltx.engine import (
+from prefect_ltx.fal import IngredientRequest
+from prefect_ltx.generation import (
     CollectedVideo,
     Services,
     collect,
@@ -25,7 +26,6 @@ from prefect_ltx.engine import (
     upload,
     wait_for,
 )
-from prefect_ltx.fal import IngredientRequest
 from prefect_ltx.ledger import Generation, Owner
 from prefect_ltx.local import LocalFal
 from prefect_ltx.settings import Settings

@@ -9,8 +9,8 @@ import threading
 
 from child import kill_self
 
-from prefect_ltx.engine import Progress, observe
 from prefect_ltx.flows import generate_batch
+from prefect_ltx.generation import Progress, observe
 
 
 def main() -> None:

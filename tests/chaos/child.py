@@ -12,9 +12,9 @@ import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from prefect_ltx.engine import Progress, observe, tell
 from prefect_ltx.fal import IngredientRequest
 from prefect_ltx.flows import ingredient_to_video
+from prefect_ltx.generation import Progress, observe, tell
 
 
 def kill_self() -> None:

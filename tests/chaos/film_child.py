@@ -10,8 +10,8 @@ from pathlib import Path
 
 from child import kill_self
 
-from prefect_ltx.engine import Progress, observe
 from prefect_ltx.flows import storyboard_film
+from prefect_ltx.generation import Progress, observe
 
 
 def main() -> None:

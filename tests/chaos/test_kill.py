@@ -15,9 +15,10 @@ from forked import Forked
 from support import environment
 
 from prefect_ltx.archive import Archive
-from prefect_ltx.engine import Services, sweep_all
+from prefect_ltx.generation import Services
 from prefect_ltx.ledger import Ledger, Owner, State
 from prefect_ltx.local import Bill, LocalFal
+from prefect_ltx.recovery import sweep_all
 from prefect_ltx.settings import Settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]

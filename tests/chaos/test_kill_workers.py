@@ -19,9 +19,10 @@ from worker_parts import Worker, deploy_batch, user_of
 
 from prefect_ltx.archive import Archive
 from prefect_ltx.cli.prefect_server import prefect_server
-from prefect_ltx.engine import Services, sweep_all
+from prefect_ltx.generation import Services
 from prefect_ltx.ledger import Ledger, Owner, State
 from prefect_ltx.local import LocalFal
+from prefect_ltx.recovery import sweep_all
 from prefect_ltx.settings import Settings
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "0"))

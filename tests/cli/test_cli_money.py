@@ -12,8 +12,8 @@ from support import submits
 from typer.testing import CliRunner
 
 from prefect_ltx.cli import app
-from prefect_ltx.engine import Services, ledger_plan, prepare, submit_once, upload
 from prefect_ltx.fal import IngredientRequest, parse_request, price_usd
+from prefect_ltx.generation import Services, ledger_plan, prepare, submit_once, upload
 from prefect_ltx.ledger import Generation, Owner, PostStarted, ReplyLost, State, Undecidable
 from prefect_ltx.local import LocalFal
 from prefect_ltx.settings import Settings

@@ -7,12 +7,13 @@ import pytest
 from support import submits
 
 from prefect_ltx.doctor import MOST_USD, learn, plan_live
-from prefect_ltx.engine import Services, plan_request, sweep_all
-from prefect_ltx.engine.learned import Learned, read_learned
-from prefect_ltx.engine.services import Options
 from prefect_ltx.fal import FalHosts, ReferenceVideoRequest
+from prefect_ltx.generation import Services, plan_request
+from prefect_ltx.generation.learned import Learned, read_learned
+from prefect_ltx.generation.services import Options
 from prefect_ltx.ledger import BudgetExceeded, BudgetLimit, Owner
 from prefect_ltx.local import LocalFal
+from prefect_ltx.recovery import sweep_all
 from prefect_ltx.settings import Settings
 
 
@@ -100,7 +101,7 @@ def test_on_fal_what_is_set_wins_and_the_lag_is_never_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A quick listing on one good day shortens nothing at fal; explicit settings win over what was learned."""
-    from prefect_ltx.engine.learned import now, write_learned
+    from prefect_ltx.generation.learned import now, write_learned
 
     monkeypatch.setenv("PREFECT_LTX_HOME", str(tmp_path))
     told = Learned(
@@ -128,7 +129,7 @@ async def test_auto_is_estimated_as_it_was_delivered(
     ltx_env: Path, fal: LocalFal, media_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The size behind "auto" that was learned is the one that a plan expects, and its upper bound covers it."""
-    from prefect_ltx.engine.learned import now, write_learned
+    from prefect_ltx.generation.learned import now, write_learned
 
     request = ReferenceVideoRequest(prompt="A boat", video_url=str(media_folder / "clip.mp4"), num_frames=9)
     async with Services.from_settings(Settings()) as services:

@@ -22,8 +22,7 @@ from prefect.states import Cancelling
 from support import environment, paused_run, submits
 
 from prefect_ltx.archive import Archive
-from prefect_ltx.batch import BatchInvalid
-from prefect_ltx.engine import BatchReport
+from prefect_ltx.batch import BatchInvalid, BatchReport
 from prefect_ltx.flows import generate_batch
 from prefect_ltx.flows.batch import BatchNotApproved
 from prefect_ltx.ledger import Ledger

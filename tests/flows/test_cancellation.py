@@ -19,10 +19,11 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
 from support import environment, submits
 
-from prefect_ltx.engine import Services, sweep_all
 from prefect_ltx.flows import generate_batch, ingredient_to_video
+from prefect_ltx.generation import Services
 from prefect_ltx.ledger import Ledger, Owner, State
 from prefect_ltx.local import LocalFal
+from prefect_ltx.recovery import sweep_all
 from prefect_ltx.settings import Settings
 
 pytestmark = [

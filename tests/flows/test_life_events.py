@@ -9,7 +9,6 @@ import pytest
 from prefect.types.names import validate_valid_asset_key
 from told import told
 
-from prefect_ltx.engine.inputs import MediaDigest
 from prefect_ltx.fal import FalValidationError, IngredientRequest
 from prefect_ltx.flows import (
     finish_generation,
@@ -19,6 +18,7 @@ from prefect_ltx.flows import (
     submit_only,
     sweep,
 )
+from prefect_ltx.generation.inputs import MediaDigest
 from prefect_ltx.ledger import Ledger
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import make_reference_sheet

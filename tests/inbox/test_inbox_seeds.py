@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from prefect_ltx.batch import read_batch
-from prefect_ltx.engine import Run, Services, plan_rows
+from prefect_ltx.batch import plan_rows, read_batch
+from prefect_ltx.generation import Run, Services
 from prefect_ltx.settings import Settings
 
 

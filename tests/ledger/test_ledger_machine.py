@@ -41,11 +41,11 @@ from prefect_ltx.ledger import (
     machine,
     todo,
 )
-from prefect_ltx.ledger.diagram import edges, page
-from prefect_ltx.ledger.events import EVENT_TYPES
-from prefect_ltx.ledger.guards import ALWAYS
-from prefect_ltx.ledger.machine import RULES
-from prefect_ltx.ledger.states import WITHOUT_REQUEST
+from prefect_ltx.ledger.life.diagram import edges, page
+from prefect_ltx.ledger.life.events import EVENT_TYPES
+from prefect_ltx.ledger.life.guards import ALWAYS
+from prefect_ltx.ledger.life.machine import RULES
+from prefect_ltx.ledger.life.states import WITHOUT_REQUEST
 
 USD = Decimal("0.25")
 EVENTS: tuple[Event, ...] = (
@@ -255,7 +255,7 @@ def test_every_transition_says_which_fact_it_rests_on() -> None:
 
 
 def test_the_page_in_docs_is_the_table() -> None:
-    """docs/ledger-states.md is generated: `python -m prefect_ltx.ledger.diagram > docs/ledger-states.md`."""
+    """docs/ledger-states.md is generated: `python -m prefect_ltx.ledger.life.diagram > docs/ledger-states.md`."""
     docs = Path(__file__).parents[2] / "docs" / "ledger-states.md"
     assert docs.read_text() == page()
 

@@ -25,8 +25,8 @@ from prefect_ltx.ledger import (
     State,
     Undecidable,
 )
-from prefect_ltx.ledger.budget import dollars
-from prefect_ltx.ledger.money import held_nano
+from prefect_ltx.ledger.life.budget import dollars
+from prefect_ltx.ledger.life.money import held_nano
 
 ME = an_owner("me")
 UPPER, EXPECTED, FREE = Decimal("0.30"), Decimal("0.25"), Decimal(0)

@@ -12,7 +12,7 @@ from ledger_parts import ENDPOINT, Clock, a_plan, an_owner
 
 from prefect_ltx.fal import ListedRequest
 from prefect_ltx.ledger import Found, Generation, Ledger, ProvablyAbsent, ReplyLost, Undecidable, Wait, match
-from prefect_ltx.ledger.reconcile import equal, is_match, submit_time
+from prefect_ltx.ledger.life.reconcile import equal, is_match, submit_time
 
 LAG = 600.0
 SENT = 1_790_000_000.0

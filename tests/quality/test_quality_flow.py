@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from prefect_ltx.archive import Archive, Manifest, fill_media, reproduce
-from prefect_ltx.engine.errors import QualityRejected
 from prefect_ltx.fal import IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows import ingredient_to_video, reference_video_to_video
+from prefect_ltx.generation.errors import QualityRejected
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import probe, sha256_file
 

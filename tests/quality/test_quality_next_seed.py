@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from prefect_ltx.archive import Archive
-from prefect_ltx.engine import Progress, observe
-from prefect_ltx.engine.errors import QualityRejected
 from prefect_ltx.fal import IngredientRequest
 from prefect_ltx.film import take_seeds
 from prefect_ltx.flows import finish_generation, generate_batch, ingredient_to_video, submit_only
+from prefect_ltx.generation import Progress, observe
+from prefect_ltx.generation.errors import QualityRejected
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import Poster, ProxyVideo, Recipe
 

@@ -8,7 +8,8 @@ import pytest
 from support import SECRET, environment, submits
 from webhook_parts import Receiving, heard, until
 
-from prefect_ltx.engine import (
+from prefect_ltx.fal import FalClient, IngredientRequest
+from prefect_ltx.generation import (
     GenerationParked,
     Services,
     finish,
@@ -20,7 +21,6 @@ from prefect_ltx.engine import (
     upload,
     with_price,
 )
-from prefect_ltx.fal import FalClient, IngredientRequest
 from prefect_ltx.ledger import Generation, Owner, State
 from prefect_ltx.local import LocalFal
 from prefect_ltx.settings import Settings

@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from prefect_ltx.engine import Progress, observe
+from prefect_ltx.generation import Progress, observe
 from prefect_ltx.media import MediaInvalid, Poster, Recipe, Rendition, WebVideo
 from prefect_ltx.tasks import postprocess_video
 

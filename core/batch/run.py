@@ -1,0 +1,337 @@
+"""Carrying out a planned batch: so many at fal at once, first come first served, each row with its own end.
+
+A row that fails stops nothing; what would fail every row (the key, the account, the ledger, the archive) stops
+the rows that have not begun, so that nothing is bought that could not be kept.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import BaseModel
+
+from prefect_ltx.archive import ArchiveDenied, ArchiveUnavailable
+from prefect_ltx.batch.plan import PlannedRow, batch_tag
+from prefect_ltx.fal import (
+    FalAuthenticationError,
+    FalError,
+    FalGenerationCancelled,
+    FalPermissionDenied,
+    plain,
+)
+from prefect_ltx.generation.errors import (
+    GenerationParked,
+    GenerationStopped,
+    PaidVideoLost,
+    QualityRejected,
+    StillWaiting,
+)
+from prefect_ltx.generation.inspection import QualityMode
+from prefect_ltx.generation.one import Run, generate
+from prefect_ltx.generation.plan import plan_of
+from prefect_ltx.generation.progress import tell
+from prefect_ltx.generation.retake import SEEDS, Takes
+from prefect_ltx.generation.services import in_thread
+from prefect_ltx.generation.store import ArchivedGeneration, RefusedTake
+from prefect_ltx.ledger import (
+    Generation,
+    LedgerSchemaUnknown,
+    LedgerUnavailable,
+    Owner,
+    State,
+)
+from prefect_ltx.media import Recipe
+
+RowStatus = Literal[
+    "archived", "reused", "rejected", "failed", "parked", "lost", "waiting", "cancelled", "not_started"
+]
+"""`rejected`: the video is paid for and archived, and the batch's quality policy refuses it."""
+
+AHEAD = 16
+"""Rows beyond those at fal that may be between the queue and the archive."""
+
+STOPS_ALL = (
+    FalAuthenticationError,
+    FalPermissionDenied,
+    LedgerUnavailable,
+    LedgerSchemaUnknown,
+    ArchiveDenied,
+    ArchiveUnavailable,
+    OSError,
+)
+
+
+class RowResult(BaseModel, frozen=True):
+    """How one row ended, and why. Prices in USD."""
+
+    row: int
+    """The request's place in the batch, from 1."""
+    where: str
+    id: str
+    endpoint: str
+    status: RowStatus
+    reason: str = ""
+    same_as: int | None = None
+    """The row whose video this one shares: both ask for the very same thing."""
+    seed: int
+    generation_id: str | None = None
+    request_id: str | None = None
+    folder: str | None = None
+    video: str | None = None
+    price_expected_usd: Decimal
+    price_billed_usd: Decimal | None = None
+    """What fal billed for the video, whichever run bought it."""
+    differences: list[str] = []
+    findings: list[str] = []
+    """What quality control found in the video."""
+    refused: list[RefusedTake] = []
+    """Takes with other seeds that quality control refused before this one."""
+    spent_usd: Decimal = Decimal(0)
+    """What this run bought for the row, refused takes among it."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the row's video is in the archive, and not refused."""
+        return self.status in ("archived", "reused")
+
+
+class BatchReport(BaseModel):
+    """Every row with its end, in the order of the batch."""
+
+    name: str
+    archive: str
+    rows: list[RowResult]
+    seconds: float
+    spent_usd: Decimal
+    """For what this run bought: billed where fal said so, expected where it did not yet."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every row's video is in the archive, and not refused."""
+        return all(row.ok for row in self.rows)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many rows ended in which way."""
+        return dict(Counter(row.status for row in self.rows))
+
+
+@dataclass
+class BatchRun:
+    """The rows of one batch on their way. `on_end` is called once a row, in the event loop, and must be quick."""
+
+    run: Run
+    name: str
+    rows: Sequence[PlannedRow]
+    at_fal: int
+    recipe: str | Recipe = "web"
+    quality: QualityMode = "off"
+    max_seeds: int = SEEDS
+    """How many seeds a row may try with `quality` "next_seed"."""
+    flow_run_id: str | None = None
+    tags: tuple[str, ...] = ()
+    on_end: Callable[[RowResult], None] | None = None
+    ended: dict[int, RowResult] = field(default_factory=dict)
+    working_on: set[str] = field(default_factory=set)
+    """Keys of the rows that are under way."""
+
+    def __post_init__(self) -> None:
+        self._began = time.monotonic()
+        self._firsts: dict[int, asyncio.Future[RowResult]] = {}
+        self._places = asyncio.Semaphore(self.at_fal + AHEAD)
+        self._stopped = ""
+
+    async def do(self, planned: PlannedRow) -> RowResult:
+        """Bring one row to its end. Raises nothing of the row's own; call it for every row, in their order."""
+        try:
+            result = await self._shared(planned) if planned.same_as else await self._first(planned)
+        except asyncio.CancelledError:
+            self._end(
+                self._result(planned, "cancelled", "the run was stopped; running it again goes on from here")
+            )
+            raise
+        self._end(result)
+        return result
+
+    def report(self) -> BatchReport:
+        """How it stands; rows that did not begin are in it as well."""
+        rows = [
+            self.ended.get(each.row.place)
+            or self._result(each, "not_started", self._stopped or "the run was stopped before it")
+            for each in self.rows
+        ]
+        return BatchReport(
+            name=self.name,
+            archive=self.run.services.archive.location,
+            rows=rows,
+            seconds=time.monotonic() - self._began,
+            spent_usd=sum((row.spent_usd for row in rows if row.same_as is None), Decimal(0)),
+        )
+
+    async def _first(self, planned: PlannedRow) -> RowResult:
+        end = self._firsts.setdefault(planned.row.place, asyncio.get_running_loop().create_future())
+        try:
+            async with self._places:
+                result = await self._made(planned)
+        except BaseException:
+            end.cancel()
+            raise
+        end.set_result(result)
+        return result
+
+    async def _shared(self, planned: PlannedRow) -> RowResult:
+        assert planned.same_as is not None
+        first = self._firsts.setdefault(planned.same_as, asyncio.get_running_loop().create_future())
+        result = await asyncio.shield(first)
+        row = planned.row
+        return result.model_copy(
+            update={"row": row.place, "where": row.where, "id": row.id, "same_as": planned.same_as}
+        )
+
+    async def _made(self, planned: PlannedRow) -> RowResult:
+        if self._stopped:
+            return self._result(planned, "not_started", self._stopped)
+        owner = Owner.here(announces_posts=True)
+        planned = await self._adopted(planned, owner)
+        self.working_on.add(planned.plan.key)
+        takes = Takes(self.quality, self.max_seeds)
+        try:
+            made = await self._passing(planned, owner, takes)
+        except QualityRejected as error:
+            assert takes.last is not None
+            return self._archived(planned, takes.last, takes, rejected="; ".join(error.reasons))
+        except Exception as error:
+            result = await self._failed(planned, error)
+            return result.model_copy(update={"refused": takes.refused, "spent_usd": takes.spent_usd})
+        finally:
+            self.working_on.discard(planned.plan.key)
+        return self._archived(planned, made, takes)
+
+    async def _passing(self, planned: PlannedRow, owner: Owner, takes: Takes) -> ArchivedGeneration:
+        """The row's video, or that of the first of its next seeds that quality control does not refuse."""
+        request, plan, is_new = planned.request, planned.plan, planned.status == "new"
+        takes.begun(plan.seed)
+        while True:
+            made = await generate(
+                self.run,
+                plan,
+                request,
+                owner=owner,
+                recipe=self.recipe,
+                quality=self.quality,
+                flow_run_id=self.flow_run_id,
+                tags=(batch_tag(self.name), *self.tags, *planned.row.tags, *takes.tags),
+                is_new=is_new,
+            )
+            seed = takes.again(made)
+            if seed is None:
+                return made
+            request = request.with_seed(seed)
+            # Not drawn, as the ledger understands it: another row must not take it for a row's own first video.
+            plan = await plan_of(self.run.services, request, plan.media, seed_drawn=False)
+            is_new = False
+            tell("retake", made.generation_id, takes.said(plan.estimate.price_expected_usd))
+
+    async def _adopted(self, planned: PlannedRow, owner: Owner) -> PlannedRow:
+        """With the seed of an unfinished generation of the same request whose run died, where there is one."""
+        if not planned.may_adopt:
+            return planned
+        services = self.run.services
+        orphan = await in_thread(services.ledger.adopt_seedless, planned.plan.seedless_key, owner)
+        if orphan is None:
+            return planned
+        request = planned.request.with_seed(orphan.seed)
+        plan = await plan_of(services, request, planned.plan.media, seed_drawn=True)
+        return replace(planned, request=request, plan=plan)
+
+    async def _failed(self, planned: PlannedRow, error: Exception) -> RowResult:
+        if isinstance(error, STOPS_ALL) and not self._stopped:
+            self._stopped = (
+                f"not begun, because row {planned.row.place} showed that none can go on: {reason_of(error)}"
+            )
+        status: RowStatus = "failed"
+        for kind, name in _ENDS:
+            if isinstance(error, kind):
+                status = name
+        found = await self._row_of(planned, error)
+        if found is not None and found.state is State.CANCELLED:
+            status = "cancelled"
+        result = self._result(planned, status, reason_of(error))
+        if found is None:
+            return result
+        return result.model_copy(update={"generation_id": found.id, "request_id": found.request_id})
+
+    async def _row_of(self, planned: PlannedRow, error: Exception) -> Generation | None:
+        if isinstance(error, GenerationStopped):
+            return error.generation
+        if isinstance(error, LedgerUnavailable):
+            return None
+        try:
+            rows = await in_thread(self.run.services.ledger.find, key=planned.plan.key, limit=1)
+        except Exception:
+            return None
+        return rows[0] if rows else None
+
+    def _archived(
+        self, planned: PlannedRow, made: ArchivedGeneration, takes: Takes, *, rejected: str = ""
+    ) -> RowResult:
+        status: RowStatus = "rejected" if rejected else "reused" if made.reused else "archived"
+        result = self._result(planned, status, rejected)
+        findings = made.quality.findings if made.quality else []
+        return result.model_copy(
+            update={
+                "generation_id": made.generation_id,
+                "request_id": made.request_id,
+                "seed": made.seed,
+                "folder": made.folder,
+                "video": made.video,
+                "price_expected_usd": made.price_expected_usd,
+                "price_billed_usd": made.price_billed_usd,
+                "differences": made.differences,
+                "findings": [f"{each.kind}: {each.message}" for each in findings],
+                "refused": [each for each in takes.refused if each.generation_id != made.generation_id],
+                "spent_usd": takes.spent_usd,
+            }
+        )
+
+    def _result(self, planned: PlannedRow, status: RowStatus, reason: str) -> RowResult:
+        return RowResult(
+            row=planned.row.place,
+            where=planned.row.where,
+            id=planned.row.id,
+            endpoint=planned.request.ENDPOINT,
+            status=status,
+            reason=reason,
+            same_as=planned.same_as,
+            seed=planned.plan.seed,
+            price_expected_usd=planned.plan.estimate.price_expected_usd,
+        )
+
+    def _end(self, result: RowResult) -> None:
+        self.ended[result.row] = result
+        done, total = len(self.ended), len(self.rows)
+        why = f": {result.reason}" if result.reason else ""
+        tell("row", result.generation_id or "", f"row {result.row} {result.status}{why}", done / total)
+        if self.on_end is not None:
+            self.on_end(result)
+
+
+_ENDS: tuple[tuple[type[Exception], RowStatus], ...] = (
+    (GenerationParked, "parked"),
+    (PaidVideoLost, "lost"),
+    (StillWaiting, "waiting"),
+    (FalGenerationCancelled, "cancelled"),
+)
+
+
+def reason_of(error: BaseException) -> str:
+    """An error as one line without a secret."""
+    ours = isinstance(error, FalError) or type(error).__module__.startswith("prefect_ltx.")
+    if isinstance(error, OSError) and not ours:
+        return plain(": ".join(str(each) for each in (error.filename, error.strerror) if each) or "I/O error")
+    text = str(error) if ours else f"unexpected {type(error).__name__}: {error}"
+    return plain(text or type(error).__name__, limit=500)

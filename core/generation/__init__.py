@@ -1,0 +1,85 @@
+"""Carrying out one generation: plan, submit once, wait, collect, archive, cancel, sweep. No Prefect in here.
+
+`prefect_ltx.ledger` decides; this room acts on what it decided.
+"""
+
+from prefect_ltx.generation.cancel import cancel
+from prefect_ltx.generation.collect import CollectedVideo, clean_up, collect
+from prefect_ltx.generation.errors import (
+    GenerationEnded,
+    GenerationParked,
+    GenerationStopped,
+    PaidVideoLost,
+    StillWaiting,
+)
+from prefect_ltx.generation.inputs import InputMedia, MediaDigest, fetch_input, fetch_inputs
+from prefect_ltx.generation.lease import hold
+from prefect_ltx.generation.one import Run, archived_before, finish, generate
+from prefect_ltx.generation.plan import (
+    NO_ACCOUNT,
+    Estimate,
+    PlannedGeneration,
+    PlanReport,
+    draw_seed,
+    ledger_plan,
+    plan_request,
+    prepare,
+)
+from prefect_ltx.generation.poller import Poller
+from prefect_ltx.generation.progress import CHECKPOINTS, Progress, observe, tell
+from prefect_ltx.generation.services import Options, Services, budget_from, in_thread
+from prefect_ltx.generation.shared_inputs import SharedInputs
+from prefect_ltx.generation.sharing import refuse_unshared
+from prefect_ltx.generation.store import ArchivedGeneration, archived, store
+from prefect_ltx.generation.submit import submit_once
+from prefect_ltx.generation.upload import UploadedMedia, upload
+from prefect_ltx.generation.wait import outcome, wait_for, with_price
+
+__all__ = [
+    "CHECKPOINTS",
+    "NO_ACCOUNT",
+    "ArchivedGeneration",
+    "CollectedVideo",
+    "Estimate",
+    "GenerationEnded",
+    "GenerationParked",
+    "GenerationStopped",
+    "InputMedia",
+    "MediaDigest",
+    "Options",
+    "PaidVideoLost",
+    "PlanReport",
+    "PlannedGeneration",
+    "Poller",
+    "Progress",
+    "Run",
+    "Services",
+    "SharedInputs",
+    "StillWaiting",
+    "UploadedMedia",
+    "archived",
+    "archived_before",
+    "budget_from",
+    "cancel",
+    "clean_up",
+    "collect",
+    "draw_seed",
+    "fetch_input",
+    "fetch_inputs",
+    "finish",
+    "generate",
+    "hold",
+    "in_thread",
+    "ledger_plan",
+    "observe",
+    "outcome",
+    "plan_request",
+    "prepare",
+    "refuse_unshared",
+    "store",
+    "submit_once",
+    "tell",
+    "upload",
+    "wait_for",
+    "with_price",
+]

@@ -1,0 +1,39 @@
+"""Cancelling the paid job of a generation, and writing down whether it was too late."""
+
+from contextlib import suppress
+
+from prefect_ltx.fal import FalError
+from prefect_ltx.generation.lease import keep
+from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.submit import settle_submit
+from prefect_ltx.generation.wait import read_result
+from prefect_ltx.ledger import CancelAnswered, CancelRequested, Generation, Owner, State
+
+
+async def cancel(services: Services, generation_id: str, owner: Owner, *, by: str) -> Generation:
+    """Cancel one generation at fal. Idempotent, and safe beside a run that still waits for it.
+
+    A generation in the queue never runs and costs nothing; one that is running may be billed; one that is
+    finished stays, and the sweep collects what was paid for.
+
+    Raises:
+        FalError: fal could not be asked; the request to cancel is recorded and the sweep asks again.
+        GenerationParked: nobody can tell whether fal has the request at all.
+    """
+    record = services.ledger.record
+    await in_thread(record, generation_id, CancelRequested(by=by))
+    generation = await in_thread(services.ledger.get, generation_id)
+    if generation.state in (State.INTENDED, State.UNKNOWN):
+        claim = await in_thread(services.ledger.take, generation_id, owner)
+        if claim.outcome == "busy":
+            return generation  # its living owner sees the request to cancel
+        async with keep(services, generation_id, owner):
+            generation = await settle_submit(services, claim.generation, owner, may_post=False)
+    if generation.state is not State.SUBMITTED or generation.request_id is None:
+        return generation
+    outcome = await services.client.cancel(generation.endpoint, generation.request_id)
+    await in_thread(record, generation_id, CancelAnswered(outcome))
+    if outcome == "already_completed":
+        with suppress(FalError):  # where it ended in an error of its own, that is recorded
+            await read_result(services, generation)
+    return await in_thread(services.ledger.get, generation_id)

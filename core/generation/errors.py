@@ -1,0 +1,83 @@
+"""How a generation can stop short, beside fal's own errors: what happened, the money, the next step."""
+
+from collections.abc import Sequence
+
+from prefect_ltx.ledger import Generation, State
+from prefect_ltx.ledger.life.budget import dollars
+
+
+class GenerationStopped(Exception):
+    """A generation did not get to its video in this run. `generation` is its row in the ledger."""
+
+    def __init__(self, message: str, generation: Generation) -> None:
+        super().__init__(message)
+        self.message = message
+        self.generation = generation
+
+    def __reduce__(self) -> tuple[type["GenerationStopped"], tuple[str, Generation]]:
+        return type(self), (self.message, self.generation)
+
+
+class GenerationParked(GenerationStopped):
+    """Nobody can tell whether fal accepted the request; a person has to decide. Never sent again by itself."""
+
+
+class PaidVideoLost(GenerationStopped):
+    """fal made and charged the video, and no longer has it. Never bought again by itself."""
+
+
+class StillWaiting(GenerationStopped):
+    """The waiting budget ran out; the job goes on at fal and the next run or sweep collects it."""
+
+
+class GenerationEnded(GenerationStopped):
+    """fal ended the generation without a video: failed, or cancelled."""
+
+
+class QualityRejected(Exception):
+    """The video is paid for and archived, and the run's quality policy refuses it. Running again pays nothing."""
+
+    def __init__(self, generation_id: str, place: str, reasons: Sequence[str], tried: str = "") -> None:
+        self.generation_id = generation_id
+        self.place = place
+        self.reasons = tuple(reasons)
+        self.tried = tried
+        super().__init__(
+            f"Generation {generation_id} was made, paid for and archived in {place}, and quality control refuses "
+            f"it: {'; '.join(self.reasons)}. {f'{tried}. ' if tried else ''}Look at it there: a run with "
+            "quality=warn takes it as it is and pays nothing; another seed makes and buys a new take."
+        )
+
+    def __reduce__(self) -> tuple[type["QualityRejected"], tuple[str, str, tuple[str, ...], str]]:
+        return type(self), (self.generation_id, self.place, self.reasons, self.tried)
+
+
+def parked(generation: Generation) -> GenerationParked:
+    """The error for a parked generation."""
+    return GenerationParked(
+        f"Generation {generation.id} is parked: {generation.reason or 'its submit cannot be accounted for'}. "
+        f"It may have been billed (up to {dollars(generation.price_upper_usd)}). Look at fal's request history, then "
+        f"`prefect-ltx ledger resolve {generation.id} --adopt REQUEST_ID`, or --absent where it never ran.",
+        generation,
+    )
+
+
+def lost(generation: Generation) -> PaidVideoLost:
+    """The error for a paid video that fal no longer has."""
+    return PaidVideoLost(
+        f"Generation {generation.id} is lost: fal made it as request {generation.request_id} and no longer has "
+        f"the video ({generation.reason or 'the result expired'}). Billed: {dollars(generation.held_usd)}. "
+        f"To buy it again: `prefect-ltx ledger resolve {generation.id} --write-off`, then run it again.",
+        generation,
+    )
+
+
+def ended(generation: Generation) -> GenerationEnded:
+    """The error for a generation that fal ended without a video."""
+    held = generation.held_usd
+    money = "Not billed." if held == 0 else f"May have been billed (up to {dollars(held)})."
+    what = "was cancelled" if generation.state is State.CANCELLED else "failed"
+    return GenerationEnded(
+        f"Generation {generation.id} {what} at fal: {generation.reason or 'no reason given'}. {money}",
+        generation,
+    )

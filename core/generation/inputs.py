@@ -1,0 +1,180 @@
+"""Where a request's media come from, and the sha256 of their content, before anything is spent.
+
+A source is a local path, `file://`, `s3://bucket/key`, `http(s)://` or a `data:` URI. Whatever it is, its bytes
+end up in a local file: the generation's key holds the content, never a URL, and fal is given exactly the bytes
+that were hashed.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel
+
+from prefect_ltx.fal import FalError, FalRequestInvalid, GenerationRequest
+from prefect_ltx.generation.services import Services
+from prefect_ltx.generation.work_folders import INPUTS
+from prefect_ltx.ledger import Generation
+from prefect_ltx.media import MediaError, probe, sha256_file
+
+MAX_INPUT_BYTES = 2 << 30
+CONTENT_TYPES = {
+    "mp4": "video/mp4",
+    "mov": "video/quicktime",
+    "webm": "video/webm",
+    "mkv": "video/x-matroska",
+    "png": "image/png",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "gif": "image/gif",
+}
+
+
+class MediaDigest(BaseModel, frozen=True):
+    """What is remembered of one input: its content, and where it came from only if others know that place too."""
+
+    sha256: str
+    size: int
+    """Bytes."""
+    content_type: str
+    name: str
+    width: int
+    height: int
+    source: str = ""
+    """Its `s3://` address, for lineage; a path on this machine and an address that may be secret are not kept."""
+
+
+@dataclass(frozen=True)
+class InputMedia:
+    """One input as a local file that was probed and hashed."""
+
+    path: Path
+    digest: MediaDigest
+    fetched: bool
+    """True where `path` is our own copy, to be removed after use."""
+
+    def discard(self) -> None:
+        """Remove our copy; a user's own file stays."""
+        if self.fetched:
+            self.path.unlink(missing_ok=True)
+
+
+async def fetch_input(
+    services: Services, source: str, *, kind: Literal["video", "image", "any"] = "any"
+) -> InputMedia:
+    """Bring one input to this machine, check that it is the kind of media that is needed, and hash it.
+
+    Raises:
+        FalRequestInvalid: missing, unreadable or the wrong kind of media; nothing was sent or spent.
+    """
+    try:
+        path, name = await _to_file(services, source)
+        info = await asyncio.to_thread(probe, path)
+    except (MediaError, OSError, FalError) as error:
+        raise FalRequestInvalid(f"cannot use {describe(source)}: {_reason(error)}") from error
+    if kind not in ("any", info.kind):
+        raise FalRequestInvalid(f"{describe(source)} is {info.kind}, not {kind}")
+    digest = MediaDigest(
+        sha256=await asyncio.to_thread(sha256_file, path),
+        size=path.stat().st_size,
+        content_type=CONTENT_TYPES.get(info.container, "application/octet-stream"),
+        name=name,
+        width=info.width,
+        height=info.height,
+        source=describe(source) if source.startswith("s3://") else "",
+    )
+    return InputMedia(path, digest, fetched=path.parent == services.options.work_dir / INPUTS)
+
+
+async def fetch_inputs(services: Services, request: GenerationRequest) -> dict[str, InputMedia]:
+    """Every media field of a request, by its name; `video_…` fields are videos, all others images.
+
+    Raises:
+        FalRequestInvalid: naming the field.
+    """
+    inputs: dict[str, InputMedia] = {}
+    for field, source in request.media().items():
+        try:
+            kind: Literal["video", "image"] = "video" if field.startswith("video") else "image"
+            inputs[field] = await fetch_input(services, source, kind=kind)
+        except FalRequestInvalid as error:
+            raise FalRequestInvalid(f"{field}: {error.what}") from error
+    return inputs
+
+
+async def inputs_again(services: Services, generation: Generation, stay: AsyncExitStack) -> dict[str, Path]:
+    """The media of a submitted generation as local files, from where fal reads them; `stay` removes them.
+
+    Left out is what is no longer there or no longer the same: this is for comparing, and costs nothing.
+    """
+    found: dict[str, Path] = {}
+    for field, digest in generation.asked.get("media", {}).items():
+        source = generation.body.get(field)
+        if not isinstance(source, str):
+            continue
+        try:
+            media = await fetch_input(services, source)
+        except FalRequestInvalid:
+            continue
+        stay.callback(media.discard)
+        if media.digest.sha256 == digest.get("sha256"):
+            found[field] = media.path
+    return found
+
+
+def describe(source: str) -> str:
+    """A source as it may be shown: no query string (it may be a signature), no data."""
+    if source.startswith("data:"):
+        return "the data URI"
+    parts = urlsplit(source)
+    if parts.scheme in ("http", "https", "s3"):
+        return f"{parts.scheme}://{parts.hostname or parts.netloc}{parts.path}"
+    return repr(source)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FalError):
+        return error.what
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+
+
+async def _to_file(services: Services, source: str) -> tuple[Path, str]:
+    parts = urlsplit(source)
+    name = "inline" if parts.scheme == "data" else Path(unquote(parts.path)).name or "input"
+    if parts.scheme in ("http", "https", "data"):
+        path = _temporary(services, source)
+        await services.client.download(source, path, on_progress=_bounded)
+        return path, name
+    if parts.scheme == "s3":
+        path = _temporary(services, source)
+        await asyncio.to_thread(_from_s3, source, path)
+        return path, name
+    path = Path(unquote(parts.path) if parts.scheme == "file" else source).expanduser().absolute()
+    if not path.is_file():
+        raise FileNotFoundError("there is no such file")
+    if path.stat().st_size > MAX_INPUT_BYTES:
+        raise OSError(f"larger than {MAX_INPUT_BYTES >> 30} GiB")
+    return path, path.name
+
+
+def _bounded(done: int, total: int | None) -> None:
+    if max(done, total or 0) > MAX_INPUT_BYTES:
+        raise FalRequestInvalid(f"it is larger than {MAX_INPUT_BYTES >> 30} GiB")
+
+
+def _temporary(services: Services, source: str) -> Path:
+    # A name of its own for each fetch: what a URL serves may change between two runs.
+    folder = services.options.work_dir / INPUTS
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{hashlib.sha256(source.encode()).hexdigest()[:16]}-{secrets.token_hex(4)}"
+
+
+def _from_s3(source: str, path: Path) -> None:
+    import s3fs  # 0.3 s of imports that only s3:// inputs need
+
+    s3fs.S3FileSystem(use_listings_cache=False).get_file(source, str(path))

@@ -1,0 +1,214 @@
+"""What a generation is made with: fal's client, the ledger, the archive, the budget, and the waiting rules."""
+
+import asyncio
+import contextvars
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import ParamSpec, Self, TypeVar
+
+from prefect_ltx.archive import Archive
+from prefect_ltx.fal import UNIT_PRICE_USD, FalClient, FalError, FalHosts
+from prefect_ltx.generation.callback import public_base
+from prefect_ltx.generation.learned import Learned, read_learned
+from prefect_ltx.generation.sharing import refuse_unshared
+from prefect_ltx.ledger import BudgetLimit, Ledger
+from prefect_ltx.provenance import Signer, SigningFailed
+from prefect_ltx.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How long to wait and how much to believe; times in seconds."""
+
+    work_dir: Path
+    """Where unfinished downloads and renditions live, one folder a generation."""
+    listing_lag: float
+    """How far fal's request listing may be behind."""
+    absence_is_proof: bool
+    """Whether a request that the listing does not show after the lag never ran."""
+    queue_timeout: float = 6 * 3600
+    run_timeout: float = 3600
+    poll_most: float = 5.0
+    webhook_url: str | None = None
+    """Public base URL of the webhook receiver of this ledger, without a slash at its end."""
+    signer: Signer | None = None
+    """Signs renditions with Content Credentials (C2PA)."""
+    learned: Learned | None = None
+    """What `doctor --live` found out about the account."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings, hosts: FalHosts, account: str | None = None) -> Self:
+        """Fill in what depends on the host: what is set, else what was learned of the account, else that fal's
+        listing is unmeasured and absence proves nothing there.
+
+        Raises:
+            SettingsError: the webhook URL is none. Nothing was sent.
+            SigningFailed: a C2PA certificate is set that cannot be used. Nothing was sent.
+        """
+        learned = read_learned(settings.home, account)
+        lag = settings.listing_lag_seconds
+        signer = signer_from(settings)
+        proof = settings.absence_is_proof
+        if learned is not None:
+            lag = learned.wait_for_listing(is_fal=hosts.is_fal) if lag is None else lag
+            proof = learned.absence_is_proof if proof is None else proof
+        return cls(
+            work_dir=settings.home / "work",
+            listing_lag=(600.0 if hosts.is_fal else 0.0) if lag is None else lag,
+            absence_is_proof=(not hosts.is_fal) if proof is None else proof,
+            queue_timeout=settings.queue_timeout_seconds,
+            run_timeout=settings.run_timeout_seconds,
+            webhook_url=public_base(settings.webhook_url) if settings.webhook_url else None,
+            signer=signer,
+            learned=learned,
+        )
+
+
+@dataclass
+class Services:
+    """The parts one generation needs, opened together and closed together."""
+
+    client: FalClient
+    ledger: Ledger
+    archive: Archive
+    options: Options
+    limits: tuple[BudgetLimit, ...] = ()
+    has_account: bool = True
+    """False where neither a key nor a URL is set: only prices can be said then, and nothing of what is paid for."""
+    _unit_prices: dict[str, Decimal] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, to_spend: bool = True) -> Self:
+        """The services that the environment names. With `to_spend` false an account may be missing: see `has_account`.
+
+        Raises:
+            SettingsError: neither a key nor a URL for fal; or several machines share the work, and the ledger or
+                the archive is one machine's. Nothing was sent.
+            SigningFailed: a C2PA certificate is set that cannot be used. Nothing was sent.
+            LedgerError: the ledger cannot be opened. Nothing was sent.
+        """
+        if to_spend:
+            settings.require_fal()
+        client = FalClient(settings.fal_key, base_url=settings.fal_url)
+        archive = Archive(settings.archive_location)
+        ledger = Ledger(settings.ledger_url, lease_seconds=settings.lease_seconds)
+        try:
+            refuse_unshared(ledger, archive, settings)
+        except BaseException:
+            ledger.close()
+            raise
+        return cls(
+            client=client,
+            ledger=ledger,
+            archive=archive,
+            options=Options.from_settings(settings, client.hosts, client.account),
+            limits=budget_from(settings),
+            has_account=settings.fal_key is not None or bool(settings.fal_url),
+        )
+
+    def calling_back(self, url: str) -> Self:
+        """The same services, with another receiver for fal's webhooks.
+
+        Raises:
+            SettingsError: `url` is not the base of one. Nothing was sent.
+        """
+        return replace(self, options=replace(self.options, webhook_url=public_base(url)))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close connections; the ledger's rows and the archive's files stay."""
+        await self.client.aclose()
+        await self.archive.aclose()
+        await in_thread(self.ledger.close)
+
+    async def unit_price(self, endpoint: str) -> Decimal:
+        """Dollars a megapixel for this account, asked once; the page's price where fal does not say.
+
+        A price in another unit or currency is not used (fal-protocol §7.1: other models quote cents).
+        """
+        if not self.has_account:
+            return UNIT_PRICE_USD
+        if endpoint not in self._unit_prices:
+            price = UNIT_PRICE_USD
+            try:
+                quoted = (await self.client.prices([endpoint])).get(endpoint)
+            except FalError:
+                quoted = None
+            if quoted and quoted.unit.rstrip("s").lower() == "megapixel" and quoted.currency.upper() == "USD":
+                price = quoted.unit_price
+            self._unit_prices[endpoint] = price
+        return self._unit_prices[endpoint]
+
+    def work_dir(self, generation_id: str) -> Path:
+        """The folder of one generation's unfinished files, made when missing."""
+        folder = self.options.work_dir / generation_id
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def signer_from(settings: Settings) -> Signer | None:
+    """Who signs renditions: nobody unless `PREFECT_LTX_C2PA_CERTIFICATE` names a certificate.
+
+    Raises:
+        SigningFailed: it cannot work; found out here, before anything is sent or spent.
+    """
+    if settings.c2pa_certificate is None:
+        return None
+    if settings.c2pa_key is None:
+        raise SigningFailed(
+            "PREFECT_LTX_C2PA_CERTIFICATE is set without PREFECT_LTX_C2PA_KEY. Nothing was sent or spent: "
+            "name the file with the certificate's private key."
+        )
+    signer = Signer(settings.c2pa_certificate, settings.c2pa_key, settings.c2pa_timestamp_url)
+    signer.check()
+    return signer
+
+
+def budget_from(settings: Settings) -> tuple[BudgetLimit, ...]:
+    """`PREFECT_LTX_BUDGET_USD` as a limit on each UTC day."""
+    if settings.budget_usd is None:
+        return ()
+    return (BudgetLimit(usd=settings.budget_usd, period="day", tag=None, name="PREFECT_LTX_BUDGET_USD"),)
+
+
+async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a ledger call off the event loop and let it finish even when the caller is cancelled.
+
+    A transaction that is cut off from its caller would leave nobody knowing what was written. All of a process's
+    calls go through one thread, in their order: SQLite makes writers that meet sleep, for longer than they write.
+    """
+    loop = asyncio.get_running_loop()
+    call = partial(contextvars.copy_context().run, function, *args, **kwargs)
+    work = asyncio.ensure_future(loop.run_in_executor(_ledger_thread(), call))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait({work})
+        raise
+
+
+_threads: dict[int, ThreadPoolExecutor] = {}
+
+
+def _ledger_thread() -> ThreadPoolExecutor:
+    # By process: a thread does not survive a fork.
+    pid = os.getpid()
+    if pid not in _threads:
+        _threads[pid] = ThreadPoolExecutor(1, thread_name_prefix="prefect-ltx-ledger")
+    return _threads[pid]

@@ -1,0 +1,246 @@
+"""The collected video and its renditions into the archive, the manifest last; only then is the row closed."""
+
+import asyncio
+import functools
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from prefect_ltx.archive import ArchiveConflict, ArchivedFile, InputFile, Manifest, QualityRecord, folder_for
+from prefect_ltx.generation.collect import CollectedVideo, clean_up, video_key
+from prefect_ltx.generation.inputs import MediaDigest
+from prefect_ltx.generation.progress import tell
+from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.ledger import Archived, Generation, State
+from prefect_ltx.media import Rendition, ffmpeg_version, sha256_file
+from prefect_ltx.provenance import mark_rendition
+
+MARKED_FOLDER = "marked"
+_LIBRARIES = ("prefect-ltx", "av", "ffmpeg-python", "httpx", "pydantic", "s3fs")
+
+
+class RefusedTake(BaseModel, frozen=True):
+    """A take that quality control refused before another seed was tried: archived, and paid for. Prices in USD."""
+
+    generation_id: str
+    seed: int
+    folder: str
+    reasons: list[str]
+    price_expected_usd: Decimal
+    price_billed_usd: Decimal | None = None
+    reused: bool = False
+    """True where an earlier run bought it."""
+
+    @property
+    def price_usd(self) -> Decimal:
+        """What it cost: billed where fal said so, else expected."""
+        return self.price_expected_usd if self.price_billed_usd is None else self.price_billed_usd
+
+
+class ArchivedGeneration(BaseModel):
+    """A generation that is paid for, verified and archived. Holds no URL that expires and no secret."""
+
+    generation_id: str
+    key: str
+    endpoint: str
+    request_id: str | None
+    seed: int
+    state: str
+    archive: str
+    folder: str
+    manifest: str
+    video: str
+    files: dict[str, str]
+    """Role to place in the archive, for the video and every rendition."""
+    price_expected_usd: Decimal
+    price_billed_usd: Decimal | None
+    reused: bool
+    """True where this run spent nothing: the video was paid for by an earlier one."""
+    differences: list[str]
+    """In which ways fal's delivery is not what was asked."""
+    quality: QualityRecord | None = None
+    """What quality control found; None where it did not look."""
+    refused: list[RefusedTake] = []
+    """Takes with other seeds that quality control refused before this one."""
+
+
+async def store(
+    services: Services,
+    generation: Generation,
+    video: CollectedVideo,
+    renditions: Sequence[Rendition] = (),
+    quality: QualityRecord | None = None,
+) -> Manifest:
+    """Write the generation's folder, manifest last, and close the row. Idempotent; overwrites nothing.
+
+    fal's file is archived as it came. Renditions are marked with their digital source type, and signed where
+    the settings name a certificate, as the last thing that is done to them.
+
+    Raises:
+        SigningFailed: signing is switched on and does not work; as with an `ArchiveError`, nothing is lost.
+        ArchiveError: the archive refused or could not be reached; the video stays on this machine and the next
+            run goes on from here.
+    """
+    archive = services.archive
+    folder = folder_for(generation.id, generation.endpoint, generation.created_at)
+    manifest = await archive.manifest(folder)
+    if manifest is None:
+        tell("before-archive", generation.id, "archiving")
+        key = video_key(generation)
+        if video.stored != archive.url(key):
+            await archive.put_file(key, video.path, sha256=video.sha256, content_type="video/mp4")
+        tell("video-archived", generation.id)
+        files = [
+            ArchivedFile(
+                role="video",
+                name="video.mp4",
+                sha256=video.sha256,
+                size=video.size,
+                content_type="video/mp4",
+                facts=video.delivered,
+            )
+        ]
+        marked = services.work_dir(generation.id) / MARKED_FOLDER
+        for rendition in renditions:
+            final = await mark_rendition(
+                rendition,
+                marked,
+                stand_in=not services.client.hosts.is_fal,
+                signer=services.options.signer,
+            )
+            files.append(await _put_rendition(services, folder, final))
+        tell("before-manifest", generation.id)
+        manifest = _manifest(services, generation, video, folder, files, quality)
+        if (await archive.publish(manifest)).existed:
+            # Where another writer was first, its manifest stands, and that is the one to remember.
+            manifest = await archive.manifest(folder) or manifest
+        tell("after-manifest", generation.id)
+    await in_thread(
+        services.ledger.record,
+        generation.id,
+        Archived(location=archive.location, folder=folder, manifest_sha256=manifest.sha256),
+    )
+    clean_up(services, generation.id)
+    return manifest
+
+
+def archived(
+    generation: Generation, manifest: Manifest, *, location: str, reused: bool
+) -> ArchivedGeneration:
+    """What a run says of an archived generation."""
+
+    def place(name: str) -> str:
+        return f"{location.rstrip('/')}/{manifest.folder}/{name}"
+
+    return ArchivedGeneration(
+        generation_id=generation.id,
+        key=generation.key,
+        endpoint=generation.endpoint,
+        request_id=generation.request_id,
+        seed=manifest.seed,
+        state=str(State.ARCHIVED),
+        archive=location,
+        folder=manifest.folder,
+        manifest=place("manifest.json"),
+        video=place("video.mp4"),
+        files={each.role: place(each.name) for each in manifest.files},
+        price_expected_usd=manifest.price_expected_usd,
+        price_billed_usd=manifest.price_billed_usd,
+        reused=reused,
+        differences=manifest.differences,
+        quality=manifest.quality,
+    )
+
+
+async def _put_rendition(services: Services, folder: str, rendition: Rendition) -> ArchivedFile:
+    key = f"{folder}/{rendition.path.name}"
+    sha256, size = rendition.sha256, rendition.size
+    try:
+        await services.archive.put_file(
+            key, rendition.path, sha256=sha256, content_type=rendition.content_type
+        )
+    except ArchiveConflict:
+        # A run that was killed before its manifest left its own rendering of the same video: that one counts,
+        # since nothing in the archive is ever overwritten and every write there is whole or absent.
+        await services.archive.fetch(key, rendition.path)
+        sha256, size = await asyncio.to_thread(_facts, rendition.path)
+    return ArchivedFile(
+        role=rendition.name,
+        name=rendition.path.name,
+        sha256=sha256,
+        size=size,
+        content_type=rendition.content_type,
+        facts=rendition.facts,
+    )
+
+
+def _facts(path: Path) -> tuple[str, int]:
+    return sha256_file(path), path.stat().st_size
+
+
+def _manifest(
+    services: Services,
+    generation: Generation,
+    video: CollectedVideo,
+    folder: str,
+    files: list[ArchivedFile],
+    quality: QualityRecord | None,
+) -> Manifest:
+    media = {field: MediaDigest.model_validate(each) for field, each in generation.asked["media"].items()}
+    inputs = [
+        InputFile(
+            field=field,
+            sha256=each.sha256,
+            size=each.size,
+            content_type=each.content_type,
+            name=each.name,
+        )
+        for field, each in media.items()
+    ]
+    digests = {field: f"sha256:{each.sha256}" for field, each in media.items()}
+    billed = generation.settled_usd
+    return Manifest(
+        generation_key=generation.key,
+        generation_id=generation.id,
+        endpoint=generation.endpoint,
+        account=generation.account,
+        request={**generation.body, **digests},
+        request_id=generation.request_id or "",
+        seed=generation.delivered_seed if generation.delivered_seed is not None else generation.seed,
+        prompt_sent=str(generation.body["prompt"]),
+        prompt_expanded=generation.prompt_expanded or "",
+        price_expected_usd=generation.price_expected_usd,
+        price_billed_usd=billed,
+        billable_units=generation.units,
+        inputs=inputs,
+        files=files,
+        asked={name: value for name, value in generation.asked.items() if name != "media"},
+        delivered=video.delivered,
+        differences=video.differences,
+        quality=quality,
+        tools=_tools(services),
+        stand_in=not services.client.hosts.is_fal,
+        created_at=datetime.now(UTC),
+        folder=folder,
+        tags=list(generation.tags),
+    )
+
+
+def _tools(services: Services) -> dict[str, str]:
+    libraries = (*_LIBRARIES, *(("c2pa-python",) if services.options.signer else ()))
+    return {
+        **{name: _version(name) for name in libraries},
+        "python": platform.python_version(),
+        "ffmpeg": ffmpeg_version(),
+    }
+
+
+@functools.cache
+def _version(library: str) -> str:
+    # It parses the whole README that the distribution's metadata hold.
+    return importlib.metadata.version(library)

@@ -1,0 +1,66 @@
+"""Inputs to fal's storage, once for each content and account."""
+
+import time
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+from prefect_ltx.generation.inputs import MediaDigest, fetch_input
+from prefect_ltx.generation.progress import tell
+from prefect_ltx.generation.services import Services, in_thread
+
+UPLOAD_REUSE_SECONDS = 6 * 24 * 3600
+"""fal promises "at least 7 days" for its files (fal-protocol §6.3); ours are used a day less."""
+
+
+class UploadedMedia(BaseModel, frozen=True):
+    """A file on fal's storage, by content.
+
+    `url` is fal's public file address, without a signature; fal deletes it in its own time, so what identifies
+    the media is `sha256`.
+    """
+
+    url: str
+    sha256: str
+    size: int
+    content_type: str
+    reused: bool
+    """True where these bytes were uploaded before and nothing was sent."""
+
+
+async def upload(
+    services: Services, source: str, *, kind: Literal["video", "image", "any"] = "any"
+) -> UploadedMedia:
+    """Bring a source to fal unless fal has the same bytes from this account already. Free, and safe to retry.
+
+    Raises:
+        FalRequestInvalid: the source is missing, unreadable or of the wrong kind.
+        FalUploadError, FalUnavailable: fal's storage refused or cannot be reached; nothing was spent.
+    """
+    media = await fetch_input(services, source, kind=kind)
+    try:
+        return await _upload_once(services, media.path, media.digest)
+    finally:
+        media.discard()
+
+
+async def _upload_once(services: Services, path: Path, digest: MediaDigest) -> UploadedMedia:
+    ledger, account = services.ledger, services.client.account
+    url = await in_thread(ledger.find_upload, account, digest.sha256)
+    reused = url is not None
+    if url is None:
+        tell("upload", "", f"uploading {digest.name}")
+        url = await services.client.upload(path, content_type=digest.content_type, file_name=digest.name)
+        await in_thread(
+            ledger.save_upload,
+            account,
+            digest.sha256,
+            url,
+            content_type=digest.content_type,
+            size=digest.size,
+            expires_at=time.time() + UPLOAD_REUSE_SECONDS,
+        )
+    return UploadedMedia(
+        url=url, sha256=digest.sha256, size=digest.size, content_type=digest.content_type, reused=reused
+    )

@@ -1,0 +1,216 @@
+"""The life of one generation as a pure function: `advance(row, event) -> Step`. No clock, no network.
+
+`advance` is total: every event in every state is a transition, a recorded fact, a stray request kept beside
+the row, or a stated no-op. Duplicates, late webhooks and reordered answers are ordinary input, never an
+exception.
+
+What holds for every sequence of events:
+
+- `(attempt, RANK[state])` never goes down. The one way back to INTENDED is UNKNOWN + ProvablyAbsent, with the
+  next attempt; so each attempt has one POST, and only what is provably absent is sent again.
+- An ARCHIVED row's state, bytes and manifest never change; only its settlement may.
+- A second request id is never dropped: it is kept as a stray and reported as a double charge.
+- A request that turns out to exist after its row was closed is kept too, and the key's next claim adopts it.
+
+Transitions (`docs/ledger-states.md`, generated from the same table, also has the events that leave the state
+as it is):
+
+    INTENDED  -> SUBMITTED    Accepted, Found, WebhookReceived, Resolved
+    INTENDED  -> COMPLETED    RemoteCompleted
+    INTENDED  -> UNKNOWN      ReplyLost, OwnerLost
+    INTENDED  -> RELEASED     Rejected, NotSent, CancelRequested
+    INTENDED  -> FAILED       RemoteFailed
+    INTENDED  -> CANCELLED    RemoteCancelled
+    UNKNOWN   -> INTENDED     ProvablyAbsent
+    UNKNOWN   -> PARKED       Undecidable
+    UNKNOWN   -> SUBMITTED    Accepted, Found, WebhookReceived, Resolved
+    UNKNOWN   -> COMPLETED    RemoteCompleted
+    UNKNOWN   -> RELEASED     ProvablyAbsent, Resolved
+    UNKNOWN   -> FAILED       RemoteFailed
+    UNKNOWN   -> CANCELLED    RemoteCancelled
+    UNKNOWN   -> WRITTEN_OFF  Resolved
+    PARKED    -> SUBMITTED    Accepted, Found, WebhookReceived, Resolved
+    PARKED    -> COMPLETED    RemoteCompleted
+    PARKED    -> RELEASED     Resolved
+    PARKED    -> FAILED       RemoteFailed
+    PARKED    -> CANCELLED    RemoteCancelled
+    PARKED    -> WRITTEN_OFF  Resolved
+    SUBMITTED -> COMPLETED    RemoteCompleted
+    SUBMITTED -> LOST         ResultGone
+    SUBMITTED -> FAILED       RemoteFailed
+    SUBMITTED -> CANCELLED    RemoteCancelled, CancelAnswered
+    SUBMITTED -> WRITTEN_OFF  Resolved
+    COMPLETED -> COLLECTED    Collected
+    COMPLETED -> LOST         ResultGone
+    COMPLETED -> WRITTEN_OFF  Resolved
+    COLLECTED -> ARCHIVED     Archived
+    COLLECTED -> WRITTEN_OFF  Resolved
+    LOST      -> COMPLETED    RemoteCompleted, Resolved
+    LOST      -> COLLECTED    Collected
+    LOST      -> RELEASED     Resolved
+    LOST      -> FAILED       RemoteFailed
+    LOST      -> CANCELLED    RemoteCancelled
+    LOST      -> WRITTEN_OFF  Resolved
+
+Effects: on entering SUBMITTED, POLL (and PUT_CANCEL where a cancel waited); COMPLETED, DOWNLOAD and SETTLE;
+COLLECTED, ARCHIVE; UNKNOWN, RECONCILE; PARKED and LOST, NOTIFY_PERSON; INTENDED again, POST_ONCE; FAILED and
+CANCELLED, RELEASE_HOLD if free, else SETTLE; RELEASED, RELEASE_HOLD.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Final
+
+from prefect_ltx.ledger.life.events import (
+    CancelAnswered,
+    CancelRequested,
+    Collected,
+    Event,
+    Found,
+    PostStarted,
+    RemoteCancelled,
+    RemoteCompleted,
+    RemoteFailed,
+    Settled,
+    request_id_of,
+)
+from prefect_ltx.ledger.life.rule import Outcome, Rule
+from prefect_ltx.ledger.life.rules_people import CANCELLING, RESOLVING
+from prefect_ltx.ledger.life.rules_running import COLLECTING, RUNNING
+from prefect_ltx.ledger.life.rules_sending import LOOKING, SENDING
+from prefect_ltx.ledger.life.snapshot import Cancel, Effect, Snapshot
+from prefect_ltx.ledger.life.states import State
+
+RULES: Final[tuple[Rule, ...]] = (*SENDING, *LOOKING, *RUNNING, *COLLECTING, *CANCELLING, *RESOLVING)
+"""Every rule, in the order in which they are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What an event did.
+
+    `because` is the fact that the rule rests on; `strays` are request ids to keep beside the row.
+    """
+
+    state: State
+    effects: tuple[Effect, ...]
+    before: Snapshot
+    after: Snapshot
+    outcome: Outcome
+    because: str
+    strays: tuple[str, ...] = ()
+
+    @property
+    def moved(self) -> bool:
+        """Whether the state or the attempt changed."""
+        return (self.before.state, self.before.attempt) != (self.after.state, self.after.attempt)
+
+
+def advance(row: Snapshot | State, event: Event) -> Step:
+    """What `event` does to `row`. Total and pure; the first rule of the table whose guard holds decides."""
+    before = Snapshot(row) if isinstance(row, State) else row
+    chosen = next(line for line in _BY_PAIR[before.state, type(event)] if line.when.holds(before, event))
+    strays = _strays(before, event, chosen)
+    effects = chosen.effects
+    if isinstance(event, RemoteCompleted) and event.usd is not None:
+        effects = tuple(effect for effect in effects if effect is not Effect.SETTLE)
+    if strays and not {Effect.REPORT_DOUBLE_CHARGE, Effect.KEEP_STRAY} & set(effects):
+        effects = (*effects, Effect.REPORT_DOUBLE_CHARGE)
+    after = before if chosen.outcome != "recorded" else _after(before, event, chosen)
+    return Step(after.state, effects, before, after, chosen.outcome, chosen.because, strays)
+
+
+def todo(row: Snapshot | State) -> tuple[Effect, ...]:
+    """What is left to do for a row that is picked up as it stands."""
+    row = Snapshot(row) if isinstance(row, State) else row
+    if row.state is State.INTENDED and row.post_may_have_left:
+        return ()  # its owner may be sending; `take` turns it into UNKNOWN once that owner is gone
+    if row.state is State.SUBMITTED and row.cancel == "wanted":
+        return (Effect.PUT_CANCEL, Effect.POLL)
+    return _TODO.get(row.state, ())
+
+
+_TODO: Final[Mapping[State, tuple[Effect, ...]]] = MappingProxyType(
+    {
+        State.INTENDED: (Effect.POST_ONCE,),
+        State.UNKNOWN: (Effect.RECONCILE,),
+        State.PARKED: (Effect.NOTIFY_PERSON,),
+        State.SUBMITTED: (Effect.POLL,),
+        State.COMPLETED: (Effect.DOWNLOAD,),
+        State.COLLECTED: (Effect.ARCHIVE,),
+        State.LOST: (Effect.NOTIFY_PERSON,),
+    }
+)
+
+
+def _strays(row: Snapshot, event: Event, chosen: Rule) -> tuple[str, ...]:
+    named = request_id_of(event) or (row.request_id if chosen.outcome == "stray" else None)
+    strays = [named] if chosen.outcome == "stray" and named else []
+    if isinstance(event, Found):
+        strays += [
+            other for other in event.others if other not in (row.request_id, event.request_id, *strays)
+        ]
+    return tuple(strays)
+
+
+def _after(row: Snapshot, event: Event, chosen: Rule) -> Snapshot:
+    changes: dict[str, Any] = {}
+    if row.request_id is None and request_id_of(event) is not None:
+        changes["request_id"] = request_id_of(event)
+    match event:
+        case PostStarted():
+            changes["post_may_have_left"] = True
+        case RemoteCompleted():
+            changes |= {"video_seen": True, "billed": "yes"}
+            if event.usd is not None and row.settled_by is None:
+                changes["settled_by"] = "billable_units"
+        case RemoteFailed() | RemoteCancelled():
+            changes["billed"] = event.billed
+        case Collected():
+            changes |= {"sha256": event.sha256, "video_seen": True}
+        case Settled():
+            changes["settled_by"] = event.source
+        case _:
+            pass
+    changes["cancel"] = _cancel(row, event)
+    if chosen.to is State.RELEASED or _cancelled_in_queue(event, chosen):
+        changes["billed"] = "no"
+    if chosen.to is State.INTENDED:
+        changes |= {"attempt": row.attempt + 1, "post_may_have_left": False}
+    return replace(row, state=chosen.to or row.state, **changes)
+
+
+def _cancelled_in_queue(event: Event, chosen: Rule) -> bool:
+    return isinstance(event, CancelAnswered) and chosen.to is State.CANCELLED
+
+
+def _cancel(row: Snapshot, event: Event) -> Cancel:
+    finished = row.state in (State.COMPLETED, State.COLLECTED)
+    match event:
+        case CancelRequested():
+            return "too_late" if finished else "wanted"
+        case CancelAnswered(outcome="cancelled"):
+            return "too_late" if finished else "done"
+        case CancelAnswered(outcome="already_completed"):
+            return "too_late"
+        case CancelAnswered(outcome="requested") if not finished:
+            return "asked"
+        case RemoteCompleted() if row.cancel in ("wanted", "asked"):
+            return "too_late"
+        case RemoteCancelled() if row.cancel != "none":
+            return "done"
+        case _:
+            return row.cancel
+
+
+def _index() -> Mapping[tuple[State, type[Event]], tuple[Rule, ...]]:
+    pairs: defaultdict[tuple[State, type[Event]], list[Rule]] = defaultdict(list)
+    for line in RULES:
+        for state in line.states:
+            pairs[state, line.event].append(line)
+    return MappingProxyType({pair: tuple(lines) for pair, lines in pairs.items()})
+
+
+_BY_PAIR: Final = _index()
