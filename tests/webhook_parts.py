@@ -87,8 +87,7 @@ def submitted_rows(ledger: Ledger, count: int) -> list[Generation]:
         | {"state": "SUBMITTED", "request_id": str(uuid.uuid4()), "submitted_at": time.time()}
         for _ in range(count)
     ]
-    with ledger._database.write() as connection:
-        connection.execute(schema.generation.insert(), rows)
+    ledger._database.write(lambda connection: connection.execute(schema.generation.insert(), rows))
     return [ledger.get(row["id"]) for row in rows]
 
 

@@ -55,13 +55,12 @@ def _file(ledger: Ledger) -> list[Finding]:
 def _database(url: str, ledger: Ledger) -> list[Finding]:
     database = Database(url)
     try:
-        with database.read() as connection:
-            seen = machines(connection)
-            if database.is_sqlite:
-                mode = str(connection.scalar(text("PRAGMA journal_mode")))
-                skew = 0.0
-            else:
-                mode, skew = "", database.now(connection) - time.time()
+        seen = database.read(machines)
+        if database.is_sqlite:
+            mode = database.read(lambda connection: str(connection.scalar(text("PRAGMA journal_mode"))))
+            skew = 0.0
+        else:
+            mode, skew = "", database.read(database.now) - time.time()
     finally:
         database.close()
     found = []

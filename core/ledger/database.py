@@ -13,21 +13,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from prefect_ltx.ledger.errors import NOTHING_SPENT, LedgerSchemaUnknown, LedgerUnavailable
 
+T = TypeVar("T")
+
 BUSY_SECONDS: Final = 30
 """How long a transaction waits for its turn before the ledger counts as unavailable."""
 
 _CONNECT_SECONDS: Final = 10
 _ADVISORY_LOCK: Final = 0x6C74785F6C656467  # "ltx_ledg"
-_NOT_RECORDED: Final = (
-    "Nothing more was sent, and this change was not recorded; a request sent before goes on"
-)
+NOT_RECORDED: Final = "Nothing more was sent, and this change was not recorded; a request sent before goes on"
 _WRITES: Final = "prefect_ltx_writes"
 
 
@@ -60,25 +60,26 @@ class Database:
             return None
         return Path(name.removeprefix("file:").partition("?")[0]).absolute()
 
-    @contextmanager
-    def write(self, *, bill: str = _NOT_RECORDED) -> Iterator[Connection]:
-        """A transaction that no other writer overlaps. Committed at the end, rolled back on any exception.
+    def write(self, work: Callable[[Connection], T], *, bill: str = NOT_RECORDED) -> T:
+        """Run `work` in a transaction that no other writer overlaps: committed if it returns, else rolled back.
+
+        `work` may be called again with a new transaction, so it changes nothing outside the database.
 
         Raises:
-            LedgerUnavailable: the database cannot be reached or written.
+            LedgerUnavailable: the database cannot be reached or written; `bill` says what that means for the
+                money.
         """
         with self._transaction(bill, writes=True) as connection:
-            yield connection
+            return work(connection)
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """A transaction that only reads.
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction that only reads; it may be called again, as with `write`.
 
         Raises:
             LedgerUnavailable: the database cannot be reached.
         """
         with self._transaction(NOTHING_SPENT, writes=False) as connection:
-            yield connection
+            return work(connection)
 
     def now(self, connection: Connection) -> float:
         """Unix seconds, by the clock that all users of this database share."""

@@ -5,18 +5,17 @@ methods say what may be sent. Methods block on the database: asynchronous code c
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from prefect_ltx.ledger import accounting, claiming, reading, schema, seen, watching
 from prefect_ltx.ledger.announcing import Announcement, due, take_announcements
-from prefect_ltx.ledger.database import Database
+from prefect_ltx.ledger.database import NOT_RECORDED, Database
 from prefect_ltx.ledger.deliveries import Delivery, Receipt, receive
 from prefect_ltx.ledger.errors import NOTHING_SPENT
 from prefect_ltx.ledger.life.budget import BudgetLimit
@@ -30,6 +29,8 @@ from prefect_ltx.ledger.recording import Transaction, check_lease, is_held, reco
 from prefect_ltx.ledger.records import Claim, Generation, Plan
 from prefect_ltx.ledger.rows import generation_of, seconds
 from prefect_ltx.ledger.spend import REUSED
+
+T = TypeVar("T")
 
 _table = schema.generation
 
@@ -57,8 +58,8 @@ class Ledger(LedgerReader):
         self.lease_seconds = lease_seconds
         super().__init__(Database(url, None if clock is time.time else clock))
         try:
-            with self._database.write(bill=NOTHING_SPENT) as connection:
-                self.id = prepare(connection)  # names this ledger for ever, wherever its database moves
+            # The id names this ledger for ever, wherever its database moves.
+            self.id = self._database.write(prepare, bill=NOTHING_SPENT)
         except BaseException:
             self._database.close()
             raise
@@ -78,8 +79,7 @@ class Ledger(LedgerReader):
 
         A machine counts once it was seen both before and after this one; a reboot is not another machine.
         """
-        with self._writing(bill=NOTHING_SPENT) as tx:
-            return seen.note(tx.connection, tx.now)
+        return self._write(lambda tx: seen.note(tx.connection, tx.now), bill=NOTHING_SPENT)
 
     # -- who works on it ---------------------------------------------------------------------------------
 
@@ -93,8 +93,7 @@ class Ledger(LedgerReader):
             BudgetExceeded: a limit would be passed; no row was written.
             LedgerUnavailable: nothing was sent or spent.
         """
-        with self._writing(bill=NOTHING_SPENT) as tx:
-            return claiming.claim(tx, plan, owner, limits)
+        return self._write(lambda tx: claiming.claim(tx, plan, owner, limits), bill=NOTHING_SPENT)
 
     def take(self, generation_id: str, owner: Owner) -> Claim:
         """As `claim`, for a row that exists: take it over unless a living owner has it.
@@ -102,8 +101,7 @@ class Ledger(LedgerReader):
         Raises:
             GenerationNotFound: there is no such row.
         """
-        with self._writing() as tx:
-            return claiming.take(tx, tx.load(generation_id), owner)
+        return self._write(lambda tx: claiming.take(tx, tx.load(generation_id), owner))
 
     def adopt_seedless(self, seedless_key: str, owner: Owner) -> Generation | None:
         """Take over one unfinished row that drew its seed and whose owner is gone; None if there is none.
@@ -111,8 +109,7 @@ class Ledger(LedgerReader):
         Rows that can go on come first, then parked and lost ones, each the oldest first; rows that are being
         cancelled are left alone. Two callers never get the same row. Go on with `take(generation.id, owner)`.
         """
-        with self._writing(bill=NOTHING_SPENT) as tx:
-            return claiming.adopt_seedless(tx, seedless_key, owner)
+        return self._write(lambda tx: claiming.adopt_seedless(tx, seedless_key, owner), bill=NOTHING_SPENT)
 
     def adopt_stray(self, request_id: str, owner: Owner) -> Claim | None:
         """Go on with a request that ran after its row was closed, in a new row of its key. For a sweep.
@@ -120,8 +117,7 @@ class Ledger(LedgerReader):
         None when there is no such stray, it is adopted already, or its key has a live row: then it is a double
         charge, or it will be adopted by the next claim. Nothing is sent, and no budget stands in its way.
         """
-        with self._writing(bill=NOTHING_SPENT) as tx:
-            return claiming.adopt_stray(tx, request_id, owner)
+        return self._write(lambda tx: claiming.adopt_stray(tx, request_id, owner), bill=NOTHING_SPENT)
 
     def begin_post(self, generation_id: str, owner: Owner) -> Generation:
         """Announce the one POST of this attempt, renew the lease, and return the row; then send at once.
@@ -132,30 +128,40 @@ class Ledger(LedgerReader):
             LeaseLost: another owner has the row.
             PostNotPermitted: it may have been sent already, was cancelled, or has moved on.
         """
-        with self._writing(bill=NOTHING_SPENT) as tx:
-            return claiming.begin_post(tx, tx.load(generation_id), owner)
+        return self._write(
+            lambda tx: claiming.begin_post(tx, tx.load(generation_id), owner), bill=NOTHING_SPENT
+        )
 
     def renew(self, generation_id: str, owner: Owner) -> bool:
         """Keep the lease for another `lease_seconds`. False when it is not this owner's any more."""
-        with self._writing() as tx:
-            mine = _table.update().where(_table.c.id == generation_id, _table.c.owner == owner.token)
+        mine = _table.update().where(_table.c.id == generation_id, _table.c.owner == owner.token)
+
+        def longer(tx: Transaction) -> bool:
             return tx.connection.execute(mine.values(lease_until=tx.now + self.lease_seconds)).rowcount == 1
+
+        return self._write(longer)
 
     def release(self, generation_id: str, owner: Owner) -> None:
         """Give the lease back on a clean exit. An intent that may have been sent becomes UNKNOWN."""
-        with self._writing() as tx:
+
+        def hand_back(tx: Transaction) -> None:
             row = tx.load(generation_id)
             if row.owner == owner.token:
                 claiming.hand_back(tx, row, owner.label)
 
+        self._write(hand_back)
+
     def expire_dead_leases(self) -> list[Generation]:
         """Take every lease from owners that are dead or too late, and return those rows as they are now."""
-        with self._writing() as tx:
+
+        def expire(tx: Transaction) -> list[Generation]:
             held = [
                 generation_of(row)
                 for row in tx.connection.execute(select(_table).where(_table.c.owner.is_not(None)))
             ]
             return [claiming.hand_back(tx, row, "lease expired") for row in held if not is_held(row, tx.now)]
+
+        return self._write(expire)
 
     # -- what happened -----------------------------------------------------------------------------------
 
@@ -172,26 +178,31 @@ class Ledger(LedgerReader):
             RequestClaimed: the request belongs to another live row.
             GenerationNotFound: there is no such row.
         """
-        with self._writing() as tx:
-            return self._recorded(tx, generation_id, event, owner, actor)
+        return self._write(lambda tx: self._recorded(tx, generation_id, event, owner, actor))
 
     def record_and_get(
         self, generation_id: str, event: Event, *, owner: Owner | None = None, actor: str | None = None
     ) -> Generation:
         """As `record`, and the row as it is afterwards: one transaction in place of two."""
-        with self._writing() as tx:
+
+        def recorded(tx: Transaction) -> Generation:
             self._recorded(tx, generation_id, event, owner, actor)
             return tx.load(generation_id)
+
+        return self._write(recorded)
 
     def note_reuse(self, generation_id: str, *, flow_run_id: str | None = None, actor: str = "") -> None:
         """Write into an archived row's history that its video was given out again instead of bought again.
 
         Not when the run that bought it asks: its retry saved nothing.
         """
-        with self._writing() as tx:
+
+        def note(tx: Transaction) -> None:
             row = tx.load(generation_id)
             if row.state is State.ARCHIVED and (flow_run_id is None or row.flow_run_id != flow_run_id):
                 tx.log(row, REUSED, actor, flow_run_id=flow_run_id)
+
+        self._write(note)
 
     # -- webhooks ----------------------------------------------------------------------------------------
 
@@ -201,8 +212,7 @@ class Ledger(LedgerReader):
         The same webhook again is a duplicate and writes nothing. Nothing is sent, and no row may be sent because
         of it.
         """
-        with self._writing() as tx:
-            return receive(tx, deliveries, actor)
+        return self._write(lambda tx: receive(tx, deliveries, actor))
 
     def take_announcements(
         self, *, again_after: float = ANNOUNCE_AGAIN_SECONDS, actor: str = "announcer"
@@ -212,11 +222,10 @@ class Ledger(LedgerReader):
         Each call gives a generation once; while it is still not collected it is given again after `again_after`
         seconds, and then after pauses that double up to a day.
         """
-        with self._database.read() as connection:  # most of the time there are none, and nobody has to wait
-            if not due(connection, self._database.now(connection), again_after):
-                return []
-        with self._writing() as tx:
-            return take_announcements(tx, again_after, actor)
+        # Most of the time there are none, and nobody has to wait for a writer.
+        if not self._database.read(lambda each: due(each, self._database.now(each), again_after)):
+            return []
+        return self._write(lambda tx: take_announcements(tx, again_after, actor))
 
     # -- uploads -----------------------------------------------------------------------------------------
 
@@ -230,17 +239,15 @@ class Ledger(LedgerReader):
         expires_at: float | datetime | None = None,
     ) -> None:
         """Remember where these bytes were uploaded. Without `expires_at` the upload stays for good."""
-        with self._writing() as tx:
-            values = {
-                "account": account,
-                "sha256": sha256,
-                "url": url,
-                "content_type": content_type,
-                "size": size,
-                "saved_at": tx.now,
-                "expires_at": None if expires_at is None else seconds(expires_at),
-            }
-            reading.save_upload(tx.connection, values)
+        values = {
+            "account": account,
+            "sha256": sha256,
+            "url": url,
+            "content_type": content_type,
+            "size": size,
+            "expires_at": None if expires_at is None else seconds(expires_at),
+        }
+        self._write(lambda tx: reading.save_upload(tx.connection, values | {"saved_at": tx.now}))
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -270,14 +277,21 @@ class Ledger(LedgerReader):
         who = actor or (owner.label if owner else "")
         return record(tx, row, event, owner=owner, actor=who)
 
-    @contextmanager
-    def _writing(self, **bill: str) -> Iterator[Transaction]:
-        with self._database.write(**bill) as connection:
+    def _write(self, work: Callable[[Transaction], T], *, bill: str = NOT_RECORDED) -> T:
+        """One writing transaction. `work` may be called again with a new one, so it changes nothing else.
+
+        Watchers are told once, after the commit.
+        """
+
+        def whole(connection: Connection) -> tuple[T, list[watching.News]]:
             tx = Transaction(connection, self._database.now(connection), self.lease_seconds)
-            yield tx
-            news = self._news(tx) if watching.is_watched() else []
+            result = work(tx)
+            return result, self._news(tx) if watching.is_watched() else []
+
+        result, news = self._database.write(whole, bill=bill)
         for each in news:
             watching.tell(each)
+        return result
 
     def _news(self, tx: Transaction) -> list[watching.News]:
         # Read before the commit: after it, another owner may have moved the row already.

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from prefect_ltx.ledger import accounting, reading, spend
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.life.budget import BudgetLimit, BudgetStatus
@@ -30,8 +32,7 @@ class LedgerReader:
         Raises:
             GenerationNotFound: none, or several.
         """
-        with self._database.read() as connection:
-            return reading.get(connection, name)
+        return self._database.read(lambda connection: reading.get(connection, name))
 
     def find(
         self,
@@ -47,36 +48,40 @@ class LedgerReader:
         limit: int | None = None,
     ) -> list[Generation]:
         """Rows that meet all conditions, the newest first."""
-        with self._database.read() as connection:
-            return reading.find(
+        wanted = None if states is None else tuple(states)
+        return self._database.read(
+            lambda connection: reading.find(
                 connection,
                 key=key,
                 keys=keys,
                 live=live,
-                states=states,
+                states=wanted,
                 flow_run_id=flow_run_id,
                 request_id=request_id,
                 nonce=nonce,
                 tag=tag,
                 limit=limit,
             )
+        )
 
     def unfinished(self) -> list[Generation]:
         """Live rows on which something is left to do, the oldest first."""
-        with self._database.read() as connection:
-            return reading.unfinished(connection)
+        return self._database.read(reading.unfinished)
 
     def unheld(self, states: Iterable[State]) -> list[Generation]:
         """Rows in these states that nobody living works on, the oldest first."""
-        with self._database.read() as connection:
-            now = self._database.now(connection)
-            rows = reading.find(connection, states=states, oldest_first=True)
+        wanted = tuple(states)
+        now, rows = self._database.read(
+            lambda connection: (
+                self._database.now(connection),
+                reading.find(connection, states=wanted, oldest_first=True),
+            )
+        )
         return [row for row in rows if not is_held(row, now)]
 
     def events(self, generation_id: str) -> list[LedgerEvent]:
         """The row's history, the oldest first."""
-        with self._database.read() as connection:
-            return reading.events(connection, generation_id)
+        return self._database.read(lambda connection: reading.events(connection, generation_id))
 
     def released_attempts(self, key: str) -> int:
         """How many rows of this key were closed without a video."""
@@ -84,61 +89,64 @@ class LedgerReader:
 
     def claimed_request_ids(self, endpoint: str | None = None) -> frozenset[str]:
         """Every request id that a row (closed ones too) or a stray has."""
-        with self._database.read() as connection:
-            return reading.claimed_request_ids(connection, endpoint)
+        return self._database.read(lambda connection: reading.claimed_request_ids(connection, endpoint))
 
     def is_claimed(self, request_id: str) -> bool:
         """Whether a row or a stray has this request."""
-        with self._database.read() as connection:
-            return reading.is_claimed(connection, request_id)
+        return self._database.read(lambda connection: reading.is_claimed(connection, request_id))
 
     def strays(
         self, *, key: str | None = None, kind: StrayKind | None = None, adopted: bool | None = None
     ) -> list[Stray]:
         """Requests kept beside the rows: double charges, and requests that ran after their row was closed."""
-        with self._database.read() as connection:
-            return reading.strays(connection, key=key, kind=kind, adopted=adopted)
+        return self._database.read(
+            lambda connection: reading.strays(connection, key=key, kind=kind, adopted=adopted)
+        )
 
     def double_charges(self) -> list[DoubleCharge]:
         """Rows for which more than one request was made, with the ids of the others."""
-        with self._database.read() as connection:
-            return reading.double_charges(connection)
+        return self._database.read(reading.double_charges)
 
     # -- money -------------------------------------------------------------------------------------------
 
     def spending(self, limits: Sequence[BudgetLimit]) -> list[BudgetStatus]:
         """How each limit stands now."""
-        with self._database.read() as connection:
-            return accounting.spending(connection, limits, self._database.now(connection))
+        return self._database.read(
+            lambda connection: accounting.spending(connection, limits, self._database.now(connection))
+        )
 
     def spend(self, period: Period = Period(), limits: Sequence[BudgetLimit] = ()) -> Spend:  # noqa: B008 - frozen
         """What a period cost, in every grouping, with what went wrong in it and what was saved."""
-        with self._database.read() as connection:
-            return spend.spend(connection, period, limits, self._database.now(connection))
+        return self._database.read(
+            lambda connection: spend.spend(connection, period, limits, self._database.now(connection))
+        )
 
     def totals(self, by: accounting.Grouping = "day") -> list[Total]:
         """Sums by UTC day of the intent, tag, endpoint or state."""
-        with self._database.read() as connection:
-            return accounting.totals(connection, by)
+        return self._database.read(lambda connection: accounting.totals(connection, by))
 
     def unsettled(self, older_than: float = 0, *, by_billing: bool = False) -> list[Generation]:
         """Rows that fal finished `older_than` seconds ago or more and whose cost is not known.
 
         With `by_billing` also those that only billable units or a person have priced.
         """
-        with self._database.read() as connection:
-            before = self._database.now(connection) - older_than
-            return accounting.unsettled(connection, before, by_billing=by_billing)
+        return self._database.read(
+            lambda connection: accounting.unsettled(
+                connection, self._database.now(connection) - older_than, by_billing=by_billing
+            )
+        )
 
     def drift(self) -> list[Drift]:
         """Settled rows that cost something else than expected, the newest first."""
-        with self._database.read() as connection:
-            return accounting.drift(connection)
+        return self._database.read(accounting.drift)
 
     def find_upload(
         self, account: str, sha256: str, *, now: float | datetime | None = None, valid_for: float = 0
     ) -> str | None:
         """The URL of an earlier upload of these bytes that stays for `valid_for` seconds, else None."""
-        with self._database.read() as connection:
+
+        def url(connection: Connection) -> str | None:
             at = self._database.now(connection) if now is None else seconds(now)
             return reading.find_upload(connection, account, sha256, at + valid_for)
+
+        return self._database.read(url)

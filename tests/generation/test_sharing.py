@@ -17,8 +17,7 @@ from prefect_ltx.settings import Settings, SettingsError
 
 def used_elsewhere(url: str) -> None:
     """Another machine opens the ledger, after this one did."""
-    with Database(url).write() as connection:
-        note(connection, 2e9, Machine("another-boot", "render-02", 0, 0))
+    Database(url).write(lambda connection: note(connection, 2e9, Machine("another-boot", "render-02", 0, 0)))
 
 
 def test_one_machine_may_use_a_file_and_a_folder(ltx_env: Path) -> None:

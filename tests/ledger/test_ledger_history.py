@@ -23,7 +23,6 @@ from prefect_ltx.ledger import (
     State,
     WebhookReceived,
 )
-from prefect_ltx.ledger.reading import get
 
 ME, YOU = an_owner("me"), an_owner("you")
 SECRETS = ("topsecret", "alsosecret", "X-Signature", "token=", "an expanded prompt", "a copper pan")
@@ -193,8 +192,7 @@ def test_a_reader_sees_the_last_commit_while_somebody_writes(tmp_path: Path) -> 
     writer.execute("BEGIN IMMEDIATE")
     writer.execute("UPDATE ltx_generation SET reason = 'half-way'")
     try:
-        with ledger._database.read() as connection:
-            assert get(connection, row.id).reason is None
+        assert ledger.get(row.id).reason is None
     finally:
         writer.execute("ROLLBACK")
         writer.close()

@@ -119,9 +119,12 @@ from prefect_ltx.ledger import Ledger
 from prefect_ltx.ledger.claiming import claim
 ledger = Ledger(sys.argv[1])
 ledger.claim(a_plan("committed"), an_owner())
-with ledger._writing() as tx:
+
+def dies(tx):
     claim(tx, a_plan("half-way"), an_owner(), [])
     os.kill(os.getpid(), 9)
+
+ledger._write(dies)
 """
 
 FORKS = """

@@ -133,9 +133,8 @@ def test_an_older_version_is_brought_up_to_date_step_by_step(ledger_url: str) ->
 
     database = Database(ledger_url)
     for _ in range(2):
-        with database.write() as connection:
-            prepare(connection, migrations={1: from_1, 2: from_2}, version=3)
-            assert connection.scalar(text("SELECT mood FROM ltx_generation")) == "calm"
+        database.write(lambda each: prepare(each, migrations={1: from_1, 2: from_2}, version=3))
+        assert database.read(lambda each: each.scalar(text("SELECT mood FROM ltx_generation"))) == "calm"
     database.close()
     assert ran == [1, 2]
     assert "schema version 3" in str(error_of(ledger_url))
@@ -151,10 +150,10 @@ def test_an_interrupted_migration_has_not_happened(ledger_url: str) -> None:
         raise KeyboardInterrupt
 
     database = Database(ledger_url)
-    with pytest.raises(KeyboardInterrupt), database.write() as connection:
-        prepare(connection, migrations={1: broken}, version=2)
-    with database.read() as connection:
-        assert "mood" not in {column["name"] for column in inspect(connection).get_columns("ltx_generation")}
+    with pytest.raises(KeyboardInterrupt):
+        database.write(lambda connection: prepare(connection, migrations={1: broken}, version=2))
+    columns = database.read(lambda connection: inspect(connection).get_columns("ltx_generation"))
+    assert "mood" not in {column["name"] for column in columns}
     database.close()
     Ledger(ledger_url).close()
 
@@ -196,8 +195,7 @@ def test_a_database_of_something_else_is_refused_and_left_alone(ledger_url: str,
     assert isinstance(error, LedgerSchemaUnknown)
     assert "is not a ledger" in str(error)
     database = Database(ledger_url)
-    with database.read() as connection:
-        assert len(inspect(connection).get_table_names()) == 1
+    assert database.read(lambda connection: len(inspect(connection).get_table_names())) == 1
     database.close()
 
 
@@ -339,9 +337,15 @@ def test_a_database_that_goes_away_does_not_claim_that_nothing_was_sent(tmp_path
 
 def test_time_on_postgresql_is_the_servers(postgres_url: str) -> None:
     """Machines with wrong clocks agree on leases."""
-    with Ledger(postgres_url) as ledger, ledger._database.read() as connection:
+    database = Database(postgres_url)
+
+    def times(connection: Connection) -> tuple[float, float, float]:
         server = float(connection.scalar(text("SELECT extract(epoch FROM clock_timestamp())")) or 0)
-        assert abs(ledger._database.now(connection) - server) < 5
-        first = ledger._database.now(connection)
+        first = database.now(connection)
         connection.execute(text("SELECT pg_sleep(0.01)"))
-        assert ledger._database.now(connection) > first
+        return server, first, database.now(connection)
+
+    server, first, second = database.read(times)
+    database.close()
+    assert abs(first - server) < 5
+    assert second > first

@@ -15,8 +15,7 @@ def opened(url: str, boot: str, at: float) -> list[str]:
     """What a machine is told that opens the ledger then."""
     database = Database(url)
     try:
-        with database.write() as connection:
-            return [each.host for each in note(connection, at, elsewhere(boot))]
+        return database.write(lambda tx: [each.host for each in note(tx, at, elsewhere(boot))])
     finally:
         database.close()
 
@@ -52,5 +51,4 @@ def test_boots_of_long_ago_are_forgotten(tmp_path: Path) -> None:
     month = 30 * 24 * 3600
     for number in range(5):
         opened(url, f"boot-{number}", number * month * 2)
-    with Database(url).read() as connection:
-        assert [each.boot for each in machines(connection)] == ["boot-4"]
+    assert [each.boot for each in Database(url).read(machines)] == ["boot-4"]
