@@ -8,7 +8,8 @@ It is a stand-in for trying, testing and rehearsing. It is not the model, and ev
 """
 
 from prefect_ltx.local.bill import Bill
-from prefect_ltx.local.faults import KNOWN, Fault, FaultKind, Faults
+from prefect_ltx.local.fault_table import KNOWN, FaultKind, ReplyKind, Route
+from prefect_ltx.local.faults import Fault, Faults
 from prefect_ltx.local.renderer import (
     RenderCancelled,
     Renderer,
@@ -36,7 +37,9 @@ __all__ = [
     "RenderRefused",
     "Renderer",
     "RendererUnusable",
+    "ReplyKind",
     "Report",
+    "Route",
     "StoreUnusable",
     "serve",
 ]

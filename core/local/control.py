@@ -16,7 +16,7 @@ from starlette.responses import Response
 from prefect_ltx.local import listing
 from prefect_ltx.local.bill import Bill
 from prefect_ltx.local.errors import Refusal
-from prefect_ltx.local.faults import KNOWN
+from prefect_ltx.local.fault_table import KNOWN
 from prefect_ltx.local.jobs import jobs_of
 from prefect_ltx.local.jsonbody import json_object
 from prefect_ltx.local.replies import json_reply

@@ -1,4 +1,4 @@
-"""What the embedded fal can be told to do wrong, and the knobs it has: one table that names them all.
+"""What the embedded fal is told to do wrong; `fault_table` names every knob.
 
 A fault is switched on in process (`fal.faults.add("lost_reply")`), by a JSON file at start, or over HTTP
 under `/_local/faults`. It acts `times` times (-1: always) on what its `endpoint` and `path` filters let
@@ -11,111 +11,21 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-ALWAYS: Final = -1
+from prefect_ltx.local.fault_table import ALWAYS, KNOWN, FaultKind, ReplyKind, Route
 
-
-class FaultKind(NamedTuple):
-    """What a fault does, how often unless told otherwise, and what its value means."""
-
-    sentence: str
-    times: int = 1
-    value: float | None = None
-
-
-KNOWN: Final[Mapping[str, FaultKind]] = {
-    # submit
-    "lost_reply": FaultKind(
-        "The submit is accepted, then the connection is reset before a byte of the reply."
-    ),
-    "accept_then_timeout": FaultKind(
-        "The submit is accepted, then nothing is sent for `value` seconds.", 1, 600
-    ),
-    "accept_then_502": FaultKind(
-        "The submit is accepted, then nginx's HTML page comes as 502, without fal's id."
-    ),
-    "accept_then_cut_body": FaultKind(
-        "The submit is accepted, 200, and the connection ends inside the body."
-    ),
-    "slow_accept": FaultKind("The submit is accepted at once and answered after `value` seconds.", 1, 1),
-    "double_accept": FaultKind(
-        "One POST is accepted twice: a second request with the same body runs and bills."
-    ),
-    "reject_reset": FaultKind("The connection is reset and the submit is not accepted."),
-    "reject_5xx": FaultKind("The submit is refused with status `value` and not accepted.", 1, 503),
-    "reject_429": FaultKind("The submit is refused with 429 and not accepted."),
-    "account_locked": FaultKind(
-        "403 'User is locked' on submit and on storage initiate; reads go on.", ALWAYS
-    ),
-    # queue and run
-    "stuck_queue": FaultKind("The request stays IN_QUEUE until this fault is cleared or it is cancelled."),
-    "slow_run": FaultKind("The job takes `value` seconds more.", 1, 5),
-    "requeued": FaultKind("The running job goes back to the queue once, as when fal's runner dies."),
-    "job_fails": FaultKind(
-        "The generation ends with fal's internal_server_error (500, retryable, not billed)."
-    ),
-    "job_422": FaultKind("The generation ends with content_policy_violation (422)."),
-    "cancel_ignored": FaultKind("A running job is not stopped by a cancel; it finishes and is billed."),
-    "concurrency": FaultKind("At most `value` jobs run at once.", ALWAYS, 2),
-    # status and result
-    "status_5xx": FaultKind("A status read answers `value`.", 1, 503),
-    "result_5xx": FaultKind("A result read answers `value`, though the generation is fine.", 1, 500),
-    "read_reset": FaultKind("The connection is reset on a status or result read."),
-    "result_404": FaultKind(
-        "The result has expired: 404 from then on; the listing still has it, with payload."
-    ),
-    "result_purged": FaultKind(
-        "The result has expired and the request is gone from status and listing as well."
-    ),
-    # delivery
-    "truncated_download": FaultKind("A file download ends half-way, with the full Content-Length announced."),
-    "corrupted_download": FaultKind("A file download has the right length and other bytes."),
-    "slow_download": FaultKind("A file download runs at `value` bytes a second.", 1, 100_000),
-    "expired_file": FaultKind("A file is gone from the CDN: 404."),
-    "snap": FaultKind(
-        "The clip is made as the model does it: sides in multiples of 64, frames 8k+1.", ALWAYS
-    ),
-    "sheet_lead_in": FaultKind("An ingredient clip opens with `value` frames of the reference sheet.", 1, 3),
-    "megapixel_cap": FaultKind("A request for more than `value` megapixels ends with 422.", ALWAYS, 150),
-    # webhooks
-    "duplicate_webhooks": FaultKind("A webhook is delivered `value` times.", 1, 2),
-    "reordered_webhooks": FaultKind(
-        "A webhook is held until the next one has gone, or for `value` seconds.", 1, 5
-    ),
-    "lost_webhooks": FaultKind("A webhook is never delivered."),
-    "webhook_payload_error": FaultKind("A webhook comes with payload null and a payload_error."),
-    "jwks_5xx": FaultKind("The key set of webhooks answers `value`.", ALWAYS, 503),
-    # storage
-    "refused_upload": FaultKind(
-        "A write to storage (upload, part, signed PUT, initiate) answers `value`.", 1, 500
-    ),
-    "refused_cdn_token": FaultKind("The CDN token endpoint answers `value`.", 1, 500),
-    # Platform API
-    "platform_5xx": FaultKind("A Platform API call answers `value`.", 1, 500),
-    "listing_lag_seconds": FaultKind(
-        "A request is listed only `value` seconds after its submit.", ALWAYS, 60
-    ),
-    "listing_forbidden": FaultKind("The key may not list requests: 403.", ALWAYS),
-    "listing_hides_queued": FaultKind("A request is listed only once it has started.", ALWAYS),
-    "listing_without_payloads": FaultKind("Listed requests carry no payloads.", ALWAYS),
-    "billing_forbidden": FaultKind("The key may not read billing events, usage or the account: 403.", ALWAYS),
-    "billing_lag_seconds": FaultKind("A charge is a billing event only `value` seconds later.", ALWAYS, 60),
-    # money
-    "bill_422": FaultKind("A generation that ends with 422 is billed for what it asked.", ALWAYS),
-    "bill_cancelled": FaultKind("A job cancelled while it ran is billed for what it asked.", ALWAYS),
-    "overbill": FaultKind("A generation is billed `value` megapixels more than it delivered.", ALWAYS, 1),
-    "unit_price": FaultKind(
-        "A megapixel costs `value` dollars, in the price list and on the bill.", ALWAYS, 0.0027075
-    ),
-}
+_NOT_GIVEN: Final = object()
 
 
 class Fault(BaseModel):
-    """One fault that is switched on. `times` counts down to 0; -1 never does."""
+    """One fault that is switched on. `times` counts down to 0; -1 never does.
+
+    Which of the last five a knob reads is in the table; what it does not read is refused.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -125,6 +35,11 @@ class Fault(BaseModel):
     endpoint: str | None = Field(default=None, description="acts only on endpoint ids that contain this text")
     path: str | None = Field(default=None, description="acts only on request paths that contain this text")
     chance: float = Field(default=1, gt=0, le=1, description="acts on this share of the occasions")
+    route: Route | None = Field(default=None, description="acts only on questions of this kind")
+    reply: ReplyKind | None = Field(default=None, description="what comes instead of fal's answer")
+    after: bool | None = Field(default=None, description="fal acts first, and its answer is replaced")
+    field: str | None = Field(default=None, description="a place in an answer, with dots: video.file_size")
+    to: Any = Field(default=None, description="what stands there instead; not given: the field is missing")
 
     @field_validator("name")
     @classmethod
@@ -132,6 +47,19 @@ class Fault(BaseModel):
         if name not in KNOWN:
             raise ValueError(f"no fault is called {name!r}; known: {', '.join(KNOWN)}")
         return name
+
+    @model_validator(mode="after")
+    def _takes_what_is_given(self) -> "Fault":
+        reads = KNOWN[self.name].reads
+        for name in ("route", "reply", "after", "field", "to"):
+            if name in self.model_fields_set and name not in reads:
+                raise ValueError(f"{self.name} does not take {name}; it takes: {', '.join(reads) or 'none'}")
+        return self
+
+    @property
+    def removes(self) -> bool:
+        """Whether the field is to be missing, which is not the same as null."""
+        return "to" not in self.model_fields_set
 
 
 class Faults:
@@ -179,14 +107,20 @@ class Faults:
         endpoint: str | None = None,
         path: str | None = None,
         chance: float = 1,
+        route: Route | None = None,
+        reply: ReplyKind | None = None,
+        after: bool | None = None,
+        field: str | None = None,
+        to: Any = _NOT_GIVEN,
     ) -> Fault:
         """Switch a fault on; what is not given comes from the table. Several of one name act one after
-        another.
+        another. With `field` and without `to` the field is missing; `to=None` makes it null.
 
         Raises:
-            ValueError: no such fault.
+            ValueError: no such fault, or one that does not take what was given.
         """
         kind = KNOWN.get(name, FaultKind(""))
+        further = {"route": route, "reply": reply, "after": after, "field": field}
         fault = Fault(
             name=name,
             times=kind.times if times is None else times,
@@ -194,6 +128,8 @@ class Faults:
             endpoint=endpoint,
             path=path,
             chance=chance,
+            **{key: given for key, given in further.items() if given is not None},
+            **({} if to is _NOT_GIVEN else {"to": to}),
         )
         with self._lock:
             self._active.append(fault)
@@ -213,10 +149,12 @@ class Faults:
             self._active = [fault for fault in self._active if name is not None and fault.name != name]
         self._tell()
 
-    def take(self, name: str, *, endpoint: str = "", path: str = "") -> Fault | None:
+    def take(
+        self, name: str, *, endpoint: str = "", path: str = "", route: Route | None = None
+    ) -> Fault | None:
         """The fault if it is to act on this occasion; one of its times is used up."""
         with self._lock:
-            fault = self._find(name, endpoint, path)
+            fault = self._find(name, endpoint, path, route)
             if fault is None or (fault.chance < 1 and self._random.random() >= fault.chance):
                 return None
             if fault.times > 0:
@@ -249,13 +187,14 @@ class Faults:
         with self._lock:
             return any(fault.name == name for fault in self._active)
 
-    def _find(self, name: str, endpoint: str, path: str) -> Fault | None:
+    def _find(self, name: str, endpoint: str, path: str, route: Route | None = None) -> Fault | None:
         for fault in self._active:
             if (
                 fault.name == name
                 and fault.times
                 and (not endpoint or fault.endpoint is None or fault.endpoint in endpoint)
                 and (not path or fault.path is None or fault.path in path)
+                and (route is None or fault.route in (None, route))
             ):
                 return fault
         return None
@@ -271,7 +210,7 @@ def _from_json(name: str, value: object) -> Fault:
     if isinstance(value, Mapping):
         given |= value
     elif isinstance(value, Fault):
-        given = value.model_dump(exclude={"name"})
+        given = value.model_dump(exclude={"name"}, exclude_unset=True)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         # A bare number means what one would expect of the name: how often, or for a knob its setting.
         given["value" if kind.times == ALWAYS and kind.value is not None else "times"] = value

@@ -44,6 +44,7 @@ def open_site(
         store = Store(folder)
         try:
             yield Site(
+                id=store.call_soon(db.server_id),
                 data=folder,
                 store=store,
                 files=FileStore(folder, store),

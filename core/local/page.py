@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from prefect_ltx.local.bill import Bill
-from prefect_ltx.local.faults import KNOWN
+from prefect_ltx.local.fault_table import KNOWN
 from prefect_ltx.local.jobs import jobs_of
 from prefect_ltx.local.origin import origin_of
 from prefect_ltx.local.site import site_of

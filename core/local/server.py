@@ -74,11 +74,20 @@ class LocalFal:
         return self._log.entries()
 
     @property
+    def id(self) -> str:
+        """By what a client knows this server: it stays with the data folder, whatever the port."""
+        return self._site.id
+
+    @property
     def data(self) -> Path:
         """The data folder in use."""
+        return self._site.data
+
+    @property
+    def _site(self) -> Site:
         if self._running is None:
             raise RuntimeError("the embedded fal is not running")
-        return self._running.site.data
+        return self._running.site
 
     def start(self) -> Self:
         """Start serving; returns once it listens.

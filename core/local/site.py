@@ -18,8 +18,10 @@ from prefect_ltx.local.store import Store
 
 @dataclass
 class Site:
-    """The parts. `closing` is set when the server has begun to stop, so that waits end."""
+    """The parts. `id` is the data folder's own; `closing` is set when the server has begun to stop, so that
+    waits end."""
 
+    id: str
     data: Path
     store: Store
     files: FileStore

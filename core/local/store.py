@@ -8,6 +8,7 @@ Everything runs in the store's own thread, so a commit never blocks the event lo
 import asyncio
 import secrets
 import sqlite3
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -77,6 +78,13 @@ def secret(db: sqlite3.Connection) -> bytes:
         db.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_hex(32),))
     value = db.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()["value"]
     return bytes.fromhex(value)
+
+
+def server_id(db: sqlite3.Connection) -> str:
+    """The folder's own id, drawn once: by what a client knows this server again, whatever its port."""
+    with _transaction(db):
+        db.execute("INSERT OR IGNORE INTO meta VALUES ('server_id', ?)", (uuid.uuid4().hex,))
+    return str(db.execute("SELECT value FROM meta WHERE key = 'server_id'").fetchone()["value"])
 
 
 def accept(db: sqlite3.Connection, rows: Sequence[RequestRow]) -> list[RequestRow]:

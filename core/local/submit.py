@@ -111,11 +111,11 @@ def _refused(site: Site, request: Request, endpoint: str) -> Response | None:
         return ResetReply()
     if fault := site.fault("reject_5xx", request, endpoint):
         return server_error(int(fault.value or 503), new_request_id())
-    if site.fault("reject_429", request, endpoint):
+    if fault := site.fault("reject_429", request, endpoint):
         raise PlatformError(
             "concurrent_requests_limit",
             "Too many requests",
-            headers={"x-fal-needs-retry": "1", "retry-after": "1"},
+            headers={"x-fal-needs-retry": "1", "retry-after": f"{fault.value or 1:g}"},
         )
     return None
 
