@@ -10,7 +10,7 @@ from prefect_ltx.archive import Archive, ArchiveError
 from prefect_ltx.doctor.findings import Finding, error, info, ok, warning
 from prefect_ltx.fal import FalClient, FalError
 from prefect_ltx.generation.learned import read_learned
-from prefect_ltx.generation.services import signer_from
+from prefect_ltx.generation.services import LEAST_LEASE_SECONDS, signer_from
 from prefect_ltx.generation.sharing import refuse_unshared
 from prefect_ltx.ledger import Ledger, LedgerError
 from prefect_ltx.provenance import SigningFailed
@@ -93,13 +93,13 @@ def _money(settings: Settings) -> list[Finding]:
                 "Leave it unset: 600 s, or what doctor --live learned.",
             )
         )
-    if settings.lease_seconds < 30:
+    if settings.lease_seconds < LEAST_LEASE_SECONDS:
         found.append(
-            warning(
+            error(
                 "settings",
                 f"PREFECT_LTX_LEASE_SECONDS is {settings.lease_seconds:g}: a machine that stands still that long "
-                "loses its work to another",
-                "Leave it at 120, or set 30 and more.",
+                "loses its work to another, and may see it sent twice; no paid command starts with it",
+                f"Leave it at 120, or set {LEAST_LEASE_SECONDS:g} and more.",
             )
         )
     return found

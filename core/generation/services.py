@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Final, ParamSpec, Self, TypeVar
 
 from prefect_ltx.archive import Archive
 from prefect_ltx.fal import UNIT_PRICE_USD, FalClient, FalError, FalHosts
@@ -19,7 +20,7 @@ from prefect_ltx.generation.learned import Learned, read_learned
 from prefect_ltx.generation.sharing import refuse_unshared
 from prefect_ltx.ledger import BudgetLimit, Ledger
 from prefect_ltx.provenance import Signer, SigningFailed
-from prefect_ltx.settings import Settings
+from prefect_ltx.settings import Settings, SettingsError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,6 +87,14 @@ class Services:
     """False where neither a key nor a URL is set: only prices can be said then, and nothing of what is paid for."""
     _unit_prices: dict[str, Decimal] = field(default_factory=dict, repr=False)
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot hold together, however it was opened.
+
+        Raises:
+            SettingsError: the lease is too short. Nothing was sent.
+        """
+        refuse_short_lease(self.ledger.lease_seconds)
+
     @classmethod
     def from_settings(cls, settings: Settings, *, to_spend: bool = True) -> Self:
         """The services that the environment names. With `to_spend` false an account may be missing: see `has_account`.
@@ -98,6 +107,7 @@ class Services:
         """
         if to_spend:
             settings.require_fal()
+        refuse_short_lease(settings.lease_seconds)
         client = FalClient(settings.fal_key, base_url=settings.fal_url)
         archive = Archive(settings.archive_location)
         ledger = Ledger(settings.ledger_url, lease_seconds=settings.lease_seconds)
@@ -162,6 +172,25 @@ class Services:
         return folder
 
 
+LEAST_LEASE_SECONDS: Final = 60.0
+"""A lease is renewed each quarter of it, and a renewal may wait 30 s for its turn in a busy ledger: twice that long
+nobody else may take the row, or it is looked for while its POST is still under way."""
+
+
+def refuse_short_lease(seconds: float) -> None:
+    """Refuse a lease that a submit can outlast while its renewals do not get through.
+
+    Raises:
+        SettingsError: it is shorter than `LEAST_LEASE_SECONDS`. Nothing was sent or spent.
+    """
+    if seconds < LEAST_LEASE_SECONDS:
+        raise SettingsError(
+            f"A lease of {seconds:g} s (PREFECT_LTX_LEASE_SECONDS, or the ledger block's) is shorter than a submit may "
+            "take while the ledger is busy: another worker would take the generation over and might send it a second "
+            f"time. Nothing was sent or spent. Leave it at 120, or set {LEAST_LEASE_SECONDS:g} or more."
+        )
+
+
 def signer_from(settings: Settings) -> Signer | None:
     """Who signs renditions: nobody unless `PREFECT_LTX_C2PA_CERTIFICATE` names a certificate.
 
@@ -190,25 +219,40 @@ def budget_from(settings: Settings) -> tuple[BudgetLimit, ...]:
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a ledger call off the event loop and let it finish even when the caller is cancelled.
 
-    A transaction that is cut off from its caller would leave nobody knowing what was written. All of a process's
-    calls go through one thread, in their order: SQLite makes writers that meet sleep, for longer than they write.
+    A transaction that is cut off from its caller would leave nobody knowing what was written. All calls of a
+    process, from all of its event loops, go through one thread, in their order: SQLite makes writers that meet sleep,
+    for longer than they write.
     """
-    loop = asyncio.get_running_loop()
     call = partial(contextvars.copy_context().run, function, *args, **kwargs)
-    work = asyncio.ensure_future(loop.run_in_executor(_ledger_thread(), call))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait({work})
-        raise
+    work = asyncio.get_running_loop().run_in_executor(_ledger_thread(), call)
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait({work})
+        except asyncio.CancelledError as error:
+            cancelled = error  # a second one must not cut it off either
+    if cancelled is not None:
+        work.exception()  # so that it counts as seen
+        raise cancelled
+    return work.result()
 
 
-_threads: dict[int, ThreadPoolExecutor] = {}
+_thread: ThreadPoolExecutor | None = None
+_thread_lock = threading.Lock()
 
 
 def _ledger_thread() -> ThreadPoolExecutor:
-    # By process: a thread does not survive a fork.
-    pid = os.getpid()
-    if pid not in _threads:
-        _threads[pid] = ThreadPoolExecutor(1, thread_name_prefix="prefect-ltx-ledger")
-    return _threads[pid]
+    global _thread
+    with _thread_lock:
+        if _thread is None:
+            _thread = ThreadPoolExecutor(1, thread_name_prefix="prefect-ltx-ledger")
+        return _thread
+
+
+def _in_a_child() -> None:
+    # A thread does not survive a fork, and the lock may have been held.
+    global _thread, _thread_lock
+    _thread, _thread_lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_in_a_child)

@@ -1,0 +1,175 @@
+"""Leases belong to the process: any number of event loops, blocks in any order, and settings that hold together."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from generation_parts import planned, submitted
+from support import environment, submits
+
+from prefect_ltx.fal import IngredientRequest
+from prefect_ltx.generation import Services, hold, in_thread, submit_once, wait_for
+from prefect_ltx.generation.lease import keep, only_looker
+from prefect_ltx.ledger import Owner, State
+from prefect_ltx.local import LocalFal
+from prefect_ltx.settings import Settings, SettingsError
+
+Make = Callable[..., IngredientRequest]
+
+
+def in_loop_of_its_own(work: Callable[[], object]) -> threading.Thread:
+    """Run the coroutine function in another thread with another event loop, as Prefect's `.submit` does."""
+    thread = threading.Thread(target=lambda: asyncio.run(work()))  # type: ignore[arg-type]
+    thread.start()
+    return thread
+
+
+async def test_two_event_loops_hold_one_row(services: Services, make_request: Make) -> None:
+    """Two loops of one process hold one row; the lease stays until the last of them is done."""
+    owner = Owner.here(announces_posts=True)
+    generation = await submitted(services, make_request(), owner)
+    inside, leave, errors = threading.Event(), threading.Event(), []
+
+    async def elsewhere() -> None:
+        try:
+            async with hold(services, generation.id, owner):
+                inside.set()
+                await asyncio.to_thread(leave.wait, 10)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = in_loop_of_its_own(elsewhere)
+    await asyncio.to_thread(inside.wait, 10)
+    async with hold(services, generation.id, owner):
+        leave.set()
+        await asyncio.to_thread(thread.join, 10)
+        assert (await in_thread(services.ledger.get, generation.id)).owner == owner.token
+    assert (await in_thread(services.ledger.get, generation.id)).owner is None
+    assert errors == []
+
+
+async def test_the_first_loop_may_end_while_the_other_works(services: Services, make_request: Make) -> None:
+    """A loop that opened a lease and is closed takes no renewal with it."""
+    services.ledger.lease_seconds = 1.0
+    owner = Owner.here(announces_posts=True)
+    generation = await submitted(services, make_request(), owner)
+    opened, go_on = threading.Event(), threading.Event()
+
+    async def first() -> None:
+        async with hold(services, generation.id, owner):
+            opened.set()
+            await asyncio.to_thread(go_on.wait, 10)
+
+    thread = in_loop_of_its_own(first)
+    await asyncio.to_thread(opened.wait, 10)
+    async with hold(services, generation.id, owner):
+        go_on.set()
+        await asyncio.to_thread(thread.join, 10)
+        await asyncio.sleep(1.5)
+        other = await in_thread(services.ledger.take, generation.id, Owner.here())
+        assert other.outcome == "busy"
+
+
+async def test_a_blocked_event_loop_loses_no_lease(services: Services, make_request: Make) -> None:
+    """A loop that stands still for longer than a lease keeps it: the renewing thread does not depend on it."""
+    services.ledger.lease_seconds = 1.0
+    owner = Owner.here(announces_posts=True)
+    generation = await submitted(services, make_request(), owner)
+    async with hold(services, generation.id, owner):
+        time.sleep(2.0)
+        assert (await in_thread(services.ledger.take, generation.id, Owner.here())).outcome == "busy"
+
+
+async def test_submits_from_many_loops_are_one_post(
+    services: Services, ltx_env: Path, fal: LocalFal, make_request: Make
+) -> None:
+    """One request submitted by one owner from six event loops at once is one POST, and no loop sees an error."""
+    owner = Owner.here(announces_posts=True)
+    _, plan = await planned(services, make_request(), owner)
+    ids, errors = set(), []
+
+    async def submit() -> None:
+        try:
+            async with Services.from_settings(Settings()) as own:
+                generation = await submit_once(own, plan, owner)
+                ids.add((await wait_for(own, generation)).request_id)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [in_loop_of_its_own(submit) for _ in range(6)]
+    for thread in threads:
+        await asyncio.to_thread(thread.join, 60)
+    assert errors == []
+    assert len(ids) == 1
+    assert submits(fal) == 1
+
+
+async def test_blocks_that_end_and_begin_at_once_never_lose_the_lease(
+    services: Services, make_request: Make
+) -> None:
+    """However the blocks of one owner end and begin beside each other, whoever is inside one has the lease."""
+    owner = Owner.here(announces_posts=True)
+    generation = await submitted(services, make_request(), owner)
+
+    async def in_and_out() -> None:
+        for _ in range(15):
+            async with hold(services, generation.id, owner):
+                await asyncio.sleep(0)
+                row = await in_thread(services.ledger.get, generation.id)
+                assert row.owner == owner.token
+
+    await asyncio.gather(*(in_and_out() for _ in range(4)))
+    assert (await in_thread(services.ledger.get, generation.id)).owner is None
+
+
+async def test_one_looker_for_each_row_in_a_process(services: Services) -> None:
+    """While one looks for a row's request, the next waits, in whatever loop; other rows do not."""
+    inside = 0
+
+    async def look(row: str) -> None:
+        nonlocal inside
+        async with only_looker(services, row):
+            inside += row == "a"
+            assert inside <= 1
+            await asyncio.sleep(0.05)
+            inside -= row == "a"
+
+    threads = [in_loop_of_its_own(lambda: look("a")) for _ in range(3)]
+    await asyncio.gather(look("a"), look("b"), look("a"))
+    for thread in threads:
+        await asyncio.to_thread(thread.join, 10)
+
+
+async def test_a_cancelled_block_gives_its_lease_back(services: Services, make_request: Make) -> None:
+    """A cancel inside a block ends it like anything else: nobody renews a lease for nobody."""
+    owner = Owner.here(announces_posts=True)
+    generation = await submitted(services, make_request(), owner)
+
+    async def working() -> None:
+        await in_thread(services.ledger.take, generation.id, owner)
+        async with keep(services, generation.id, owner):
+            await asyncio.sleep(60)
+
+    task = asyncio.ensure_future(working())
+    await asyncio.sleep(0.3)
+    task.cancel()
+    await asyncio.wait({task})
+    row = await in_thread(services.ledger.get, generation.id)
+    assert (row.owner, row.state) == (None, State.SUBMITTED)
+
+
+@pytest.mark.parametrize("seconds", ["2", "59"])
+def test_a_lease_that_a_submit_can_outlast_is_refused(
+    seconds: str, fal: LocalFal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings that cannot hold together stop before anything is opened or sent, and name the variable."""
+    for name, value in environment(fal.url, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PREFECT_LTX_LEASE_SECONDS", seconds)
+    with pytest.raises(SettingsError, match="PREFECT_LTX_LEASE_SECONDS"):
+        Services.from_settings(Settings())
+    assert not (tmp_path / "ledger.db").exists()
+    assert submits(fal) == 0
