@@ -17,8 +17,8 @@ from prefect_ltx.fal import FrameRule
 from prefect_ltx.film import Storyboard, load_storyboard, read_storyboard
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.choice import POLL_SECONDS
-from prefect_ltx.flows.film_plan import FilmPlan, plan_film, plan_markdown, shot_requests
-from prefect_ltx.flows.film_store import ArchivedFilm, film_markdown, finish_film
+from prefect_ltx.flows.film_plan import FilmPlan, film_markdown, plan_film, plan_markdown, shot_requests
+from prefect_ltx.flows.film_store import ArchivedFilm, finish_film
 from prefect_ltx.flows.forms import AtOnce, RecipeChoice, Seconds, StoryboardSource
 from prefect_ltx.flows.judge import load_judge
 from prefect_ltx.flows.sheeting import draw_sheets
@@ -90,6 +90,8 @@ async def storyboard_film(
         plan.check_budget()
         if approve:
             await _approved(plan, choice_timeout_seconds)
+            # A person may take days, and the sweep clears drawings after one.
+            sheets = await draw_sheets(services, board)
         requests = shot_requests(board, sheets, frame_rule=frame_rule)
         slots = asyncio.Semaphore(concurrency)
         done = await asyncio.gather(

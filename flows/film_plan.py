@@ -16,6 +16,7 @@ from prefect_ltx.film import (
     shot_warnings,
     take_seeds,
 )
+from prefect_ltx.flows.film_store import ArchivedFilm
 from prefect_ltx.generation import PlanReport, Services, plan_request
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.sheets import ReferenceSheet
@@ -192,3 +193,23 @@ def _due(reports: list[PlanReport], price: str) -> Decimal:
 
 def _cell(text: str) -> str:
     return text.replace("|", "/").replace("\n", " ").replace("<", "&lt;")
+
+
+def film_markdown(film: ArchivedFilm) -> str:
+    """The film as an artifact: what it is, where it lies, and where each shot came from."""
+    lines = [
+        "**Rehearsal: made by a stand-in server, not by the model at fal. Nothing was paid.**\n"
+        if film.stand_in
+        else "",
+        f"{film.frames} frames, {film.duration_seconds} s at {film.fps} a second, {film.width}x{film.height}; "
+        f"{film.paid_now} takes were paid for by this run, the film's shots cost {dollars(film.price_expected_usd)}.",
+        f"\nFilm: `{film.video}`\n",
+        "| Shot | Starts | Frames | Seed | Generation | Manifest |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {each.title.replace('|', '/').replace('<', '&lt;')} | {each.start_frame} | {each.frames} | {each.seed} "
+        f"| `{each.folder}` | `{each.manifest_sha256[:12]}` |"
+        for each in film.shots
+    ]
+    return "\n".join([*lines, "", *(f"- {text}" for text in film.warnings)])

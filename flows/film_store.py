@@ -1,13 +1,13 @@
-"""From chosen takes to an archived film: fetched, joined, rendered, and its manifest last.
+"""From chosen takes to an archived film: fetched, joined, checked, rendered, and its manifest last.
 
-The film's folder is named by what it is made of. Where its manifest stands already, the film is given back and
-nothing is joined again.
+The film's folder in the archive is named by what it is made of. Where its manifest stands already, the film is given
+back and nothing is joined again. What is joined on this machine lies in a folder of this run alone, and is compared
+with the film's own title, frames and sound directly before it is archived.
 """
 
 import asyncio
 import importlib.metadata
 import platform
-import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -24,6 +24,7 @@ from prefect_ltx.film import (
     JoinedFilm,
     ShotLineage,
     Storyboard,
+    check_film,
     film_folder,
     film_key,
     join_clips,
@@ -32,8 +33,7 @@ from prefect_ltx.film.manifest import FILM_ENDPOINT
 from prefect_ltx.flows.film_clips import fetch_clips, lineage_of
 from prefect_ltx.flows.take import Take, TakeRow
 from prefect_ltx.generation import Services, tell
-from prefect_ltx.generation.work_folders import FILMS
-from prefect_ltx.ledger.life.budget import dollars
+from prefect_ltx.generation.work_folders import FILMS, own_folder
 from prefect_ltx.media import (
     ContactSheet,
     Poster,
@@ -91,10 +91,18 @@ async def finish_film(
         MediaError: a clip cannot be joined; every shot is archived.
         ArchiveError: the archive cannot be used now; every shot is archived, and running again goes on here.
     """
+    with own_folder(services.options.work_dir, FILMS) as scratch:
+        return await _finished(services, board, chosen, scratch, tags)
+
+
+async def _finished(
+    services: Services,
+    board: Storyboard,
+    chosen: Sequence[tuple[TakeRow, Take]],
+    scratch: Path,
+    tags: Sequence[str],
+) -> ArchivedFilm:
     manifests = [row.manifests[take.number] for row, take in chosen]
-    scratch = (
-        services.options.work_dir / FILMS / "-".join(each.generation_key[:8] for each in manifests)[:120]
-    )
     clips, timeline, warnings = await fetch_clips(services, board, chosen, manifests, scratch)
     shots = lineage_of(clips, chosen, manifests, timeline)
     key = film_key(board.title, str(board.fps), board.loudness, shots)
@@ -115,7 +123,6 @@ async def finish_film(
         found = await _stored(services, board, joined, shots, manifests, key, folder, scratch, tags)
         tell("film", "", "archived")
         _materialized(services, found, key)
-    shutil.rmtree(scratch, ignore_errors=True)
     return _told(services, found, key, chosen, reused=reused, warnings=warnings)
 
 
@@ -180,7 +187,9 @@ async def _stored(
         final = await mark_rendition(
             each, scratch / "marked", stand_in=stand_in, signer=services.options.signer
         )
-        files.append(await _put(services, folder, final))
+        if final.name == "video":
+            await check_film(final.path, board.title, joined)
+        files.append(await _put(services, folder, final, board.title, joined))
     manifest = FilmManifest(
         generation_key=key,
         endpoint=FILM_ENDPOINT,
@@ -226,7 +235,9 @@ async def _stored(
     return await _archived(services, folder) or manifest
 
 
-async def _put(services: Services, folder: str, rendition: Rendition) -> ArchivedFile:
+async def _put(
+    services: Services, folder: str, rendition: Rendition, title: str, joined: JoinedFilm
+) -> ArchivedFile:
     name = "film.mp4" if rendition.name == "video" else rendition.path.name
     key = f"{folder}/{name}"
     sha256, size = rendition.sha256, rendition.size
@@ -237,6 +248,8 @@ async def _put(services: Services, folder: str, rendition: Rendition) -> Archive
     except ArchiveConflict:
         # A run that was killed before its manifest, with another ffmpeg: what it wrote is whole, and it stays.
         stored = await services.archive.fetch(key, rendition.path)
+        if rendition.name == "video":
+            await check_film(rendition.path, title, joined)
         sha256, size = stored.sha256, stored.size
     return ArchivedFile(
         role=rendition.name,
@@ -284,23 +297,3 @@ def _told(
         stand_in=manifest.stand_in,
         warnings=warnings,
     )
-
-
-def film_markdown(film: ArchivedFilm) -> str:
-    """The film as an artifact: what it is, where it lies, and where each shot came from."""
-    lines = [
-        "**Rehearsal: made by a stand-in server, not by the model at fal. Nothing was paid.**\n"
-        if film.stand_in
-        else "",
-        f"{film.frames} frames, {film.duration_seconds} s at {film.fps} a second, {film.width}x{film.height}; "
-        f"{film.paid_now} takes were paid for by this run, the film's shots cost {dollars(film.price_expected_usd)}.",
-        f"\nFilm: `{film.video}`\n",
-        "| Shot | Starts | Frames | Seed | Generation | Manifest |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {each.title.replace('|', '/').replace('<', '&lt;')} | {each.start_frame} | {each.frames} | {each.seed} "
-        f"| `{each.folder}` | `{each.manifest_sha256[:12]}` |"
-        for each in film.shots
-    ]
-    return "\n".join([*lines, "", *(f"- {text}" for text in film.warnings)])

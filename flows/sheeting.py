@@ -1,8 +1,6 @@
 """The sheets of a storyboard, drawn on this machine before anything is planned, sent or spent."""
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
@@ -17,7 +15,7 @@ from prefect_ltx.film import (
     sheet_plan,
 )
 from prefect_ltx.generation import InputMedia, Services, fetch_input
-from prefect_ltx.generation.work_folders import SHEETS
+from prefect_ltx.generation.work_folders import SHEETS, own_folder
 from prefect_ltx.media import MediaError
 from prefect_ltx.sheets import ReferenceSheet, SheetError, build_reference_sheet
 
@@ -83,11 +81,13 @@ async def _drawn(
     services: Services, board: Storyboard, plan: SheetPlan, pictures: Mapping[str, InputMedia]
 ) -> ReferenceSheet:
     width, height = sheet_canvas(board)
-    content = [[pictures[source].digest.sha256, role] for source, role in plan.images]
-    name = hashlib.sha256(json.dumps([content, width, height]).encode()).hexdigest()[:24]
-    return await build_reference_sheet(
-        sheet_images(plan, {source: picture.path for source, picture in pictures.items()}),
-        path=services.options.work_dir / SHEETS / f"{name}.png",
-        width=width,
-        height=height,
-    )
+    with own_folder(services.options.work_dir, SHEETS) as folder:
+        sheet = await build_reference_sheet(
+            sheet_images(plan, {source: picture.path for source, picture in pictures.items()}),
+            path=folder / "sheet.png",
+            width=width,
+            height=height,
+        )
+        # By its own bytes, so that whoever has the name has the same sheet, whichever run and release drew it.
+        path = sheet.path.replace(folder.parent / f"{sheet.sha256}.png")
+    return sheet.model_copy(update={"path": path})

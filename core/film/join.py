@@ -22,6 +22,7 @@ from prefect_ltx.media import (
     BITEXACT,
     AudioInfo,
     MediaInfo,
+    MediaInvalid,
     Progress,
     probe,
     run_ffmpeg,
@@ -31,6 +32,8 @@ from prefect_ltx.media import (
 )
 from prefect_ltx.media.graph import PROTOCOLS
 from prefect_ltx.media.loudness import TRUE_PEAK_DBTP, WEB_LUFS, Level, find_level, prepared
+from prefect_ltx.media.magic import sniff
+from prefect_ltx.media.probe import open_container
 
 _EDGE_SAMPLES: Final = 240
 
@@ -116,6 +119,31 @@ async def join_clips(
         audio=sound is not None,
     )
     return JoinedFilm(path, timeline, info, level.before.integrated if level else None, warnings)
+
+
+async def check_film(path: Path, title: str, joined: JoinedFilm) -> None:
+    """Compare a film's file with the film that it is to be: its title, size, every frame, and whether it has sound.
+
+    Raises:
+        MediaInvalid: it is another film, or damaged; every difference is named.
+    """
+    info = joined.info
+    written = await asyncio.to_thread(_title_of, path)
+    if written.split() != title.split():
+        raise MediaInvalid(path.name, [f"the file's title is {written!r}, expected {title!r}"])
+    await verify_video(
+        path,
+        width=info.width,
+        height=info.height,
+        frames=joined.timeline.frames,
+        fps=joined.timeline.fps,
+        audio=info.audio is not None,
+    )
+
+
+def _title_of(path: Path) -> str:
+    with open_container(path, sniff(path)) as container:
+        return str(container.metadata.get("title", ""))
 
 
 def frames_at(fps: Fraction, info: MediaInfo) -> int:

@@ -1,10 +1,12 @@
-"""Unfinished work on this machine: a folder a generation, and folders that runs share; and what may be cleared.
+"""Unfinished work on this machine, and what of it may be cleared.
 
-A generation's folder is needed until its row is closed. What runs share can be fetched or drawn again: it only
-has to outlive the run that uses it.
+A folder has one owner: a generation's belongs to whoever holds its lease and is needed until its row is closed; what
+a run makes besides lies in a folder of that run (`own_folder`), and files that runs may share are named by their
+whole content. Those can be fetched or drawn again: they only have to outlive the run that uses them.
 """
 
 import contextlib
+import secrets
 import shutil
 import time
 from collections.abc import Collection, Iterator
@@ -24,6 +26,20 @@ _SHARED: Final = {
     FILMS: _DAY,
 }
 """Seconds that nobody may have written to an entry before it is cleared."""
+
+
+@contextlib.contextmanager
+def own_folder(work_dir: Path, kind: str) -> Iterator[Path]:
+    """A folder that no other run has, removed at the end; what a killed run leaves is cleared by the sweep.
+
+    Named by chance: by what is made in it two runs would meet, and one would archive the other's file.
+    """
+    folder = work_dir / kind / secrets.token_hex(12)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def generation_folders(work_dir: Path) -> list[str]:

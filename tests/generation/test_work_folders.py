@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prefect_ltx.generation.work_folders import FILMS, INPUTS, SHEETS, TAKES, clear_work_dir
+from prefect_ltx.generation.work_folders import FILMS, INPUTS, SHEETS, TAKES, clear_work_dir, own_folder
 
 DAY = 24 * 3600
 
@@ -19,6 +19,16 @@ def written(path: Path, days_ago: float) -> Path:
     for each in (path, path.parent):
         os.utime(each, (when, when))
     return path
+
+
+def test_a_folder_has_one_owner(tmp_path: Path) -> None:
+    """Two runs of the very same film never meet, and an error leaves nothing behind."""
+    with own_folder(tmp_path, FILMS) as one, own_folder(tmp_path, FILMS) as other:
+        assert one != other
+        (one / "film.mp4").write_bytes(b"one")
+    with pytest.raises(ZeroDivisionError), own_folder(tmp_path, FILMS):
+        raise ZeroDivisionError
+    assert not [*(tmp_path / FILMS).iterdir()]
 
 
 @pytest.mark.parametrize("folder", [INPUTS, SHEETS, FILMS])
