@@ -11,6 +11,7 @@ from prefect_ltx.fal import (
     GenerationRequest,
     IngredientRequest,
     ReferenceVideoRequest,
+    extra_media,
     parse_request,
 )
 
@@ -90,10 +91,15 @@ def _request(source: str, path: Path, endpoint: str | None, where: str) -> Gener
 
 
 def _resolved(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    return {
+    found = {
         name: _media(value, folder) if name in MEDIA_FIELDS and isinstance(value, str) else value
         for name, value in data.items()
     }
+    if isinstance(extras := found.get("extra_arguments"), dict):
+        found["extra_arguments"] = extras | {
+            name: _media(value, folder) for name, value in extra_media(extras).items()
+        }
+    return found
 
 
 def _media(source: str, folder: Path) -> str:

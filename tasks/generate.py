@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from prefect import task
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.fal import FalRequestInvalid, IngredientRequest, ReferenceVideoRequest
+from prefect_ltx.fal import FalRequestInvalid, IngredientRequest, ReferenceVideoRequest, media_kind
 from prefect_ltx.generation import (
     PlannedGeneration,
     Services,
@@ -117,7 +117,7 @@ async def _urls(
     for field, source in request.media().items():
         given = media.get(field)
         if given is None:
-            given = await upload(services, source, kind="video" if field.startswith("video") else "image")
+            given = await upload(services, source, kind=media_kind(field))
         if given.sha256 != plan.media[field].sha256:
             raise FalRequestInvalid(f"{field}: the media changed between planning and upload; plan it again")
         urls[field] = given.url

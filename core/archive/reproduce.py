@@ -43,11 +43,13 @@ def reproduce(manifest: Manifest) -> GenerationRequest:
     known = next((model for model in models if manifest.endpoint == model.ENDPOINT), models[0]).model_fields
     body: dict[str, JsonValue] = {name: value for name, value in manifest.request.items() if name in known}
     extra = {name: value for name, value in manifest.request.items() if name not in known}
+    media = {each.field: f"{PLACEHOLDER}{each.sha256}" for each in manifest.inputs}
+    extra |= {name: source for name, source in media.items() if name not in known}
     body |= {
         "prompt": manifest.prompt_expanded or manifest.prompt_sent,
         "enable_prompt_expansion": False,
         "seed": manifest.seed,
-        **{each.field: f"{PLACEHOLDER}{each.sha256}" for each in manifest.inputs},
+        **{name: source for name, source in media.items() if name in known},
     }
     return parse_request({**body, "extra_arguments": extra}, manifest.endpoint)
 

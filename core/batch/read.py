@@ -19,6 +19,7 @@ from prefect_ltx.fal import (
     GenerationRequest,
     IngredientRequest,
     ReferenceVideoRequest,
+    extra_media,
     parse_request,
 )
 
@@ -74,7 +75,8 @@ def read_batch(
     A value comes from `defaults`, then the row, then the matrix, then `overrides`; what is given here goes
     before what the source says. A default or override of a field that only the other endpoint has is left
     out. `matrix` maps a field (or `prompts`, `seeds`, `strengths`) to its values; every row is multiplied by
-    all combinations. `strength` means `video_strength` or `ingredient_strength`, by the endpoint.
+    all combinations. `strength` means `video_strength` or `ingredient_strength`, by the endpoint, and fal's own
+    `strength` beside `preserve_original_video` or `video_strength`.
 
     Raises:
         BatchInvalid: with every problem of every row. Nothing was sent or spent.
@@ -175,6 +177,10 @@ class _Reader:
             name: _media(value, self._raw.folder) if name in _MEDIA else value
             for name, value in merged.items()
         }
+        if isinstance(extras := merged.get("extra_arguments"), dict):
+            merged["extra_arguments"] = extras | {
+                name: _media(value, self._raw.folder) for name, value in extra_media(extras).items()
+            }
         if "resolution" in merged:
             merged["resolution"] = size(merged["resolution"])
         if self._raw.from_table:  # its unknown columns were reported once, with the header
@@ -193,10 +199,16 @@ class _Reader:
     def _fitted(
         self, model: type[GenerationRequest], merged: Mapping[str, Any], of_row: set[str]
     ) -> dict[str, Any]:
-        """Without the defaults that only the other endpoint has, and with `strength` under its name there."""
+        """Without the defaults that only the other endpoint has, and with `strength` under its name there.
+
+        fal's own `strength` is meant beside `preserve_original_video`, or beside the other strength by its name.
+        """
         fitted: dict[str, Any] = {}
+        is_fals = "strength" in model.model_fields and (
+            merged.get("preserve_original_video") or merged.get(_STRENGTH[model]) is not None
+        )
         for name, value in merged.items():
-            if name == "strength":
+            if name == "strength" and not is_fals:
                 fitted.setdefault(_STRENGTH[model], value)
             elif name in model.model_fields or name not in _FIELDS or name in of_row:
                 fitted[name] = value
@@ -220,8 +232,10 @@ class _Reader:
         return tuple(tags)
 
     def _check_files(self, where: str, values: Mapping[str, Any]) -> None:
-        for name in sorted(_MEDIA & set(values)):
-            source = values[name]
+        extras = values.get("extra_arguments")
+        sources = {name: values[name] for name in sorted(_MEDIA & set(values))}
+        sources |= extra_media(extras) if isinstance(extras, dict) else {}
+        for name, source in sources.items():
             path = _local(source) if isinstance(source, str) and source.strip() else None
             if path is None:
                 continue

@@ -4,6 +4,7 @@ Nothing here knows Prefect, a database or a file layout. Sources: the two endpoi
 field, `fal-protocol` for the rest.
 """
 
+from prefect_ltx.fal._extra_media import extra_media
 from prefect_ltx.fal.client import FalClient
 from prefect_ltx.fal.errors import (
     Billed,
@@ -36,6 +37,7 @@ from prefect_ltx.fal.errors import (
     WebhookWrongUser,
 )
 from prefect_ltx.fal.field_problem import FieldProblem
+from prefect_ltx.fal.fields import MEDIA_KINDS, MediaKind, media_kind
 from prefect_ltx.fal.hosts import FalHosts
 from prefect_ltx.fal.models import (
     INGREDIENT,
@@ -71,6 +73,7 @@ from prefect_ltx.fal.wire import (
 
 __all__ = [
     "INGREDIENT",
+    "MEDIA_KINDS",
     "PRESET_SIZES",
     "REFERENCE_VIDEO",
     "UNIT_PRICE_USD",
@@ -111,6 +114,7 @@ __all__ = [
     "IngredientRequest",
     "ListedRequest",
     "LogEntry",
+    "MediaKind",
     "ModelPrice",
     "QueueStatus",
     "ReferenceVideoRequest",
@@ -124,6 +128,8 @@ __all__ = [
     "WebhookSignatureInvalid",
     "WebhookStale",
     "WebhookWrongUser",
+    "extra_media",
+    "media_kind",
     "megapixels",
     "nano_to_usd",
     "parse_request",

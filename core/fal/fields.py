@@ -4,6 +4,8 @@ They are types rather than a base class, because a form shows fields in the orde
 pages order them differently.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
@@ -20,11 +22,36 @@ INGREDIENT_NEGATIVE_PROMPT: Final = "worst quality, inconsistent motion, blurry,
 
 LOCAL_MEDIA_NOTE: Final = " A local path, an s3:// URL or a data URI is uploaded first."
 
+MediaKind = Literal["video", "image"]
+MEDIA_KINDS: Final[Mapping[str, MediaKind]] = MappingProxyType(
+    {
+        "video_url": "video",
+        "image_url": "image",
+        "control_video_url": "video",
+        "mid_image_url": "image",
+        "end_image_url": "image",
+    }
+)
+"""What each documented media field holds."""
+
 ResolutionPreset = Literal[
     "auto", "square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9"
 ]
 VideoQuality = Literal["low", "medium", "high", "maximum"]
 VideoWriteMode = Literal["fast", "balanced", "small"]
+
+
+PRESET_SIZES: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
+    {
+        "square_hd": (1024, 1024),
+        "square": (512, 512),
+        "portrait_4_3": (768, 1024),
+        "portrait_16_9": (576, 1024),
+        "landscape_4_3": (1024, 768),
+        "landscape_16_9": (1024, 576),
+    }
+)
+"""(width, height) of fal's presets (ltx-model §2); "auto" has no fixed size, see `sizes`."""
 
 
 class ImageSize(BaseModel):
@@ -35,6 +62,11 @@ class ImageSize(BaseModel):
     # The order is that of fal's page.
     height: "PixelCount" = Field(default=512, title="Height", description="The height in pixels.")
     width: "PixelCount" = Field(default=512, title="Width", description="The width in pixels.")
+
+
+def media_kind(field: str) -> MediaKind | Literal["any"]:
+    """The kind of media that `field` takes; "any" for one that fal has added since."""
+    return MEDIA_KINDS.get(field, "any")
 
 
 def _not_blank(text: str) -> str:
@@ -153,7 +185,7 @@ ExtraArguments: TypeAlias = Annotated[
         title="Extra arguments",
         description=(
             "Inputs that fal has added since and this version does not know by name. They are sent as they "
-            "are, beside the documented ones."
+            "are, beside the documented ones; a name that ends in _url is a media input, uploaded first."
         ),
     ),
 ]

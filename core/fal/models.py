@@ -1,24 +1,23 @@
 """What goes into and comes out of the two LTX-2.3 endpoints: fal's own field names, defaults and ranges.
 
 A request is a value: it does not change, and the `with_…` methods give a new, checked one. `body()` is what
-is POSTed. Documented fields are held to the pages; fields that fal has added since travel in
-`extra_arguments`.
+is POSTed. Documented fields are held to the pages; the six that only the page of the sibling
+`…/reference-video-to-video/lora` documents are `ADDED_FIELDS` (fal-2026-11-26 §1); fields that fal has added since
+travel in `extra_arguments`.
 """
 
-import json
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeAlias
+from collections.abc import Mapping
+from typing import ClassVar, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from prefect_ltx.fal import fields as f
+from prefect_ltx.fal._base_request import BaseRequest
 from prefect_ltx.fal.errors import FalRequestInvalid
-from prefect_ltx.fal.fields import ImageSize, ResolutionPreset
+from prefect_ltx.fal.fields import PRESET_SIZES, ImageSize, ResolutionPreset
 from prefect_ltx.fal.frames import FrameRule, snap_num_frames
 from prefect_ltx.fal.problems import invalid_request
 from prefect_ltx.fal.results import FalFile, GeneratedVideo
-from prefect_ltx.fal.safe_text import strip_url
 
 __all__ = [
     "INGREDIENT",
@@ -41,99 +40,26 @@ Endpoint = Literal["fal-ai/ltx-2.3-quality/reference-video-to-video", "fal-ai/lt
 REFERENCE_VIDEO: Final[Endpoint] = "fal-ai/ltx-2.3-quality/reference-video-to-video"
 INGREDIENT: Final[Endpoint] = "fal-ai/ltx-2.3-quality/ingredient"
 
-PRESET_SIZES: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
-    {
-        "square_hd": (1024, 1024),
-        "square": (512, 512),
-        "portrait_4_3": (768, 1024),
-        "portrait_16_9": (576, 1024),
-        "landscape_4_3": (1024, 768),
-        "landscape_16_9": (1024, 576),
-    }
-)
-"""(width, height) of fal's presets (ltx-model §2); "auto" has no fixed size, see `sizes`."""
 
-
-def _say_that_extras_are_extra(schema: dict[str, Any]) -> None:
-    fields = schema["properties"]
-    fields["extra_arguments"]["propertyNames"] = {"not": {"enum": list(fields)}}
-
-
-class _Request(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        validate_default=True,
-        hide_input_in_errors=True,
-        json_schema_extra=_say_that_extras_are_extra,
-    )
-
-    ENDPOINT: ClassVar[Endpoint]
-    MEDIA_FIELDS: ClassVar[tuple[str, ...]]
-
-    if TYPE_CHECKING:
-        # For the type checker only: a form shows a base's fields first, and the pages order them differently.
-        num_frames: f.NumFrames
-        extra_arguments: f.ExtraArguments
-
-    def media(self) -> dict[str, str]:
-        """The media fields that are set, by name, in the page's order."""
-        return {name: url for name in self.MEDIA_FIELDS if (url := getattr(self, name)) is not None}
-
-    def with_media(self, urls: Mapping[str, str]) -> Self:
-        """The same request with these media fields replaced.
-
-        Raises:
-            FalRequestInvalid: when a name is not one of `MEDIA_FIELDS`, or a URL is blank.
-        """
-        if unknown := sorted(set(urls) - set(self.MEDIA_FIELDS)):
-            raise FalRequestInvalid(f"{', '.join(unknown)}: not a media field of {self.ENDPOINT}")
-        return self._changed(dict(urls))
-
-    def with_seed(self, seed: int) -> Self:
-        """The same request with this seed."""
-        return self._changed({"seed": seed})
-
-    def with_frames(self, rule: FrameRule) -> Self:
-        """The same request with its frame count snapped by `rule`."""
-        return self._changed({"num_frames": snap_num_frames(self.num_frames, rule)})
-
-    def body(self) -> dict[str, JsonValue]:
-        """The wire body: every default filled in, None left out, `extra_arguments` beside the rest."""
-        body: dict[str, JsonValue] = self.model_dump(
-            mode="json", exclude={"extra_arguments"}, exclude_none=True
-        )
-        return body | self.extra_arguments
-
-    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
-        """The fields, with media URLs cut before their query: these may be signed."""
-        for name, value in super().__repr_args__():
-            yield name, strip_url(str(value)) if name in self.MEDIA_FIELDS and value else value
-
-    def _changed(self, update: Mapping[str, object]) -> Self:
-        given = {name: getattr(self, name) for name in self.model_fields_set}
-        try:
-            return type(self).model_validate(given | dict(update))
-        except ValidationError as error:
-            raise invalid_request(error, type(self), self.ENDPOINT) from None
-
-    @model_validator(mode="after")
-    def _extras_are_extra(self) -> Self:
-        taken = sorted(set(self.extra_arguments) & set(type(self).model_fields))
-        if taken:
-            raise ValueError(f"extra_arguments may not repeat a documented field: {', '.join(taken)}")
-        try:
-            json.dumps(self.extra_arguments, allow_nan=False)
-        except ValueError:
-            raise ValueError("extra_arguments must be plain JSON: no NaN, no infinity") from None
-        return self
-
-
-class ReferenceVideoRequest(_Request):
+class ReferenceVideoRequest(BaseRequest):
     """Input of `fal-ai/ltx-2.3-quality/reference-video-to-video`: a video whose motion the result follows."""
 
     ENDPOINT: ClassVar[Endpoint] = REFERENCE_VIDEO
-    MEDIA_FIELDS: ClassVar[tuple[str, ...]] = ("video_url", "image_url")
+    MEDIA_FIELDS: ClassVar[tuple[str, ...]] = (
+        "video_url",
+        "image_url",
+        "control_video_url",
+        "mid_image_url",
+        "end_image_url",
+    )
+    ADDED_FIELDS: ClassVar[tuple[str, ...]] = (
+        "control_video_url",
+        "skip_control_preprocess",
+        "preserve_original_video",
+        "strength",
+        "mid_image_url",
+        "end_image_url",
+    )
 
     prompt: f.Prompt = Field(
         description="The prompt to guide generation.",
@@ -189,10 +115,78 @@ class ReferenceVideoRequest(_Request):
     video_quality: f.Quality = "high"
     video_write_mode: f.WriteMode = "balanced"
     sync_mode: f.SyncMode = False
+    control_video_url: f.MediaUrl | None = Field(
+        default=None,
+        title="Control video",
+        description=(
+            "Optional control video made beforehand (depth, edges or pose). With skip_control_preprocess it is "
+            "the control signal itself, resampled to the output's size and frame count." + f.LOCAL_MEDIA_NOTE
+        ),
+    )
+    skip_control_preprocess: bool = Field(
+        default=False,
+        title="Skip the built-in control estimation",
+        description=(
+            "Whether to use control_video_url as the control signal itself. Needs control_video_url. "
+            "The resolution 'auto' then follows the reference video's size."
+        ),
+    )
+    preserve_original_video: bool = Field(
+        default=False,
+        title="Preserve the original video",
+        description=(
+            "Whether the generation starts from video_url itself; strength says how much of it is changed. "
+            "Needs skip_control_preprocess and control_video_url."
+        ),
+    )
+    strength: f.UnitStrength = Field(
+        default=1,
+        title="Strength",
+        description=(
+            "Denoising strength of the sampler. With preserve_original_video lower values keep more of the "
+            "original; without it they only shorten the schedule."
+        ),
+    )
+    mid_image_url: f.MediaUrl | None = Field(
+        default=None,
+        title="Middle keyframe",
+        description="Optional keyframe in the middle. Needs image_url." + f.LOCAL_MEDIA_NOTE,
+    )
+    end_image_url: f.MediaUrl | None = Field(
+        default=None,
+        title="Last keyframe",
+        description="Optional keyframe at the end. Needs image_url." + f.LOCAL_MEDIA_NOTE,
+    )
     extra_arguments: f.ExtraArguments = Field(default_factory=dict)
 
+    @property
+    def has_direct_control(self) -> bool:
+        """Whether `control_video_url` is the control signal itself: then fal honours sizes (fal-2026-11-26 §1)."""
+        return self.skip_control_preprocess and self.control_video_url is not None
 
-class IngredientRequest(_Request):
+    @field_validator("mid_image_url", "end_image_url")
+    @classmethod
+    def _keyframes_need_a_first(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and "image_url" in info.data and info.data["image_url"] is None:
+            raise ValueError("needs image_url, the first keyframe")
+        return value
+
+    @field_validator("skip_control_preprocess")
+    @classmethod
+    def _direct_control_needs_its_video(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and "control_video_url" in info.data and info.data["control_video_url"] is None:
+            raise ValueError("needs control_video_url, the control signal; fal would ignore it")
+        return value
+
+    @field_validator("preserve_original_video")
+    @classmethod
+    def _preserving_needs_direct_control(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("skip_control_preprocess") is False:
+            raise ValueError("needs skip_control_preprocess with control_video_url, beside video_url")
+        return value
+
+
+class IngredientRequest(BaseRequest):
     """Input of `fal-ai/ltx-2.3-quality/ingredient`: a reference sheet whose panels the result keeps."""
 
     ENDPOINT: ClassVar[Endpoint] = INGREDIENT

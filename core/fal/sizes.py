@@ -8,8 +8,8 @@ bound.
 from typing import Final
 
 from prefect_ltx.fal.errors import FalRequestInvalid
-from prefect_ltx.fal.fields import ImageSize
-from prefect_ltx.fal.models import PRESET_SIZES, GenerationRequest, IngredientRequest
+from prefect_ltx.fal.fields import PRESET_SIZES, ImageSize
+from prefect_ltx.fal.models import GenerationRequest, IngredientRequest
 
 _GRID: Final = 64
 _AUTO_SHORT_SIDE: Final = 512

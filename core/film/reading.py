@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from prefect_ltx.fal import MEDIA_KINDS
 from prefect_ltx.film.errors import FilmInvalid, Problem, StoryboardInvalid
 from prefect_ltx.film.requests import shot_problems
 from prefect_ltx.film.storyboard import CastMember, Defaults, Location, Shot, Storyboard
@@ -118,17 +119,25 @@ def _resolved(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             return value
         return str(folder / Path(value).expanduser())
 
+    def settings(entry: Any) -> Any:
+        if not isinstance(entry, Mapping):
+            return entry
+        return {key: file(value) if key in MEDIA_KINDS else value for key, value in entry.items()}
+
     def part(entry: Any) -> Any:
         if not isinstance(entry, Mapping):
             return entry
-        return {
+        found = {
             key: ([file(each) for each in value] if isinstance(value, list) else file(value))
             if key in _SOURCES
             else value
             for key, value in entry.items()
         }
+        return found | ({"settings": settings(found["settings"])} if "settings" in found else {})
 
     found = dict(data)
+    if "defaults" in found:
+        found["defaults"] = part(found["defaults"])
     for group in ("cast", "locations"):
         if isinstance(found.get(group), Mapping):
             found[group] = {key: part(entry) for key, entry in found[group].items()}

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel
 
-from prefect_ltx.fal import FalError, FalRequestInvalid, GenerationRequest
+from prefect_ltx.fal import FalError, FalRequestInvalid, GenerationRequest, media_kind
 from prefect_ltx.generation.services import Services
 from prefect_ltx.generation.work_folders import INPUTS
 from prefect_ltx.ledger import Generation
@@ -92,7 +92,7 @@ async def fetch_input(
 
 
 async def fetch_inputs(services: Services, request: GenerationRequest) -> dict[str, InputMedia]:
-    """Every media field of a request, by its name; `video_…` fields are videos, all others images.
+    """Every media field of a request, by its name, each of the kind that the field takes.
 
     Raises:
         FalRequestInvalid: naming the field.
@@ -100,8 +100,7 @@ async def fetch_inputs(services: Services, request: GenerationRequest) -> dict[s
     inputs: dict[str, InputMedia] = {}
     for field, source in request.media().items():
         try:
-            kind: Literal["video", "image"] = "video" if field.startswith("video") else "image"
-            inputs[field] = await fetch_input(services, source, kind=kind)
+            inputs[field] = await fetch_input(services, source, kind=media_kind(field))
         except FalRequestInvalid as error:
             raise FalRequestInvalid(f"{field}: {error.what}") from error
     return inputs

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from prefect_ltx.fal import FalRequestInvalid, GenerationRequest
+from prefect_ltx.fal import FalRequestInvalid, GenerationRequest, MediaKind, media_kind
 from prefect_ltx.generation.inputs import InputMedia, MediaDigest, fetch_input
 from prefect_ltx.generation.services import Services
 from prefect_ltx.generation.upload import UploadedMedia, upload
 
 AT_ONCE = 4
 
-Kind = Literal["video", "image"]
+Kind = MediaKind | Literal["any"]
 
 
 class SharedInputs:
@@ -70,7 +70,7 @@ class SharedInputs:
                 fetching.result().discard()
 
     async def _media(self, field: str, source: str) -> InputMedia:
-        kind: Kind = "video" if field.startswith("video") else "image"
+        kind = media_kind(field)
         task = self._fetched.get((source, kind))
         if task is None:
             task = asyncio.create_task(self._fetch(source, kind))

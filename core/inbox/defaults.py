@@ -18,12 +18,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from prefect_ltx.batch import BatchInvalid, read_batch
-from prefect_ltx.fal import FrameRule, ReferenceVideoRequest
+from prefect_ltx.fal import MEDIA_KINDS, FrameRule, ReferenceVideoRequest
 from prefect_ltx.inbox.place import DEFAULTS_NAMES, Inbox
 from prefect_ltx.media import recipe_named
 
 MOST_BYTES: Final = 64 << 10
 _SEEDS: Final = 2**31
+_MEDIA: Final = tuple(name for name in MEDIA_KINDS if name != "video_url")
 
 
 class DefaultsInvalid(Exception):
@@ -75,8 +76,9 @@ class Defaults:
             raise DefaultsInvalid(f"{name}: {error}") from None
         folder = inbox.address(name).rpartition("/")[0]
         _check(name, given)
-        if isinstance(image := given.get("image_url"), str) and image[:1] not in ("", "/", "~"):
-            given["image_url"] = image if "://" in image else f"{folder}/{image.removeprefix('./')}"
+        for field in _MEDIA:
+            if isinstance(source := given.get(field), str) and source[:1] not in ("", "/", "~"):
+                given[field] = source if "://" in source else f"{folder}/{source.removeprefix('./')}"
         return cls(name, given, options)
 
     def request_for(self, video: str, sha256: str) -> ReferenceVideoRequest:
@@ -138,11 +140,12 @@ def _check(name: str, fields: Mapping[str, Any]) -> None:
     """Refuse what would be read as something else on its way: through events and run parameters, which are kept."""
     if "video_url" in fields:
         raise DefaultsInvalid(f"{name}: video_url is the dropped video; it has no default")
-    image = fields.get("image_url")
-    if isinstance(image, str) and ("?" in image or "#" in image or image[:5].lower() == "data:"):
-        raise DefaultsInvalid(
-            f"{name}: image_url is kept in events, so it has no query and no data; use a path or s3://"
-        )
+    for field in _MEDIA:
+        source = fields.get(field)
+        if isinstance(source, str) and ("?" in source or "#" in source or source[:5].lower() == "data:"):
+            raise DefaultsInvalid(
+                f"{name}: {field} is kept in events, so it has no query and no data; use a path or s3://"
+            )
     if _holds_template(fields):
         raise DefaultsInvalid(f"{name}: __prefect_kind is Prefect's own and no field of a request")
 

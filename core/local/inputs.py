@@ -13,6 +13,7 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 import httpx
 
+from prefect_ltx.fal import media_kind
 from prefect_ltx.local.errors import ModelError, problem
 from prefect_ltx.local.filestore import FileStore
 from prefect_ltx.local.origin import area_of_host
@@ -27,12 +28,12 @@ _VIDEO_FORMATS: Final = ["mp4", "mov", "webm", "mkv", "gif"]
 
 
 async def fetch_media(files: FileStore, field: str, url: str, folder: Path) -> tuple[Path, MediaInfo]:
-    """The file behind `url`, with what it is; a `video_url` has to be a video and an `image_url` an image.
+    """The file behind `url`, with what it is; of the kind that the field takes.
 
     Raises:
         ModelError: 422 file_download_error, file_too_large, unsupported_video_format or image_load_error.
     """
-    kind = "video" if field.startswith("video") else "image"
+    kind = "video" if media_kind(field) == "video" else "image"
     path = await _to_disk(files, field, url, folder / field, MAX_BYTES[kind])
     try:
         info = await asyncio.to_thread(probe, path)

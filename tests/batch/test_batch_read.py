@@ -221,3 +221,22 @@ def test_message_holds_no_query_of_a_url() -> None:
     with pytest.raises(BatchInvalid) as found:
         read_batch([{"video_url": "https://h/v.mp4?sig=SECRET", "num_frames": 1}])
     assert "SECRET" not in str(found.value)
+
+
+def test_strength_is_fals_own_where_it_has_a_meaning() -> None:
+    """Beside preserve_original_video a column `strength` is fal's field; elsewhere the endpoint's usual strength."""
+    row = {"prompt": "p", "video_url": "https://a.example/v.mp4", "strength": 0.3, "seed": 1}
+    control = {
+        "control_video_url": "https://a.example/c.mp4",
+        "skip_control_preprocess": True,
+        "preserve_original_video": True,
+    }
+    first, second, third = (
+        each.request for each in read_batch([row, row | control, row | {"video_strength": 0.7}]).rows
+    )
+    assert isinstance(first, ReferenceVideoRequest)
+    assert isinstance(second, ReferenceVideoRequest)
+    assert isinstance(third, ReferenceVideoRequest)
+    assert (first.video_strength, first.strength) == (0.3, 1)
+    assert (second.video_strength, second.strength) == (0.6, 0.3)
+    assert (third.video_strength, third.strength) == (0.7, 0.3)

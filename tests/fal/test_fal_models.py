@@ -46,10 +46,11 @@ def schema_of(endpoint: str, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("endpoint", PAGES)
 def test_fields_are_the_pages_own_in_its_order(endpoint: str) -> None:
-    """No field of the page is missing, none is invented, and a form shows them in the page's order."""
+    """No field of the page is missing, none is invented, and a form shows them in the page's order, before those that
+    only the sibling's page documents."""
     page = [row[1] for row in ROWS if row[0] == endpoint]
     shown = list(MODELS[endpoint].model_json_schema()["properties"])
-    assert shown == [*page, "extra_arguments"]
+    assert shown == [*page, *MODELS[endpoint].ADDED_FIELDS, "extra_arguments"]
 
 
 @pytest.mark.parametrize(("endpoint", "name", "kind", "default", "span", "words"), ROWS, ids=ids)
@@ -179,9 +180,9 @@ def test_bad_fields_are_listed_one_by_one() -> None:
 
 def test_fields_that_fal_has_added_since_travel_beside_the_others() -> None:
     """Extra arguments stand at the top of the body, and None-free defaults stay as they were."""
-    request = minimal(REFERENCE_VIDEO, extra_arguments={"strength": 0.5, "loras": [{"path": "x"}]})
+    request = minimal(REFERENCE_VIDEO, extra_arguments={"cfg_scale": 0.5, "loras": [{"path": "x"}]})
     body = request.body()
-    assert body["strength"] == 0.5
+    assert body["cfg_scale"] == 0.5
     assert body["loras"] == [{"path": "x"}]
     assert "extra_arguments" not in body
     assert body["num_frames"] == 121
