@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -102,8 +101,3 @@ def paged(name: str, items: Sequence[Any], *, limit: int, offset: int, mark: int
 def iso(seconds: float) -> str:
     """Unix seconds as the API writes times."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def now() -> float:
-    """Unix seconds."""
-    return time.time()

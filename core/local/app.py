@@ -22,6 +22,7 @@ from prefect_ltx.local import (
     submit,
     wellknown,
 )
+from prefect_ltx.local.edges import EdgeMiddleware
 from prefect_ltx.local.errors import Refusal
 from prefect_ltx.local.jobs import Jobs
 from prefect_ltx.local.origin import OriginMiddleware
@@ -69,7 +70,8 @@ def build_app(site: Site) -> FastAPI:
                 allow_headers=["*"],
                 expose_headers=list(_EXPOSED),
             ),
-            Middleware(OriginMiddleware, log=site.log),
+            Middleware(OriginMiddleware, site=site),
+            Middleware(EdgeMiddleware, site=site),
         ],
         exception_handlers={
             Refusal: refusal_reply,

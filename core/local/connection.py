@@ -81,6 +81,12 @@ async def close_connection(scope: Scope, receive: Receive) -> None:
         await _until_disconnect(receive)
 
 
+async def read_to_its_end(receive: Receive) -> None:
+    """Read a request that nobody has read yet: a client that still writes would see another error, by chance."""
+    while (message := await receive())["type"] == "http.request" and message.get("more_body"):
+        pass
+
+
 async def _until_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -41,6 +41,32 @@ class FaultKind(NamedTuple):
 
 
 GROUPS: Final[Mapping[str, Mapping[str, FaultKind]]] = {
+    "On any route": {
+        "edge_error": FaultKind(
+            "Something between answers `value` instead of fal; `reply` says with what (html unless told), "
+            "`after` that fal acted first.",
+            1,
+            502,
+            ("route", "reply", "after"),
+        ),
+        "slow_answer": FaultKind(
+            "Fal's answer is held back until `value` seconds after the question; with `after` false fal itself "
+            "only acts then.",
+            1,
+            5,
+            ("route", "after"),
+        ),
+        "rate_limited": FaultKind(
+            "A burst of 429 in fal's own words, with `Retry-After` of `value` seconds.", 3, 1, ("route",)
+        ),
+        "date_skew": FaultKind(
+            "Fal's clock is `value` seconds ahead of this machine's: `Date`, ids, the times of listing, bill and "
+            "webhooks alike.",
+            ALWAYS,
+            720,
+        ),
+        "date_missing": FaultKind("Answers have no `Date` header.", ALWAYS),
+    },
     "Submit": {
         "lost_reply": FaultKind(
             "The submit is accepted, then the connection is reset before a byte of the reply."

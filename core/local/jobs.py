@@ -8,7 +8,6 @@ import asyncio
 import bisect
 import json
 import logging
-import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -143,7 +142,7 @@ class Jobs:
         self._active[row.request_id] = job
         bisect.insort(self._queue, job, key=lambda waiting: waiting.order)
         if row.start_timeout is not None:
-            left = row.submitted_at + row.start_timeout - time.time()
+            left = row.submitted_at + row.start_timeout - self._site.now()
             loop = asyncio.get_running_loop()
             self._timers[row.request_id] = loop.call_later(max(left, 0), self._start_timed_out, job)
         return job
@@ -176,7 +175,7 @@ class Jobs:
         loop = asyncio.get_running_loop()
         request_id = job.row.request_id
         try:
-            at = time.time()
+            at = self._site.now()
             await self._site.store.call(db.started, request_id, at)
             job.row = replace(job.row, started_at=at)
             if self._site.faults.take("requeued", endpoint=job.row.endpoint):
@@ -219,7 +218,7 @@ class Jobs:
         logs = to_json(job.logs) if job else "[]"
         price = self._site.unit_price
         done = await self._site.store.call(
-            db.finish, row, outcome, at=time.time(), unit_price=price, logs=logs
+            db.finish, row, outcome, at=self._site.now(), unit_price=price, logs=logs
         )
         self._active.pop(row.request_id, None)
         if timer := self._timers.pop(row.request_id, None):

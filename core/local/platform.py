@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from prefect_ltx.local import listing
-from prefect_ltx.local.apiparams import api_account, choice_of, now, page_of, paged, values_of
+from prefect_ltx.local.apiparams import api_account, choice_of, page_of, paged, values_of
 from prefect_ltx.local.catalogue import UNIT, models
 from prefect_ltx.local.errors import ApiError
 from prefect_ltx.local.jsonbody import json_object
@@ -95,7 +95,8 @@ def _quantity(wish: Any, name: str) -> Decimal:
 
 
 async def _mean_price(request: Request, account: str, endpoint: str) -> Decimal:
-    charges = await site_of(request).store.call(
-        listing.list_charges, account, start=0, end=now(), endpoints=[endpoint]
+    site = site_of(request)
+    charges = await site.store.call(
+        listing.list_charges, account, start=0, end=site.now(), endpoints=[endpoint]
     )
     return sum((charge.usd for charge in charges), Decimal(0)) / max(len(charges), 1)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from prefect_ltx.fal import usd_to_nano
 from prefect_ltx.local import listing
-from prefect_ltx.local.apiparams import api_account, choice_of, iso, now, page_of, paged, time_of, values_of
+from prefect_ltx.local.apiparams import api_account, choice_of, iso, page_of, paged, time_of, values_of
 from prefect_ltx.local.catalogue import UNIT
 from prefect_ltx.local.errors import ApiError
 from prefect_ltx.local.replies import json_reply
@@ -65,7 +65,8 @@ async def account_billing(request: Request) -> Response:
     account = _admin(request)
     body: dict[str, Any] = {"username": account or "anonymous"}
     if "credits" in values_of(request, "expand"):
-        charges = await site_of(request).store.call(listing.list_charges, account, start=0, end=now() + 1)
+        site = site_of(request)
+        charges = await site.store.call(listing.list_charges, account, start=0, end=site.now() + 1)
         left = _OPENING_BALANCE - sum((charge.usd for charge in charges), Decimal(0))
         body["credits"] = {"current_balance": float(max(left, Decimal(0))), "currency": "USD"}
     return json_reply(body)
@@ -80,12 +81,12 @@ def _admin(request: Request) -> str:
 
 async def _charges(request: Request, account: str, *, default_days: int) -> list[Charge]:
     site = site_of(request)
-    end = time_of(request, "end", now() + 1)
+    end = time_of(request, "end", site.now() + 1)
     start = time_of(request, "start", end - default_days * _DAY)
     if end - start > _MOST_DAYS * _DAY + 1:
         raise ApiError("validation_error", f"start and end: at most {_MOST_DAYS} days apart")
     if lag := site.fault("billing_lag_seconds", request):
-        end = min(end, now() - (lag.value or 0))
+        end = min(end, site.now() - (lag.value or 0))
     return await site.store.call(
         listing.list_charges,
         account,

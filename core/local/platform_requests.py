@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from prefect_ltx.local import listing
-from prefect_ltx.local.apiparams import api_account, choice_of, iso, now, page_of, paged, time_of, values_of
+from prefect_ltx.local.apiparams import api_account, choice_of, iso, page_of, paged, time_of, values_of
 from prefect_ltx.local.errors import ApiError
 from prefect_ltx.local.origin import origin_of
 from prefect_ltx.local.outputs import is_inline, output_of
@@ -55,9 +55,9 @@ async def _listed(request: Request, name: str, *, most: int, everything: bool = 
     wanted = listing.RequestFilter(
         key_id=account,
         endpoints=values_of(request, "endpoint_id") or list(MODELS),
-        start=time_of(request, "start", now() - days * _DAY),
+        start=time_of(request, "start", site.now() - days * _DAY),
         end=time_of(request, "end", 0) if "end" in request.query_params else None,
-        visible_before=now() - (lag.value or 0) if lag else None,
+        visible_before=site.now() - (lag.value or 0) if lag else None,
         started_only=site.fault("listing_hides_queued", request) is not None,
         status=choice_of(request, "status", ("success", "error", "user_error")),
         request_id=request_id,

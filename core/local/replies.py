@@ -1,13 +1,17 @@
 """Replies in fal's manner: JSON with its content type and `x-fal-request-id` (fal-protocol §9.3)."""
 
 from collections.abc import Mapping
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from prefect_ltx.local.errors import Refusal
 from prefect_ltx.local.rows import to_json
+
+_PHRASES: Final = {503: "Service Temporarily Unavailable", 504: "Gateway Time-out"}
+_KNOWN: Final = frozenset(int(status) for status in HTTPStatus)
 
 
 def json_reply(
@@ -33,11 +37,15 @@ def server_error(status: int, request_id: str | None = None) -> Response:
     return json_reply(detail, status, request_id=request_id, headers={"x-fal-error-type": "internal_error"})
 
 
+def phrase_of(status: int) -> str:
+    """The usual words for a status; proxies have some that no standard knows (nginx's 499)."""
+    return HTTPStatus(status).phrase if status in _KNOWN else "Error"
+
+
 def nginx_page(request: Request, status: int = 502) -> Response:
-    """An error of the proxy in front of fal: HTML, and no request id to hold on to."""
+    """An answer of the proxy in front of fal: HTML, and no request id to hold on to."""
     request.scope["fal_hide_id"] = True
-    text = {502: "502 Bad Gateway", 503: "503 Service Temporarily Unavailable", 504: "504 Gateway Time-out"}
-    title = text.get(status, str(status))
+    title = f"{status} {_PHRASES.get(status) or phrase_of(status)}"
     page = (
         f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
         "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"

@@ -200,6 +200,7 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                date_header=False,  # ours is fal's clock, see OriginMiddleware
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )

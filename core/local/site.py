@@ -1,6 +1,7 @@
 """Everything one running embedded fal consists of, in one place for its routes."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -38,6 +39,10 @@ class Site:
         """Dollars a megapixel, with the knob of that name."""
         value = self.faults.value("unit_price")
         return UNIT_PRICE_USD if value is None else Decimal(str(value))
+
+    def now(self) -> float:
+        """Unix seconds by fal's clock, which the knob `date_skew` sets apart from this machine's."""
+        return time.time() + (self.faults.value("date_skew") or 0)
 
     def fault(self, name: str, request: Request, endpoint: str = "") -> Fault | None:
         """The fault of this name if it acts on this HTTP request."""

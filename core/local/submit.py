@@ -9,14 +9,13 @@ import contextlib
 import hashlib
 import json
 import math
-import time
 from typing import Any, Final
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from prefect_ltx.local.connection import CutReply, ResetReply, SilentReply
+from prefect_ltx.local.connection import CutReply, ResetReply, SilentReply, read_to_its_end
 from prefect_ltx.local.errors import PlatformError, Refusal
 from prefect_ltx.local.faults import Fault
 from prefect_ltx.local.ids import new_request_id
@@ -42,7 +41,7 @@ async def submit(request: Request, endpoint: str) -> Response:
     """Queue submit: 200 with the id and three URLs."""
     site, jobs = site_of(request), jobs_of(request)
     account = _admitted(site, request, endpoint)
-    if (refusal := _refused(site, request, endpoint)) is not None:
+    if (refusal := await _refused(site, request, endpoint)) is not None:
         return refusal
     body = await _json_body(request)
     _check_queue_length(request, jobs)
@@ -66,7 +65,7 @@ async def run(request: Request, endpoint: str) -> Response:
     connection."""
     site, jobs = site_of(request), jobs_of(request)
     account = _admitted(site, request, endpoint)
-    if (refusal := _refused(site, request, endpoint)) is not None:
+    if (refusal := await _refused(site, request, endpoint)) is not None:
         return refusal
     body = await _json_body(request)
     if jobs.is_full:
@@ -106,8 +105,9 @@ def locked() -> Refusal:
     )
 
 
-def _refused(site: Site, request: Request, endpoint: str) -> Response | None:
+async def _refused(site: Site, request: Request, endpoint: str) -> Response | None:
     if site.fault("reject_reset", request, endpoint):
+        await read_to_its_end(request.receive)
         return ResetReply()
     if fault := site.fault("reject_5xx", request, endpoint):
         return server_error(int(fault.value or 503), new_request_id())
@@ -175,7 +175,7 @@ def _check_queue_length(request: Request, jobs: Jobs) -> None:
 
 
 def _row(request: Request, endpoint: str, account: str, body: str, *, direct: bool = False) -> RequestRow:
-    now = time.time()
+    now = site_of(request).now()
     headers = request.headers
     return RequestRow(
         request_id=new_request_id(now),

@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import os
-import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,7 +85,7 @@ class Webhooks:
 
     def sign(self, body: bytes, request_id: str, user_id: str) -> dict[str, str]:
         """The four headers that go with this body now."""
-        timestamp = str(int(time.time()))
+        timestamp = str(int(self._site.now()))
         message = "\n".join([request_id, user_id, timestamp, hashlib.sha256(body).hexdigest()])
         return {
             "X-Fal-Webhook-Request-Id": request_id,
