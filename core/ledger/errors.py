@@ -9,6 +9,7 @@ a URL's query or a request's body. All can be pickled.
     ├── GenerationNotFound      no row has this id, prefix or request id, or several rows do
     ├── KeyNotComputable        a request that cannot be keyed must not be sent
     ├── PlanInvalid             a plan that cannot be written down must not be sent
+    ├── NotRecordable           the database does not take a row's values; other rows are not concerned
     ├── BudgetExceeded          a limit would be passed; raised before the row exists
     ├── RequestClaimed          the request that was found belongs to another live row
     ├── LeaseLost               another owner has taken the row over, so this one may decide nothing
@@ -57,6 +58,10 @@ class KeyNotComputable(LedgerError):
 
 class PlanInvalid(LedgerError):
     """The plan's values cannot be written down. Without a row it must not be sent."""
+
+
+class NotRecordable(LedgerError):
+    """The database does not take these values: too large for their column, or text that it cannot store."""
 
 
 class RequestClaimed(LedgerError):

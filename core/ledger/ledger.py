@@ -22,17 +22,20 @@ from prefect_ltx.ledger.life.budget import BudgetLimit
 from prefect_ltx.ledger.life.events import Event
 from prefect_ltx.ledger.life.machine import Step
 from prefect_ltx.ledger.life.states import State
-from prefect_ltx.ledger.migrations import prepare
+from prefect_ltx.ledger.migrations import identify, prepare
 from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.reader import LedgerReader
 from prefect_ltx.ledger.recording import Transaction, check_lease, is_held, record
 from prefect_ltx.ledger.records import Claim, Generation, Plan
 from prefect_ltx.ledger.rows import generation_of, seconds
+from prefect_ltx.ledger.schema import SCHEMA_VERSION
 from prefect_ltx.ledger.spend import REUSED
 
 T = TypeVar("T")
 
 _table = schema.generation
+
+_MIGRATION_SECONDS = 600
 
 ANNOUNCE_AGAIN_SECONDS = 900.0
 """How long a finished generation that nobody collects waits for its first reminder."""
@@ -45,6 +48,8 @@ class Ledger(LedgerReader):
         url: `sqlite:////absolute/path.db` or `postgresql://user:password@host/database`.
         clock: Unix seconds; for tests. Default: this machine's on SQLite, the database's on PostgreSQL.
         lease_seconds: how long a row stays its owner's without `renew`.
+        read_only: nothing is made or written, and a ledger that does not exist yet reads as an empty one. (One of
+            an older release is brought up to date, where that can be.)
 
     Raises:
         LedgerUnavailable: it cannot be opened or written. Nothing was sent or spent.
@@ -52,17 +57,39 @@ class Ledger(LedgerReader):
     """
 
     def __init__(
-        self, url: str, *, clock: Callable[[], float] | None = None, lease_seconds: float = 120
+        self,
+        url: str,
+        *,
+        clock: Callable[[], float] | None = None,
+        lease_seconds: float = 120,
+        read_only: bool = False,
     ) -> None:
         """Open the ledger; its tables are made when the database is empty."""
         self.lease_seconds = lease_seconds
-        super().__init__(Database(url, None if clock is time.time else clock))
+        super().__init__(Database(url, None if clock is time.time else clock, read_only=read_only))
         try:
             # The id names this ledger for ever, wherever its database moves.
-            self.id = self._database.write(prepare, bill=NOTHING_SPENT)
+            self.id = self._opened_to_read() if read_only else _opened_to_write(self._database)
         except BaseException:
             self._database.close()
             raise
+
+    def _opened_to_read(self) -> str:
+        if self._database.reads_as_empty:
+            return ""
+        found = self._database.read(identify)
+        if found is None:
+            self._database.read_as_empty()
+            return ""
+        ledger_id, version = found
+        if version != SCHEMA_VERSION:
+            # The only thing that a reader ever writes: without it nothing can be read.
+            writer = Database(self._database.url)
+            try:
+                _opened_to_write(writer)
+            finally:
+                writer.close()
+        return ledger_id
 
     @property
     def name(self) -> str:
@@ -301,3 +328,7 @@ class Ledger(LedgerReader):
             *(watching.Moved(state, rows[row_id]) for row_id, state in tx.moves),
             *(watching.BudgetLow(self.id, each, each.limit.since(tx.now)) for each in statuses),
         ]
+
+
+def _opened_to_write(database: Database) -> str:
+    return database.write(prepare, bill=NOTHING_SPENT, statement_seconds=_MIGRATION_SECONDS)

@@ -30,21 +30,38 @@ def prepare(
     Raises:
         LedgerSchemaUnknown: the database is not a ledger, or is one of a newer release.
     """
+    known = _known(connection)
+    if known is None:
+        return _create(connection, version)
+    _upgrade(connection, int(known["schema_version"]), version, migrations)
+    # SQLite turns BEGIN IMMEDIATE into a reading transaction on a read-only file: only a write tells.
+    connection.execute(meta.update().where(meta.c.name == "application").values(value=APPLICATION))
+    return known["ledger_id"]
+
+
+def identify(connection: Connection) -> tuple[str, int] | None:
+    """The ledger's id and schema version, found by only reading; None where the database is empty.
+
+    Raises:
+        LedgerSchemaUnknown: the database is not a ledger.
+    """
+    known = _known(connection)
+    return None if known is None else (known["ledger_id"], int(known["schema_version"]))
+
+
+def _known(connection: Connection) -> dict[str, str] | None:
     tables = set(inspect(connection).get_table_names())
     if meta.name not in tables:
         if tables:
             raise _not_a_ledger(f"it holds {len(tables)} tables of something else")
-        return _create(connection, version)
+        return None
     columns = {column["name"] for column in inspect(connection).get_columns(meta.name)}
     if not {"name", "value"} <= columns:
         raise _not_a_ledger(f"its table {meta.name} is something else")
     known: dict[str, str] = {row[0]: row[1] for row in connection.execute(select(meta.c.name, meta.c.value))}
     if known.get("application") != APPLICATION or not known.get("schema_version", "").isdigit():
         raise _not_a_ledger(f"its table {meta.name} does not say so")
-    _upgrade(connection, int(known["schema_version"]), version, migrations)
-    # SQLite turns BEGIN IMMEDIATE into a reading transaction on a read-only file: only a write tells.
-    connection.execute(meta.update().where(meta.c.name == "application").values(value=APPLICATION))
-    return known["ledger_id"]
+    return known
 
 
 def _create(connection: Connection, version: int) -> str:
