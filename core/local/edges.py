@@ -6,6 +6,7 @@ Everything here acts around the app, on any route, before fal saw the question o
 
 import asyncio
 import contextlib
+import json
 import time
 
 from starlette.requests import Request
@@ -14,15 +15,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prefect_ltx.local.connection import CutReply, ResetReply, read_to_its_end
 from prefect_ltx.local.fault_table import ReplyKind, Route
+from prefect_ltx.local.faults import Fault
 from prefect_ltx.local.ids import new_request_id
+from prefect_ltx.local.oddities import odd
 from prefect_ltx.local.replies import json_reply, nginx_page, phrase_of
+from prefect_ltx.local.rows import to_json
 from prefect_ltx.local.site import Site
 
 _PLATFORM: tuple[Route, ...] = ("listing", "prices", "billing", "models")
 
 
 class EdgeMiddleware:
-    """Does to an HTTP request what the knobs `edge_error`, `rate_limited` and `slow_answer` say."""
+    """Does to an HTTP request what the knobs `edge_error`, `rate_limited`, `slow_answer` and `odd_answer` say."""
 
     def __init__(self, app: ASGIApp, site: Site) -> None:
         """`app` is fal."""
@@ -41,6 +45,11 @@ class EdgeMiddleware:
         if limit := faults.take("rate_limited", path=path, route=route):
             await read_to_its_end(receive)
             await _too_many(route, limit.value or 1)(scope, receive, send)
+            return
+        if change := faults.take("odd_answer", path=path, route=route):
+            answer = _Kept()
+            await self.app(scope, receive, answer)
+            await answer.changed(change)(scope, receive, send)
             return
         fault = faults.take("edge_error", path=path, route=route)
         if fault is None:
@@ -91,6 +100,13 @@ class _Kept:
             self.headers = {name.decode(): value.decode("latin-1") for name, value in message["headers"]}
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")
+
+    def changed(self, fault: Fault) -> Response:
+        """The same answer with a field that is odd; as it was, where it is not JSON."""
+        with contextlib.suppress(ValueError):
+            self.body = to_json(odd(json.loads(self.body), [fault])).encode()
+            self.headers["content-length"] = str(len(self.body))
+        return Response(self.body, self.status, self.headers)
 
 
 def route_of(method: str, path: str) -> Route | None:

@@ -117,6 +117,31 @@ GROUPS: Final[Mapping[str, Mapping[str, FaultKind]]] = {
         "result_purged": FaultKind(
             "The result has expired and the request is gone from status and listing as well."
         ),
+        "false_404": FaultKind(
+            "Fal says NOT_FOUND on status, result or cancel, though it has the request; then it is there again.",
+            reads=("route",),
+        ),
+        "result_500_bare": FaultKind(
+            "A result read answers 500 without a body or a header of fal's; with `reply` fal as fal's JSON, without "
+            "a word on whether to retry.",
+            reads=("reply",),
+        ),
+    },
+    "Odd answers": {
+        "odd_result": FaultKind(
+            "A generation's `field` is missing, or `to`; without a field `to` is all there is. In result, webhook "
+            "and listing alike, for `times` generations, until cleared. `{url}` in `to` is the clip's URL, `{value}` "
+            "what was there.",
+            reads=("field", "to"),
+        ),
+        "odd_number": FaultKind(
+            "As `odd_result`, and `field` is `value` more than it should be.", 1, 1, ("field",)
+        ),
+        "odd_answer": FaultKind(
+            "Any JSON answer of fal's on `route` has its `field` missing, or `to` there instead "
+            "(`items.0.json_input`, `prices.*.unit`).",
+            reads=("route", "field", "to"),
+        ),
     },
     "Files": {
         "truncated_download": FaultKind(

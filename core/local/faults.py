@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from prefect_ltx.local.fault_table import ALWAYS, KNOWN, FaultKind, ReplyKind, Route
 
@@ -40,6 +40,9 @@ class Fault(BaseModel):
     after: bool | None = Field(default=None, description="fal acts first, and its answer is replaced")
     field: str | None = Field(default=None, description="a place in an answer, with dots: video.file_size")
     to: Any = Field(default=None, description="what stands there instead; not given: the field is missing")
+
+    _held: dict[str, bool] = PrivateAttr(default_factory=dict)
+    """The generations that `Faults.holding` asked about, and whether it acts on them."""
 
     @field_validator("name")
     @classmethod
@@ -155,12 +158,29 @@ class Faults:
         """The fault if it is to act on this occasion; one of its times is used up."""
         with self._lock:
             fault = self._find(name, endpoint, path, route)
-            if fault is None or (fault.chance < 1 and self._random.random() >= fault.chance):
+            if fault is None or not self._chances(fault):
                 return None
             if fault.times > 0:
                 fault.times -= 1
             self._fired[name] += 1
             return fault.model_copy()
+
+    def holding(self, names: tuple[str, ...], request_id: str, *, endpoint: str = "") -> list[Fault]:
+        """All faults of these names that act on this generation: the first `times` generations that are asked
+        about, and on those for as long as the fault is not cleared, wherever they are read."""
+        with self._lock:
+            found = []
+            for fault in self._active:
+                if fault.name not in names or not (fault.endpoint is None or fault.endpoint in endpoint):
+                    continue
+                if request_id not in fault._held and fault.times:
+                    acts = self._chances(fault)
+                    fault._held[request_id] = acts
+                    fault.times -= acts and fault.times > 0
+                    self._fired[fault.name] += acts
+                if fault._held.get(request_id):
+                    found.append(fault.model_copy())
+            return found
 
     def value(self, name: str) -> float | None:
         """The value of a knob that is on, or None; nothing is used up."""
@@ -186,6 +206,9 @@ class Faults:
         """Whether a fault of this name was added and not cleared, used up or not."""
         with self._lock:
             return any(fault.name == name for fault in self._active)
+
+    def _chances(self, fault: Fault) -> bool:
+        return fault.chance >= 1 or self._random.random() < fault.chance
 
     def _find(self, name: str, endpoint: str, path: str, route: Route | None = None) -> Fault | None:
         for fault in self._active:

@@ -1,14 +1,15 @@
-"""A finished request's output as a client sees it: file paths become URLs of the way it came, or data
-URIs."""
+"""A finished request's output as a client sees it: file paths become URLs of the way it came, or data URIs, and
+what the knobs make odd is odd wherever it is read."""
 
 import asyncio
 import base64
 import json
 from typing import Any
 
-from prefect_ltx.local.filestore import FileStore
+from prefect_ltx.local.oddities import odd
 from prefect_ltx.local.origin import Origin
 from prefect_ltx.local.rows import RequestRow
+from prefect_ltx.local.site import Site
 from prefect_ltx.local.work import INLINE
 
 
@@ -17,19 +18,22 @@ def is_inline(row: RequestRow) -> bool:
     return _video_url(row).startswith(INLINE)
 
 
-async def output_of(row: RequestRow, origin: Origin, files: FileStore) -> dict[str, Any]:
-    """The model's answer, or its error body."""
+async def output_of(row: RequestRow, origin: Origin, site: Site) -> Any:
+    """The model's answer, or its error body. An object, unless a knob says otherwise."""
     output: dict[str, Any] = json.loads(row.output or "{}")
     url = _video_url(row)
     if url.startswith(INLINE):
-        file = await files.find(url.removeprefix(INLINE))
+        file = await site.files.find(url.removeprefix(INLINE))
         if file is not None:
-            data = await asyncio.to_thread(files.disk(file).read_bytes)
+            data = await asyncio.to_thread(site.files.disk(file).read_bytes)
             encoded = await asyncio.to_thread(base64.b64encode, data)
             output["video"]["url"] = f"data:{file.content_type};base64,{encoded.decode()}"
     elif url:
         output["video"]["url"] = origin.url("cdn", url)
-    return output
+    if row.status_code != 200:
+        return output
+    oddities = site.faults.holding(("odd_result", "odd_number"), row.request_id, endpoint=row.endpoint)
+    return odd(output, oddities, url=output["video"]["url"])
 
 
 def _video_url(row: RequestRow) -> str:

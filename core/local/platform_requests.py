@@ -86,5 +86,5 @@ async def _item(request: Request, row: RequestRow, *, payloads: bool) -> dict[st
     if payloads and row.store_io:
         item["json_input"] = json.loads(row.body)
         if row.output is not None and not is_inline(row):
-            item["json_output"] = await output_of(row, origin_of(request), site_of(request).files)
+            item["json_output"] = await output_of(row, origin_of(request), site_of(request))
     return item

@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 
 from prefect_ltx.local import store as db
 from prefect_ltx.local.connection import ResetReply
+from prefect_ltx.local.edges import route_of
 from prefect_ltx.local.errors import Refusal
 from prefect_ltx.local.jobs import jobs_of
 from prefect_ltx.local.origin import origin_of
@@ -44,6 +45,11 @@ async def known_request(request: Request, app: str, request_id: str) -> RequestR
     if app != APP and app not in MODELS:
         raise Refusal(404, {"detail": f'Application "{app}" not found'})
     row = await site.store.call(db.get, request_id)
+    route = route_of(request.method, request.url.path)
+    if site.faults.take(
+        "false_404", endpoint=row.endpoint if row else "", path=request.url.path, route=route
+    ):
+        raise Refusal(404, {"status": "NOT_FOUND"})
     if row is None or row.key_id != account or row.direct or row.gone == "purged":
         raise Refusal(404, {"status": "NOT_FOUND"})
     return row
@@ -92,6 +98,10 @@ async def result(request: Request, row: KnownRequest) -> Response:
         return ResetReply()
     if fault := site.fault("result_5xx", request, row.endpoint):
         return server_error(int(fault.value or 500), row.request_id)
+    if fault := site.fault("result_500_bare", request, row.endpoint):
+        if fault.reply == "fal":
+            return json_reply({"detail": "Internal Server Error"}, 500, request_id=row.request_id)
+        return Response(status_code=500)
     if row.state != "done" and jobs_of(request).get(row.request_id) is None:
         row = await _fresh(site, row)
     if row.state != "done":
@@ -107,7 +117,7 @@ async def result(request: Request, row: KnownRequest) -> Response:
     headers: dict[str, str] = json.loads(row.headers)
     if row.units is not None:
         headers["x-fal-billable-units"] = row.units
-    body = await output_of(row, origin_of(request), site.files)
+    body = await output_of(row, origin_of(request), site)
     return json_reply(body, row.status_code or 500, request_id=row.request_id, headers=headers)
 
 

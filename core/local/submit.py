@@ -81,7 +81,7 @@ async def run(request: Request, endpoint: str) -> Response:
     headers = json.loads(row.headers)
     if row.units is not None:
         headers["x-fal-billable-units"] = row.units
-    output = await output_of(row, origin_of(request), site.files)
+    output = await output_of(row, origin_of(request), site)
     return json_reply(output, row.status_code or 500, request_id=row.request_id, headers=headers)
 
 

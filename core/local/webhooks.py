@@ -142,7 +142,7 @@ class Webhooks:
         if is_inline(row) or self._site.faults.take("webhook_payload_error", endpoint=row.endpoint):
             payload["payload_error"] = "Response payload could not be serialized"
         else:
-            payload["payload"] = await output_of(row, Origin(**json.loads(row.origin)), self._site.files)
+            payload["payload"] = await output_of(row, Origin(**json.loads(row.origin)), self._site)
         return payload
 
 

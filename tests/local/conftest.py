@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ffmpeg
 import pytest
-from local_fal_helpers import Caller
+from local_fal_helpers import Caller, Receiver
 
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import generator, run_ffmpeg, target
@@ -91,3 +91,12 @@ def rendering() -> Iterator[Caller]:
     with LocalFal() as running, Caller(running.url) as calling:
         calling.fal = running
         yield calling
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A server that takes webhooks."""
+    running = Receiver()
+    yield running
+    running.server.shutdown()
+    running.server.server_close()

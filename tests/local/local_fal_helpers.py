@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -77,6 +79,37 @@ class Caller:
         assert reply.status_code == 200, reply.text
         items: list[dict[str, Any]] = reply.json()["items"]
         return items
+
+
+class Receiver:
+    """Takes webhooks and answers with the statuses it was given, then 200."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[dict[str, str], bytes]] = []
+        self.answers: list[int] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                receiver.taken.append((dict(self.headers.items()), body))
+                self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
+                self.send_header("location", "/elsewhere")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+
+    def wait_for(self, count: int, seconds: float = 10) -> list[dict[str, Any]]:
+        deadline = time.monotonic() + seconds
+        while len(self.taken) < count:
+            assert time.monotonic() < deadline, f"{len(self.taken)} webhooks of {count}"
+            time.sleep(0.02)
+        return [json.loads(body) for _, body in self.taken]
 
 
 class ServerProcess:

@@ -1,58 +1,14 @@
 """Webhooks: signed as fal signs them, repeated until taken, and wrong on demand."""
 
-import json
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pytest
-from local_fal_helpers import VIDEO, Caller
+from local_fal_helpers import VIDEO, Caller, Receiver
 
 from prefect_ltx.fal import verify_webhook
 from prefect_ltx.local import LocalFal
-
-
-class Receiver:
-    """Takes webhooks and answers with the statuses it was given, then 200."""
-
-    def __init__(self) -> None:
-        self.taken: list[tuple[dict[str, str], bytes]] = []
-        self.answers: list[int] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.taken.append((dict(self.headers.items()), body))
-                self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
-                self.send_header("location", "/elsewhere")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-
-    def wait_for(self, count: int, seconds: float = 10) -> list[dict[str, Any]]:
-        deadline = time.monotonic() + seconds
-        while len(self.taken) < count:
-            assert time.monotonic() < deadline, f"{len(self.taken)} webhooks of {count}"
-            time.sleep(0.02)
-        return [json.loads(body) for _, body in self.taken]
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    running = Receiver()
-    yield running
-    running.server.shutdown()
-    running.server.server_close()
 
 
 def submit(caller: Caller, body: dict[str, Any], receiver: Receiver) -> str:
