@@ -38,7 +38,7 @@ async def doctor(
     live: Annotated[
         bool,
         typer.Option(
-            "--live", help="Learn from fal what no page says; spends at most $0.03, after you agree."
+            "--live", help="Learn from fal what no page says; spends at most $0.05, after you agree."
         ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to what --live spends.")] = False,

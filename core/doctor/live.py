@@ -33,7 +33,7 @@ from prefect_ltx.ledger import BudgetLimit, Generation, Owner
 from prefect_ltx.media import make_reference_clip, make_reference_sheet
 from prefect_ltx.settings import Settings, SettingsError
 
-MOST_USD: Final = Decimal("0.03")
+MOST_USD: Final = Decimal("0.05")
 LISTING_PATIENCE: Final = 900.0
 """Seconds after the answer to a submit for which the listing is asked."""
 TAG: Final = "doctor-live"

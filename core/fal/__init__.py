@@ -57,7 +57,7 @@ from prefect_ltx.fal.models import (
 )
 from prefect_ltx.fal.prices import UNIT_PRICE_USD, megapixels, nano_to_usd, price_usd, usd_to_nano
 from prefect_ltx.fal.safe_text import plain, strip_url
-from prefect_ltx.fal.sizes import requested_size, upper_bound_size
+from prefect_ltx.fal.sizes import requested_size, upper_bound_megapixels, upper_bound_size
 from prefect_ltx.fal.webhooks import VerifiedWebhook, verify_webhook
 from prefect_ltx.fal.wire import (
     BillingEvent,
@@ -138,6 +138,7 @@ __all__ = [
     "requested_size",
     "snap_num_frames",
     "strip_url",
+    "upper_bound_megapixels",
     "upper_bound_size",
     "usd_to_nano",
     "verify_webhook",

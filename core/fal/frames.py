@@ -36,3 +36,8 @@ def snap_num_frames(n: int, rule: FrameRule = "nearest") -> int:
     # Both ends of the range are 8k+1 themselves, so the result never leaves it.
     up = rule == "nearest" and rest > _STEP // 2
     return (steps + up) * _STEP + 1
+
+
+def pad_num_frames(n: int) -> int:
+    """`n` padded up to the next 8k+1, as many frames as may be made and billed where `n` were asked for."""
+    return -(-(n - 1) // _STEP) * _STEP + 1

@@ -14,7 +14,7 @@ from prefect_ltx.fal import (
     megapixels,
     requested_size,
     snap_num_frames,
-    upper_bound_size,
+    upper_bound_megapixels,
 )
 from prefect_ltx.generation.inputs import InputMedia, MediaDigest, fetch_inputs
 from prefect_ltx.generation.services import Services, in_thread
@@ -217,13 +217,12 @@ async def estimate_of(
     services: Services, request: GenerationRequest, media: Mapping[str, MediaDigest]
 ) -> Estimate:
     """Size, megapixels, price and warnings of a request whose media are hashed."""
-    reference = media.get("video_url")
-    size = (reference.width, reference.height) if reference else None
+    size, control = _size_of(media.get("video_url")), _size_of(media.get("control_video_url"))
     learned = services.options.learned
     side = min(learned.auto_size) if learned and learned.auto_size else None
     width, height = requested_size(request, size, auto_side=side)
     amount = megapixels(width, height, request.num_frames)
-    most = megapixels(*upper_bound_size(request, size, auto_side=side), request.num_frames)
+    most = upper_bound_megapixels(request, size, control_size=control, auto_side=side)
     price = await services.unit_price(request.ENDPOINT)
     return Estimate(
         endpoint=request.ENDPOINT,
@@ -248,6 +247,10 @@ def status_of(live: Generation) -> Literal["in_flight", "archived", "parked", "l
             return "lost"
         case _:
             return "in_flight"
+
+
+def _size_of(media: MediaDigest | None) -> tuple[int, int] | None:
+    return (media.width, media.height) if media else None
 
 
 def _digests(inputs: Mapping[str, InputMedia]) -> dict[str, MediaDigest]:
