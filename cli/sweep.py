@@ -19,8 +19,8 @@ async def sweep(
 ) -> bool:
     """Adopt what was paid for and not archived; settle prices; report double charges and orphans.
 
-    Safe at any time, beside everything else and twice at once; never submits anything. Exit code 1 when
-    something needs a person.
+    Safe at any time, beside everything else and twice at once; never submits anything. One generation's
+    trouble never stops the others. Exit code 1 when something failed or needs a person.
     """
     from prefect_ltx.cli.progress import shown
     from prefect_ltx.cli.tables import facts, grid
@@ -44,13 +44,14 @@ async def sweep(
             {
                 "swept": len(report.items),
                 "left to a living run": len(report.left_alone) or None,
+                "of other accounts, left alone": len(report.other_accounts) or None,
                 "prices settled": len(report.settled) or None,
                 "cost something else than expected": report.drift,
                 "double charges": report.double_charges,
                 "unknown requests at fal": report.orphans,
+                "stopped at an error": report.broken,
                 "notes": report.notes,
             }
         ),
     )
-    failed = any(each.note for each in report.items)
-    return not (report.needs_a_person or report.double_charges or failed)
+    return report.succeeded

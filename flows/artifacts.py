@@ -116,6 +116,9 @@ def sweep_markdown(report: SweepReport) -> str:
     lines += [f"- Charged twice: {_cell(each)}" for each in report.double_charges]
     lines += [f"- Cost something else than expected: {_cell(each)}" for each in report.drift]
     lines += [f"- At fal and in no row of this ledger: `{each}`" for each in report.orphans]
+    lines += [f"- Stopped at an error: {_cell(each)}" for each in report.broken]
+    if report.other_accounts:
+        lines.append(f"- Of other accounts, left alone: {len(report.other_accounts)}")
     lines += [f"- {_cell(each)}" for each in report.notes]
     return "\n".join(lines)
 

@@ -14,6 +14,10 @@ from prefect_ltx.recovery import SweepReport, sweep_all
 from prefect_ltx.tasks.context import current_owner, run_logger
 
 
+class SweepIncomplete(Exception):
+    """Something that was paid for could not be swept because of an error nobody expected; all else was."""
+
+
 def _run_name() -> str:
     return f"sweep {datetime.now(UTC):%Y-%m-%d %H:%M}"
 
@@ -53,8 +57,13 @@ async def sweep(
         log.info("%s: %s to %s %s", item.generation_id, item.before, item.after, item.note)
     for item in report.needs_a_person:
         log.warning("A person has to decide about generation %s (%s)", item.generation_id, item.after)
-    if report.items or report.orphans or report.double_charges:
+    if report.items or report.orphans or report.double_charges or report.broken:
         await acreate_markdown_artifact(
             sweep_markdown(report), key="ltx-sweep", description="What the sweep did"
+        )
+    if report.broken:
+        raise SweepIncomplete(
+            f"The sweep went through everything and stopped at {len(report.broken)} unexpected errors, the first: "
+            f"{report.broken[0]}"
         )
     return report

@@ -1,17 +1,15 @@
 """Going through everything that was paid for and not archived, and bringing each to its end.
 
 Safe at any time, beside everything else and twice at once: each generation is worked on under its lease, what a
-living run holds is left alone, and nothing is ever submitted here.
+living run holds is left alone, and nothing is ever submitted here. One generation's trouble never stops the others.
 """
 
-import asyncio
+import logging
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-
-from pydantic import BaseModel
 
 from prefect_ltx.archive import ArchiveError
-from prefect_ltx.fal import INGREDIENT, REFERENCE_VIDEO, FalError
+from prefect_ltx.fal import FalError, plain
 from prefect_ltx.generation.cancel import cancel
 from prefect_ltx.generation.collect import clean_up
 from prefect_ltx.generation.errors import GenerationStopped, QualityRejected
@@ -21,59 +19,21 @@ from prefect_ltx.generation.one import archived_before, finish
 from prefect_ltx.generation.services import Services, in_thread
 from prefect_ltx.generation.submit import look_again, settle_submit
 from prefect_ltx.generation.wait import outcome, read_result, with_price
-from prefect_ltx.generation.work_folders import clear_work_dir, generation_folders
-from prefect_ltx.ledger import (
-    UNFINISHED,
-    Generation,
-    GenerationNotFound,
-    Ledger,
-    LedgerError,
-    NotSent,
-    Owner,
-    Resolved,
-    Settled,
-    State,
-)
+from prefect_ltx.ledger import Generation, LedgerError, NotSent, Owner, Resolved, State
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.media import MediaError, Recipe
+from prefect_ltx.recovery.orphans import find_orphans
+from prefect_ltx.recovery.report import SweepItem, SweepReport
+from prefect_ltx.recovery.settle import settle
+from prefect_ltx.recovery.stale_files import clear_stale_files
 
-STALE_SECONDS = 24 * 3600
-ORPHAN_WINDOW = timedelta(days=2)
-BILLING_WINDOW = timedelta(days=30)
-BILLING_MOST = 500
-"""How far back, and how many at a time, prices are asked for that fal never billed in detail."""
-
-
-class SweepItem(BaseModel):
-    """What the sweep found of one generation, and where it left it."""
-
-    generation_id: str
-    request_id: str | None
-    before: str
-    after: str
-    note: str = ""
-    rejected: bool = False
-    """Archived, and refused by the sweep's quality policy."""
+logger = logging.getLogger("prefect_ltx.recovery")
 
 
-class SweepReport(BaseModel):
-    """Everything one sweep did and found; prices in USD."""
-
-    items: list[SweepItem] = []
-    left_alone: list[str] = []
-    """Generations that a living run is working on."""
-    settled: list[str] = []
-    double_charges: list[str] = []
-    orphans: list[str] = []
-    """Request ids that fal lists for this account and no row of this ledger knows."""
-    drift: list[str] = []
-    """Generations that cost something else than expected."""
-    notes: list[str] = []
-
-    @property
-    def needs_a_person(self) -> list[SweepItem]:
-        """What cannot go on by itself."""
-        return [each for each in self.items if each.rejected or each.after in (State.PARKED, State.LOST)]
+@dataclass(frozen=True)
+class _Making:
+    recipe: str | Recipe
+    quality: KeepingMode
 
 
 async def sweep_all(
@@ -91,12 +51,32 @@ async def sweep_all(
     making = _Making(recipe, quality)
     for generation in await in_thread(services.ledger.unfinished):
         await _sweep_one(services, generation, owner, making, report)
+    await _step(report, "Requests that ran after all", _adopt_strays(services, owner, making, report))
+    await _step(report, "Prices", settle(services, report))
+    await _step(report, "Orphans", find_orphans(services, report))
+    await _step(report, "Sums", _compare_sums(services, report))
+    await _step(report, "Stale files", clear_stale_files(services))
+    return report
+
+
+async def _step(report: SweepReport, name: str, work: Awaitable[None]) -> None:
+    """One part of a sweep; what stops it is said and stops nothing else."""
+    try:
+        await work
+    except (FalError, LedgerError, ArchiveError, OSError) as error:
+        report.broken.append(f"{name}: {error}")
+    except Exception as error:
+        report.broken.append(f"{name}: {_unexpected(error)}")
+
+
+async def _adopt_strays(services: Services, owner: Owner, making: _Making, report: SweepReport) -> None:
     for stray in await in_thread(services.ledger.strays, kind="ran_after_all", adopted=False):
         adopted = await in_thread(services.ledger.adopt_stray, stray.request_id, owner)
         if adopted is not None:
             await _sweep_one(services, adopted.generation, owner, making, report)
-    await _settle(services, report)
-    await _find_orphans(services, report)
+
+
+async def _compare_sums(services: Services, report: SweepReport) -> None:
     report.drift = [
         f"{each.generation.id}: {dollars(each.settled_usd)} instead of {dollars(each.expected_usd)}"
         for each in await in_thread(services.ledger.drift)
@@ -105,20 +85,12 @@ async def sweep_all(
         f"{each.id}: {each.request_id}, and {', '.join(each.extra_request_ids)} as well"
         for each in await in_thread(services.ledger.double_charges)
     ]
-    await _clear_stale_files(services)
-    return report
-
-
-@dataclass(frozen=True)
-class _Making:
-    recipe: str | Recipe
-    quality: KeepingMode
 
 
 async def _sweep_one(
     services: Services, generation: Generation, owner: Owner, making: _Making, report: SweepReport
 ) -> None:
-    before, note, rejected = generation.state, "", False
+    after, note, rejected = generation, "", False
     try:
         claim = await in_thread(services.ledger.take, generation.id, owner)
         if claim.outcome == "busy":
@@ -130,14 +102,20 @@ async def _sweep_one(
         note, rejected = str(error), True
     except (FalError, GenerationStopped, LedgerError, ArchiveError, MediaError, OSError) as error:
         note = str(error)
-    after = await in_thread(services.ledger.get, generation.id)
-    if not after.is_live:
-        clean_up(services, after.id)
+    except Exception as error:
+        note = _unexpected(error)
+        report.broken.append(f"Generation {generation.id}: {note}")
+    try:
+        after = await in_thread(services.ledger.get, generation.id)
+        if not after.is_live:
+            clean_up(services, after.id)
+    except LedgerError as error:
+        note = note or str(error)
     report.items.append(
         SweepItem(
             generation_id=after.id,
             request_id=after.request_id,
-            before=str(before),
+            before=str(generation.state),
             after=str(after.state),
             note=note,
             rejected=rejected,
@@ -172,62 +150,10 @@ async def _advance(services: Services, generation: Generation, owner: Owner, mak
             refuse_rejected(await archived_before(services, generation), "reject")
 
 
-async def _settle(services: Services, report: SweepReport) -> None:
-    """Put what fal billed in place of what was expected, from billing events where the key may read them."""
-    since = datetime.now(UTC) - BILLING_WINDOW
-    rows = await in_thread(services.ledger.unsettled, by_billing=True)
-    recent = [row for row in rows if row.created_at > since and row.request_id][-BILLING_MOST:]
-    by_request = {row.request_id: row for row in recent if row.request_id}
-    if not by_request:
-        return
-    try:
-        events = await services.client.billing_events(request_ids=sorted(by_request))
-    except FalError as error:
-        report.notes.append(f"Prices not settled: {error.what}.")
-        return
-    for event in events:
-        row = by_request.get(event.request_id)
-        if row is None:
-            continue
-        await in_thread(
-            services.ledger.record,
-            row.id,
-            Settled(units=event.output_units, usd=event.cost_total, source="billing_events"),
-        )
-        report.settled.append(row.id)
-
-
-async def _find_orphans(services: Services, report: SweepReport) -> None:
-    start = datetime.now(UTC) - ORPHAN_WINDOW
-    for endpoint in (REFERENCE_VIDEO, INGREDIENT):
-        try:
-            known = await in_thread(services.ledger.claimed_request_ids, endpoint)
-            async for each in services.client.list_requests(
-                endpoint, start=start, end=None, expand_payloads=False
-            ):
-                if each.request_id not in known:
-                    report.orphans.append(each.request_id)
-        except FalError as error:
-            report.notes.append(f"Orphans not looked for: {error.what}.")
-            return
-
-
-async def _clear_stale_files(services: Services) -> None:
-    # A closed row's folder has its manifest: nobody writes there any more, however young a leftover is.
-    since = datetime.now(UTC) - 2 * timedelta(seconds=STALE_SECONDS)
-    closed = await in_thread(services.ledger.find, states=[State.ARCHIVED])
-    ended = {row.folder for row in closed if row.folder and row.closed_at and row.closed_at > since}
-    await services.archive.clear_stale_temporaries(older_than=STALE_SECONDS, finished=ended)
-    unfinished = {row.id for row in await in_thread(services.ledger.unfinished)}
-    # Killed after its row was closed and before it cleared its folder: no run comes back for that.
-    work_dir = services.options.work_dir
-    names = set(await asyncio.to_thread(generation_folders, work_dir)) - unfinished
-    over = {name for name in names if await in_thread(_is_over, services.ledger, name)}
-    await asyncio.to_thread(clear_work_dir, work_dir, unfinished, over)
-
-
-def _is_over(ledger: Ledger, name: str) -> bool:
-    try:
-        return ledger.get(name).state not in UNFINISHED
-    except GenerationNotFound:
-        return False  # another ledger's
+def _unexpected(error: Exception) -> str:
+    # Only type and text: a traceback of somebody's result may quote its signed URLs.
+    logger.error("Unexpected %s: %s", type(error).__name__, plain(error))
+    return (
+        f"Unexpected {type(error).__name__}: {plain(error)}. Nothing was sent or spent by the sweep; the rest of it "
+        "went on. Please report this, with the generation's `prefect-ltx ledger show`."
+    )

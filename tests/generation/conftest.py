@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from generation_parts import cup_request
 
 from prefect_ltx.fal import IngredientRequest
 from prefect_ltx.generation import Services
@@ -20,14 +21,6 @@ async def services(ltx_env: Path) -> AsyncIterator[Services]:
 @pytest.fixture
 def make_request(media_folder: Path) -> Any:
     def made(**changes: Any) -> IngredientRequest:
-        data = {
-            "prompt": "Reference sheet: a cup. Generated video: it turns.",
-            "image_url": str(media_folder / "sheet.png"),
-            "num_frames": 9,
-            "resolution": {"width": 256, "height": 128},
-            "video_write_mode": "fast",
-            "seed": 7,
-        }
-        return IngredientRequest.model_validate(data | changes)
+        return cup_request(media_folder / "sheet.png", **changes)
 
     return made

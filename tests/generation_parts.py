@@ -1,5 +1,7 @@
 """Steps that several tests of a generation take."""
 
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 from prefect_ltx.fal import IngredientRequest
@@ -28,3 +30,26 @@ async def submitted(services: Services, request: IngredientRequest, owner: Owner
     _, plan = await planned(services, request, owner)
     found = await submit_once(services, plan, owner)
     return await in_thread(services.ledger.get, found.id)
+
+
+def cup_request(sheet: Path, **changes: Any) -> IngredientRequest:
+    """A small request with a seed."""
+    data = {
+        "prompt": "Reference sheet: a cup. Generated video: it turns.",
+        "image_url": str(sheet),
+        "num_frames": 9,
+        "resolution": {"width": 256, "height": 128},
+        "video_write_mode": "fast",
+        "seed": 7,
+    }
+    return IngredientRequest.model_validate(data | changes)
+
+
+def rewrite_row(ledger: Path, generation_id: str, **columns: object) -> None:
+    """Change a row as a restored backup, an older release or a person with a database tool may have left it."""
+    with sqlite3.connect(ledger) as connection:
+        changes = ", ".join(f"{name} = ?" for name in columns)
+        connection.execute(
+            f"UPDATE ltx_generation SET {changes} WHERE id = ?", (*columns.values(), generation_id)
+        )
+    connection.close()

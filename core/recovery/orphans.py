@@ -1,0 +1,26 @@
+"""Requests that fal lists for this account and no row of the ledger knows: bought elsewhere, or lost from here."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from prefect_ltx.fal import INGREDIENT, REFERENCE_VIDEO, FalError
+from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.recovery.report import SweepReport
+
+ORPHAN_WINDOW: Final = timedelta(days=2)
+
+
+async def find_orphans(services: Services, report: SweepReport) -> None:
+    """List them; what to do about one is a person's to decide."""
+    start = datetime.now(UTC) - ORPHAN_WINDOW
+    for endpoint in (REFERENCE_VIDEO, INGREDIENT):
+        try:
+            known = await in_thread(services.ledger.claimed_request_ids, endpoint)
+            async for each in services.client.list_requests(
+                endpoint, start=start, end=None, expand_payloads=False
+            ):
+                if each.request_id not in known:
+                    report.orphans.append(each.request_id)
+        except FalError as error:
+            report.notes.append(f"Orphans not looked for: {error.what}.")
+            return
