@@ -6,12 +6,14 @@ field, `fal-protocol` for the rest.
 
 from prefect_ltx.fal._extra_media import extra_media
 from prefect_ltx.fal.client import FalClient
+from prefect_ltx.fal.clock import FalClock, Heard, Moment
 from prefect_ltx.fal.errors import (
     Billed,
     FalAccountLocked,
     FalAuthenticationError,
     FalDownloadError,
     FalError,
+    FalGateway,
     FalGenerationCancelled,
     FalGenerationFailed,
     FalHostRefused,
@@ -56,7 +58,9 @@ from prefect_ltx.fal.models import (
     snap_num_frames,
 )
 from prefect_ltx.fal.prices import UNIT_PRICE_USD, megapixels, nano_to_usd, price_usd, usd_to_nano
-from prefect_ltx.fal.safe_text import plain, strip_url
+from prefect_ltx.fal.results import read_video
+from prefect_ltx.fal.safe_text import plain, storable, storable_json, strip_url
+from prefect_ltx.fal.service import Service
 from prefect_ltx.fal.sizes import requested_size, upper_bound_megapixels, upper_bound_size
 from prefect_ltx.fal.webhooks import VerifiedWebhook, verify_webhook
 from prefect_ltx.fal.wire import (
@@ -65,6 +69,7 @@ from prefect_ltx.fal.wire import (
     Downloaded,
     GenerationResult,
     ListedRequest,
+    Listing,
     LogEntry,
     ModelPrice,
     QueueStatus,
@@ -85,9 +90,11 @@ __all__ = [
     "FalAccountLocked",
     "FalAuthenticationError",
     "FalClient",
+    "FalClock",
     "FalDownloadError",
     "FalError",
     "FalFile",
+    "FalGateway",
     "FalGenerationCancelled",
     "FalGenerationFailed",
     "FalHostRefused",
@@ -110,15 +117,19 @@ __all__ = [
     "GeneratedVideo",
     "GenerationRequest",
     "GenerationResult",
+    "Heard",
     "ImageSize",
     "IngredientRequest",
     "ListedRequest",
+    "Listing",
     "LogEntry",
     "MediaKind",
     "ModelPrice",
+    "Moment",
     "QueueStatus",
     "ReferenceVideoRequest",
     "ResolutionPreset",
+    "Service",
     "SubmitReceipt",
     "VerifiedWebhook",
     "WebhookError",
@@ -135,8 +146,11 @@ __all__ = [
     "parse_request",
     "plain",
     "price_usd",
+    "read_video",
     "requested_size",
     "snap_num_frames",
+    "storable",
+    "storable_json",
     "strip_url",
     "upper_bound_megapixels",
     "upper_bound_size",

@@ -15,15 +15,17 @@ from pydantic import SecretStr
 
 from prefect_ltx.fal.addresses import RequestUrls
 from prefect_ltx.fal.blob import Blob
+from prefect_ltx.fal.clock import FalClock
 from prefect_ltx.fal.download import Copy, OnProgress, download
-from prefect_ltx.fal.errors import FalRequestInvalid
+from prefect_ltx.fal.errors import FalRequestInvalid, FalRequestRejected
 from prefect_ltx.fal.hosts import FalHosts
 from prefect_ltx.fal.platform_api import Platform
 from prefect_ltx.fal.queue_api import Queue, submit_headers
 from prefect_ltx.fal.reply import Reply
 from prefect_ltx.fal.retry import RetryRule
+from prefect_ltx.fal.service import FAL, WHO_PATH, Service, service_from
 from prefect_ltx.fal.storage import Storage
-from prefect_ltx.fal.transport import Transport, check_key
+from prefect_ltx.fal.transport import OnRequestId, Transport, check_key
 from prefect_ltx.fal.verdicts import refusal
 from prefect_ltx.fal.wire import (
     BillingEvent,
@@ -31,6 +33,7 @@ from prefect_ltx.fal.wire import (
     Downloaded,
     GenerationResult,
     ListedRequest,
+    Listing,
     ModelPrice,
     QueueStatus,
     SubmitReceipt,
@@ -79,6 +82,7 @@ class FalClient:
         self._queue = Queue(self._http, submit_timeout=submit_timeout)
         self._storage = Storage(self._http)
         self._platform = Platform(self._http)
+        self._service: Service | None = None
         self._jwks: tuple[float, list[dict[str, Any]]] | None = None
 
     async def __aenter__(self) -> Self:
@@ -109,20 +113,29 @@ class FalClient:
         priority: str | None = None,
         tags: Mapping[str, str] | None = None,
         no_server_retry: bool = False,
+        allow_fallback: bool = False,
+        on_request_id: OnRequestId | None = None,
     ) -> SubmitReceipt:
         """Queue one generation: exactly one POST, whatever happens (fal-protocol §1.2, §8.4).
 
         `start_timeout`: seconds until fal must have begun; `priority`: "normal" or "low"; `tags` appear in
-        fal's billing; `no_server_retry` keeps fal itself from queueing it again after a failure of its own.
+        fal's billing; `no_server_retry` keeps fal itself from queueing it again after a failure of its own;
+        `allow_fallback` lets fal route it to an equivalent endpoint, at that one's price.
+
+        `on_request_id` is called as soon as any answer names a request id, a refused or broken one included, so
+        that it can be kept before anything else goes wrong. It is a word to ask fal about, not yet an acceptance;
+        what it raises is logged and changes nothing.
 
         Raises:
-            FalNotSent: no connection was made. Nothing runs; it may be sent again.
+            FalNotSent: not a byte of the request left. Nothing runs; it may be sent again.
             FalSubmitUnknown: it may run. Never send it again; `.request_id` is set where the answer named it.
             FalRequestInvalid: nothing was sent. Any other FalError: fal refused it; nothing runs, not billed.
             If the task is cancelled while it waits, treat that as FalSubmitUnknown.
         """
-        headers = submit_headers(start_timeout, priority, tags, no_server_retry)
-        return await self._queue.submit(endpoint, body, webhook_url=webhook_url, headers=headers)
+        headers = submit_headers(start_timeout, priority, tags, no_server_retry, allow_fallback)
+        return await self._queue.submit(
+            endpoint, body, webhook_url=webhook_url, headers=headers, on_request_id=on_request_id
+        )
 
     async def run(
         self, endpoint: str, body: Mapping[str, object], *, timeout: float = 3600.0
@@ -206,6 +219,25 @@ class FalClient:
             endpoint, start=start, end=end, request_id=request_id, expand_payloads=expand_payloads
         )
 
+    async def listing(
+        self,
+        endpoint: str,
+        *,
+        start: datetime,
+        request_id: str | None = None,
+        expand_payloads: bool = True,
+    ) -> Listing:
+        """The same as one value, with what it takes to conclude something from it; up to now, whatever now is.
+
+        An entry that cannot be read makes it incomplete and is in `unreadable`. Endpoints are spelt as fal does.
+
+        Raises:
+            FalPermissionDenied: the key may not list. FalUnavailable, FalGateway: some page could not be had.
+        """
+        return await self._platform.listing(
+            endpoint, start=start, request_id=request_id, expand_payloads=expand_payloads
+        )
+
     async def prices(self, endpoints: Iterable[str]) -> dict[str, ModelPrice]:
         """What this account pays per unit, by endpoint id (fal-protocol §7.1)."""
         return await self._platform.prices(endpoints)
@@ -235,18 +267,39 @@ class FalClient:
         expected_size: int | None = None,
         copy: Copy | None = None,
     ) -> Downloaded:
-        """`url` (http, https or a data URI) as the file `path`, whole or not at all; the key never goes
-        along.
+        """`url` (http, https or a data URI) as the file `path`, atomically; the key never goes along.
 
-        `on_progress` gets (bytes so far, bytes in all or None). `expected_size` is what fal's result said.
-        `copy` gets the same bytes in the same pass.
+        `on_progress` gets (bytes so far, bytes in all or None). `expected_size` is what fal's result said: where a
+        whole file contradicts it, that is one of the `oddities`. `copy` gets the same bytes in the same pass.
 
         Raises:
-            FalDownloadError: `.gone` where the file no longer exists. Nothing is left behind under `path`.
+            FalDownloadError: `.gone` where the server says that the file no longer exists, `.heard` who said so.
+            FalGateway: a page came in place of the file. Nothing is left behind under `path` either way.
         """
         return await download(
             self._http, url, Path(path), on_progress=on_progress, expected_size=expected_size, copy=copy
         )
+
+    async def identify(self) -> Service:
+        """Which service this is, by its own word and without the key; asked once, fal itself not at all.
+
+        Raises:
+            FalUnavailable: it does not answer, or only a gateway in front of it does.
+        """
+        if self._service is None:
+            self._service = FAL if self.hosts.is_fal else await self._ask_who()
+        return self._service
+
+    async def whoami(self) -> str | None:
+        """The account's user name at fal; None where the key may not ask (fal-protocol §7.2).
+
+        Raises:
+            FalUnavailable, FalProtocolError: fal did not say.
+        """
+        try:
+            return await self._platform.user_name()
+        except FalRequestRejected:
+            return None
 
     async def webhook_keys(self, *, refresh: bool = False) -> list[dict[str, Any]]:
         """fal's public keys for `verify_webhook`, kept for at most 24 hours (fal-protocol §4)."""
@@ -254,6 +307,15 @@ class FalClient:
             url = f"{self.hosts.rest}/.well-known/jwks.json"
             self._jwks = (time.monotonic(), await self._http.free("GET", url, _read_keys))
         return self._jwks[1]
+
+    @property
+    def clock(self) -> FalClock:
+        """What this client knows of fal's clock, from every answer that fal itself wrote."""
+        return self._http.clock
+
+    async def _ask_who(self) -> Service:
+        url = f"{self.hosts.queue}{WHO_PATH}"
+        return await self._http.free("GET", url, lambda reply: _read_who(reply, self.hosts))
 
     def _urls(self, endpoint: str, request_id: str, receipt: SubmitReceipt | None) -> RequestUrls:
         named = receipt.model_dump() if receipt is not None and receipt.request_id == request_id else {}
@@ -269,5 +331,11 @@ def _read_keys(reply: Reply) -> list[dict[str, Any]]:
         raise refusal(reply, "the webhook keys")
     keys = reply.any_object().get("keys")
     if not isinstance(keys, list):
-        raise reply.unreadable("is no key set")
+        raise reply.unreadable("is not a key set")
     return [key for key in keys if isinstance(key, dict)]
+
+
+def _read_who(reply: Reply, hosts: FalHosts) -> Service:
+    if reply.status >= 500 or reply.status in (408, 425, 429):
+        raise reply.gateway("asked which service it is")
+    return service_from(reply.data if reply.ok else None, hosts)

@@ -3,6 +3,10 @@
 The file grows under a temporary name in the same folder and gets its own name once its length is right, so a
 file that has the name is a whole one. A broken transfer goes on where it broke (Range with If-Range), or
 starts over where the server cannot do that or the file has changed (fal-protocol §6.3).
+
+The length that the server announces decides whether a file is whole. What fal's result said of its size is a hint:
+it bounds a file whose length nobody announces, and where it contradicts a whole file, that is a noted oddity.
+Every transfer ends: by length, by a ceiling, or because it hardly moves.
 """
 
 import asyncio
@@ -12,17 +16,22 @@ import hashlib
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 import httpx
 
-from prefect_ltx.fal.errors import FalDownloadError
+from prefect_ltx.fal.clock import Heard
+from prefect_ltx.fal.errors import FalDownloadError, FalError, FalGateway
 from prefect_ltx.fal.reply import Reply
+from prefect_ltx.fal.results import MAX_FILE_BYTES
 from prefect_ltx.fal.safe_text import strip_url
 from prefect_ltx.fal.transport import Transport
+from prefect_ltx.fal.urls import why_not_fetchable
 from prefect_ltx.fal.wire import Downloaded
 
 OnProgress = Callable[[int, int | None], None]
@@ -41,12 +50,22 @@ class Copy(Protocol):
         ...
 
 
+UNANNOUNCED_BYTES: Final = 1 << 30
+"""The most that is taken where neither the server nor fal's result says how long the file is."""
+SLACK_BYTES: Final = 64 << 20
+"""By how much a file whose length nobody announces may exceed fal's `file_size` (or twice it, if that is more)."""
+SLOWEST: Final = 1024
+"""Bytes per second that a transfer must reach on the average, once it has lasted `PATIENCE` seconds."""
+PATIENCE: Final = 300.0
+
 _MAX_REDIRECTS: Final = 5
 _BLOCK: Final = 1 << 20
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _GONE: Final = frozenset({404, 410})
 _PASSING: Final = frozenset({408, 416, 425, 429})
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
+_PAGES: Final = ("text/html", "application/xhtml", "application/json")
+_LONGEST_ERROR: Final = 1 << 16
 
 
 async def download(
@@ -59,15 +78,18 @@ async def download(
     copy: Copy | None = None,
 ) -> Downloaded:
     """`url` (http, https or a data URI) as the file `path`; see `FalClient.download`."""
+    if why := why_not_fetchable(url):
+        raise FalDownloadError(f"{strip_url(url)} cannot be fetched: {why}", next_step="Check the address")
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        growing = await asyncio.to_thread(_Growing, part, on_progress, copy)
+        growing = await asyncio.to_thread(_Growing, part, on_progress, copy, expected_size)
         try:
             if url[:5].lower() == "data:":
                 await _from_data_uri(url, growing)
-                growing.check(url, expected_size)
+                growing.total = growing.size
+                growing.check(url)
             else:
-                await _fetch(transport, url, growing, expected_size)
+                await _fetch(transport, url, growing)
             await growing.flush()
         except BaseException:
             growing.discard()
@@ -79,7 +101,11 @@ async def download(
             f"{path} cannot be written: {why}", next_step="Make room and try again"
         ) from error
     return Downloaded(
-        path=path, size=growing.size, sha256=growing.digest.hexdigest(), content_type=growing.content_type
+        path=path,
+        size=growing.size,
+        sha256=growing.digest.hexdigest(),
+        content_type=growing.content_type,
+        oddities=tuple(growing.oddities),
     )
 
 
@@ -89,19 +115,29 @@ class _Growing:
     Bytes are written by the megabyte: a small file takes one turn in a thread instead of one for every packet.
     """
 
-    def __init__(self, part: Path, on_progress: OnProgress | None, copy: Copy | None) -> None:
+    def __init__(
+        self, part: Path, on_progress: OnProgress | None, copy: Copy | None, expected_size: int | None
+    ) -> None:
         part.parent.mkdir(parents=True, exist_ok=True)
         self._part = part
         self._file: BinaryIO = part.open("wb")
         self._on_progress = on_progress
         self._copy = copy
         self._block = bytearray()
+        self._expected = expected_size
+        self._other_sizes: set[int] = set()
         self.content_type: str | None = None
+        self.oddities: list[str] = []
         self._reset()
 
     async def add(self, chunk: bytes) -> None:
         self.digest.update(chunk)
         self.size += len(chunk)
+        if self.size > (ceiling := self._ceiling()):
+            raise FalDownloadError(
+                f"The file is longer than {ceiling} bytes, the most that is taken",
+                next_step="Ask fal: its result said otherwise, or said nothing",
+            )
         self._block += chunk
         if len(self._block) >= _BLOCK:
             await self.flush()
@@ -123,13 +159,29 @@ class _Growing:
         self._file.truncate()
         self._reset()
 
-    def check(self, url: str, expected_size: int | None) -> None:
-        """Compare the length with what the server said, and with what fal's result said."""
-        for whole in (self.total, expected_size):
-            if whole is not None and whole != self.size:
-                got = self.size
-                self.start_over()
-                raise _PassingError(f"{strip_url(url)} gave {got} bytes in place of {whole}")
+    def check(self, url: str) -> None:
+        """Compare the length with what the server said, and with what fal's result said.
+
+        Where the server said nothing, the same other length a second time is the file's own.
+        """
+        size, total = self.size, self.total
+        if total is not None and total != size:
+            self.start_over()
+            raise _PassingError(f"{strip_url(url)} gave {size} bytes in place of {total}")
+        if self._expected is None or self._expected == size:
+            return
+        if self.total is None and size not in self._other_sizes:
+            self._other_sizes.add(size)
+            self.start_over()
+            raise _PassingError(f"{strip_url(url)} gave {size} bytes in place of {self._expected}")
+        self.oddities.append(f"the file has {size} bytes, fal's result said {self._expected}")
+
+    def _ceiling(self) -> int:
+        if self.total is not None:
+            return self.total
+        if self._expected is not None:
+            return min(max(2 * self._expected, self._expected + SLACK_BYTES), MAX_FILE_BYTES)
+        return UNANNOUNCED_BYTES
 
     def finish(self, path: Path) -> None:
         self._file.flush()
@@ -155,15 +207,17 @@ class _PassingError(FalDownloadError):
     """A failure after which another attempt makes sense; `.asked` is the wait that the server asked for."""
 
     asked: float | None = None
+    by_a_page: bool = False
+    """Whether a web page came in place of the file: something between answered, not fal."""
 
 
-async def _fetch(transport: Transport, url: str, growing: _Growing, expected_size: int | None) -> None:
+async def _fetch(transport: Transport, url: str, growing: _Growing) -> None:
     attempt, best = 0, 0
     while True:
         attempt += 1
         try:
             await _transfer(transport, url, growing)
-            growing.check(url, expected_size)
+            growing.check(url)
             return
         except _PassingError as error:
             if growing.size > best:
@@ -171,7 +225,10 @@ async def _fetch(transport: Transport, url: str, growing: _Growing, expected_siz
                 attempt, best = 1, growing.size
             wait = transport.rule.pause(attempt, error.asked)
             if wait is None:
-                raise FalDownloadError(error.what, status=error.status) from error
+                kind = FalGateway if error.by_a_page else FalDownloadError
+                final = kind(error.what, status=error.status)
+                final.heard = error.heard
+                raise final from error
         await asyncio.sleep(wait)
 
 
@@ -181,51 +238,98 @@ async def _transfer(transport: Transport, url: str, growing: _Growing) -> None:
     if growing.size and growing.validator:
         headers |= {"Range": f"bytes={growing.size}-", "If-Range": growing.validator}
     for _ in range(_MAX_REDIRECTS + 1):
-        if httpx.URL(url).scheme not in ("http", "https"):
-            raise FalDownloadError(f"{strip_url(url)} is neither http nor https")
         try:
-            async with transport.stream(url, headers) as response:
+            async with transport.stream(url, headers) as (response, head):
                 if response.status_code not in _REDIRECTS:
-                    _begin(response, url, growing)
-                    async for chunk in response.aiter_bytes():
-                        await growing.add(chunk)
+                    await _begin(response, head, url, growing)
+                    await _take(response, head, url, growing)
                     return
                 url = _redirected(url, response.headers.get("location", ""))
-        except httpx.HTTPError as error:
-            raise _PassingError(f"The transfer of {strip_url(url)} broke ({type(error).__name__})") from error
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            broken = _PassingError(f"The transfer of {strip_url(url)} broke ({type(error).__name__})")
+            broken.heard = Heard("nobody")
+            raise broken from error
     raise FalDownloadError(f"{strip_url(url)}: more than {_MAX_REDIRECTS} redirects")
 
 
-def _begin(response: httpx.Response, url: str, growing: _Growing) -> None:
+async def _take(response: httpx.Response, head: Reply, url: str, growing: _Growing) -> None:
+    began, had = time.monotonic(), growing.size
+    async for chunk in response.aiter_bytes():
+        if not growing.size and chunk.lstrip()[:1] == b"<":
+            raise _page(head, url)
+        await growing.add(chunk)
+        lasted = time.monotonic() - began
+        if lasted > PATIENCE and growing.size - had < lasted * SLOWEST:
+            raise FalDownloadError(
+                f"{strip_url(url)} hardly moves: {growing.size - had} bytes in {lasted:.0f} s"
+            )
+
+
+async def _begin(response: httpx.Response, head: Reply, url: str, growing: _Growing) -> None:
     """Look at the head of the answer: does it go on, start over, or refuse?"""
     if response.status_code == 206:
         found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
         if not found or int(found[1]) != growing.size:
             growing.start_over()
             raise _PassingError(f"{strip_url(url)} answered with another part of the file than asked for")
-        growing.total = int(found[2]) if found[2] != "*" else growing.total
+        growing.total = _bounded(int(found[2]), url) if found[2] != "*" else growing.total
         return
     if response.status_code != 200:
-        raise _refused(response, url, growing)
+        raise await _refused(response, head, url, growing)
     if growing.size:
         growing.start_over()
     growing.content_type = response.headers.get("content-type")
+    if _is_a_page(response):
+        raise _page(head, url)
     if response.headers.get("content-encoding", "identity") == "identity":
         length = response.headers.get("content-length", "")
-        growing.total = int(length) if length.isdecimal() else None
+        known = length.isascii() and length.isdecimal() and len(length) <= 18
+        growing.total = _bounded(int(length), url) if known else None
         growing.validator = _validator(response)
 
 
-def _refused(response: httpx.Response, url: str, growing: _Growing) -> FalDownloadError:
+def _bounded(total: int, url: str) -> int:
+    if total > MAX_FILE_BYTES:
+        raise FalDownloadError(
+            f"{strip_url(url)} announces {total} bytes; the most that is taken are {MAX_FILE_BYTES}"
+        )
+    return total
+
+
+async def _refused(response: httpx.Response, head: Reply, url: str, growing: _Growing) -> FalError:
     status = response.status_code
     if status == 416:
         growing.start_over()
+    if status not in _GONE and _is_a_page(response):
+        return _page(head, url)
     what = f"{strip_url(url)} answered HTTP {status}"
     if status >= 500 or status in _PASSING:
-        error = _PassingError(what, status=status)
-        error.asked = Reply(status, response.headers, b"").retry_after
-        return error
-    return FalDownloadError(what, status=status, gone=status in _GONE)
+        error: FalDownloadError = (passing := _PassingError(what, status=status))
+        passing.asked = head.retry_after
+    else:
+        error = FalDownloadError(what, status=status, gone=status in _GONE)
+    body = b""
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > _LONGEST_ERROR:
+            break
+    error.heard = replace(head, body=body, complete=True).heard
+    return error
+
+
+def _is_a_page(response: httpx.Response) -> bool:
+    kind: str = response.headers.get("content-type", "").strip().lower()
+    return kind.startswith(_PAGES)
+
+
+def _page(head: Reply, url: str) -> _PassingError:
+    """The error for a web page, or another program's JSON, in place of a file."""
+    error = _PassingError(
+        f"Something between, not fal, answered HTTP {head.status} with a page in place of the file {strip_url(url)}",
+        status=head.status,
+    )
+    error.by_a_page, error.heard = True, Heard("between", head.asked_at)
+    return error
 
 
 def _validator(response: httpx.Response) -> str | None:
@@ -239,6 +343,8 @@ def _redirected(url: str, location: str) -> str:
         target = httpx.URL(url).join(location)
     except (httpx.InvalidURL, ValueError):
         raise FalDownloadError(f"{strip_url(url)} redirects to something that is no URL") from None
+    if why := why_not_fetchable(str(target)):
+        raise FalDownloadError(f"{strip_url(url)} redirects to an address that cannot be fetched: {why}")
     if httpx.URL(url).scheme == "https" and target.scheme != "https":
         raise FalDownloadError(f"{strip_url(url)} redirects to an address without TLS")
     return str(target)

@@ -20,6 +20,7 @@ key or a URL's query string. All classes can be pickled, and raise no second err
     ├── FalResultNotReady         asked too early                                        unaffected
     ├── FalResultExpired          it finished, and fal no longer has the result          maybe
     ├── FalUnavailable            a read failed, retries included                        unaffected
+    │   └── FalGateway                something between, not fal, answered               unaffected
     ├── FalProtocolError          an answer that cannot be read                          unaffected
     ├── FalHostRefused            an answer named a host that must not get a credential  unaffected
     ├── FalUploadError            an input file did not get to fal                       no
@@ -40,6 +41,7 @@ What `FalClient.submit` raises reads: `billed == "no"` proves that nothing runs 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Literal, Self
 
+from prefect_ltx.fal.clock import Heard
 from prefect_ltx.fal.field_problem import FieldProblem
 from prefect_ltx.fal.safe_text import plain
 
@@ -59,10 +61,12 @@ class FalError(Exception):
         request_id: fal's id of the request, where one is known.
         next_step: what to do now.
         status: the HTTP status behind it, where there was one.
+        heard: who answered and when it was asked, by fal's clock; None where nothing was asked.
     """
 
     default_billed: ClassVar[Billed] = "no"
     default_next_step: ClassVar[str] = ""
+    heard: Heard | None = None
     money_note: str = ""
     """Said in place of "Not billed" where the call was free whatever became of the generation."""
 
@@ -232,6 +236,12 @@ class FalUnavailable(_FreeCall):
     """A read got no proper answer, retries included. Never a verdict on the generation."""
 
     default_next_step = "Try again later"
+
+
+class FalGateway(FalUnavailable):
+    """A proxy, a gateway or a login page answered in fal's place, with whatever status: fal was not heard."""
+
+    default_next_step = "Look at the proxy or gateway between this machine and fal, then try again"
 
 
 class FalProtocolError(_FreeCall):

@@ -78,8 +78,8 @@ class FalHosts(BaseModel):
         """
         if self.is_fal:
             return "fal.ai"
-        url = httpx.URL(self.queue)
-        return url.host if _is_loopback(url.host) else f"{url.host}:{url.port or _DEFAULT_PORTS[url.scheme]}"
+        host = httpx.URL(self.queue).host
+        return host if _is_loopback(host) else f"{host}:{port_of(self.queue)}"
 
     def may_receive_key(self, url: str) -> bool:
         """Whether the account's key may be sent to `url`: same scheme, host and port as a configured host.
@@ -107,6 +107,12 @@ class FalHosts(BaseModel):
         scheme, host, port = origin
         ours = host == _FAL_FILES or host.endswith("." + _FAL_FILES)
         return self.is_fal and scheme == "https" and port == 443 and ours
+
+
+def port_of(base: str) -> int:
+    """The port of a base URL that has been checked."""
+    url = httpx.URL(base)
+    return url.port or _DEFAULT_PORTS[url.scheme]
 
 
 def _checked(url: str) -> str:

@@ -4,20 +4,23 @@ import json
 import math
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Final
+from dataclasses import replace
+from typing import Final, NoReturn
 from urllib.parse import urlencode
 
 import httpx
 
 from prefect_ltx.fal.addresses import RequestUrls, endpoint_path
+from prefect_ltx.fal.clock import Heard
 from prefect_ltx.fal.errors import (
+    FalError,
     FalNotFound,
     FalRequestInvalid,
     FalResultNotReady,
     FalUnavailable,
 )
 from prefect_ltx.fal.reply import Reply
-from prefect_ltx.fal.transport import Transport
+from prefect_ltx.fal.transport import OnRequestId, Transport
 from prefect_ltx.fal.verdicts import (
     ResultDoubtful,
     cancel_outcome,
@@ -25,13 +28,15 @@ from prefect_ltx.fal.verdicts import (
     queue_status,
     refusal,
     run_result,
-    status_from,
     submitted_id,
 )
 from prefect_ltx.fal.wire import CancelOutcome, GenerationResult, QueueStatus, SubmitReceipt
 
 MIN_START_TIMEOUT: Final = 1.0
 """fal takes more than 0.1 s, both official clients insist on more than 1 s (fal-protocol §3.1)."""
+
+_LONGEST_ERROR: Final = 1 << 20
+DISABLE_FALLBACK: Final = "x-app-fal-disable-fallback"
 
 _TAG_KEY: Final = re.compile(r"[a-z0-9._-]{1,64}")
 _TAG_VALUE: Final = re.compile(r"[ -+\--~]{1,256}")  # printable ASCII without the comma
@@ -54,6 +59,7 @@ class Queue:
         *,
         webhook_url: str | None,
         headers: Mapping[str, str],
+        on_request_id: OnRequestId | None = None,
     ) -> SubmitReceipt:
         """One POST; see `FalClient.submit`."""
         hosts = self._http.hosts
@@ -62,19 +68,22 @@ class Queue:
         content = wire_bytes(body)
         query = "?" + urlencode({"fal_webhook": webhook_url}) if webhook_url else ""
         reply = await self._http.post_once(
-            url + query, content=content, headers=all_headers, timeout=self._submit_timeout
+            url + query,
+            content=content,
+            headers=all_headers,
+            timeout=self._submit_timeout,
+            on_request_id=on_request_id,
         )
-        request_id = submitted_id(reply)
+        request_id = self._http.judge(reply, submitted_id)
         urls = RequestUrls.chosen(hosts, endpoint, request_id, reply.data)
         return urls.receipt(request_id, reply.data.get("queue_position"))
 
     async def run(self, endpoint: str, body: Mapping[str, object], *, timeout: float) -> GenerationResult:
         """One POST to the synchronous route; see `FalClient.run`."""
         url = f"{self._http.hosts.run}/{endpoint_path(endpoint)}"
-        headers = self._json_headers(url)
-        return run_result(
-            await self._http.post_once(url, content=wire_bytes(body), headers=headers, timeout=timeout)
-        )
+        headers = self._json_headers(url) | submit_headers(None, None, None, False)
+        reply = await self._http.post_once(url, content=wire_bytes(body), headers=headers, timeout=timeout)
+        return self._http.judge(reply, run_result)
 
     async def status(self, urls: RequestUrls, request_id: str, *, logs: bool) -> QueueStatus:
         """Where the request stands."""
@@ -89,17 +98,17 @@ class Queue:
         url = _with_query(f"{path}/stream{'?' + query if query else ''}", logs="1")
         headers = self._http.key_header(url) | {"Accept": "application/json, text/event-stream"}
         try:
-            async with self._http.stream(url, headers) as response:
-                head = Reply(response.status_code, response.headers, b"")
-                if not head.ok:
-                    head = Reply(response.status_code, response.headers, await response.aread())
-                    raise refusal(head, f"request {request_id}")
+            async with self._http.stream(url, headers) as (response, head):
+                if "text/event-stream" not in response.headers.get("content-type", ""):
+                    whole = replace(head, body=await _beginning(response), complete=True)
+                    self._http.judge(whole, lambda reply: _no_stream(reply, request_id))
                 async for event in _events(response):
-                    status = status_from(Reply(200, response.headers, event).data, head, request_id)
+                    answer = replace(head, body=event, complete=True)
+                    status = self._http.judge(answer, lambda reply: queue_status(reply, request_id))
                     yield status
                     if status.status == "COMPLETED":
                         return
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             raise FalUnavailable(
                 f"The status stream of {request_id} broke: {type(error).__name__}"
             ) from error
@@ -121,23 +130,25 @@ class Queue:
     async def cancel(self, urls: RequestUrls, request_id: str) -> CancelOutcome:
         """One PUT; asking again is harmless."""
         headers = self._http.key_header(urls.cancel)
-        return cancel_outcome(
-            await self._http.write_free("PUT", urls.cancel, headers=headers, content=b""), request_id
-        )
+        reply = await self._http.write_free("PUT", urls.cancel, headers=headers, content=b"")
+        return self._http.judge(reply, lambda answer: cancel_outcome(answer, request_id))
 
-    async def _believe(self, doubt: ResultDoubtful, urls: RequestUrls, request_id: str) -> Exception:
+    async def _believe(self, doubt: ResultDoubtful, urls: RequestUrls, request_id: str) -> FalError:
         """The error to raise for a doubtful answer of the result route, once the status has been read."""
         try:
             status = await self.status(urls, request_id, logs=False)
-        except FalNotFound:
+        except FalNotFound as not_found:
             gone = f"fal does not know the request {request_id} (any more)"
-            return FalNotFound(gone, request_id=request_id, status=404, free_call=True)
+            return _as_heard(
+                FalNotFound(gone, request_id=request_id, status=404, free_call=True), not_found.heard
+            )
         if status.status != "COMPLETED":
-            return FalResultNotReady("The generation has not finished", request_id=request_id)
+            not_ready = FalResultNotReady("The generation has not finished", request_id=request_id)
+            return _as_heard(not_ready, status.heard)
         # A 4xx about a finished request is its outcome. A 5xx is only where the status says that it failed.
         if (doubt.status or 0) < 500 or status.error or status.error_type:
-            return doubt.if_finished
-        return FalUnavailable(doubt.what, request_id=request_id, status=doubt.status)
+            return _as_heard(doubt.if_finished, doubt.heard)
+        return _as_heard(FalUnavailable(doubt.what, request_id=request_id, status=doubt.status), doubt.heard)
 
     def _json_headers(self, url: str) -> dict[str, str]:
         return self._http.key_header(url) | {"Content-Type": "application/json", "Accept": "application/json"}
@@ -156,14 +167,20 @@ def wire_bytes(body: Mapping[str, object]) -> bytes:
 
 
 def submit_headers(
-    start_timeout: float | None, priority: str | None, tags: Mapping[str, str] | None, no_server_retry: bool
+    start_timeout: float | None,
+    priority: str | None,
+    tags: Mapping[str, str] | None,
+    no_server_retry: bool,
+    allow_fallback: bool = False,
 ) -> dict[str, str]:
     """fal's own request headers of a submit (fal-protocol §3.1).
+
+    Unless `allow_fallback`, fal may not route the request to an equivalent endpoint, whose price is another.
 
     Raises:
         FalRequestInvalid: for a value that fal would ignore in silence or refuse.
     """
-    headers: dict[str, str] = {}
+    headers = {} if allow_fallback else {DISABLE_FALLBACK: "true"}
     if start_timeout is not None:
         if not MIN_START_TIMEOUT < start_timeout < math.inf:
             raise FalRequestInvalid(f"start_timeout must be more than {MIN_START_TIMEOUT:g} s")
@@ -180,6 +197,28 @@ def submit_headers(
     if no_server_retry:
         headers["X-Fal-No-Retry"] = "1"
     return headers
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """As much of the body as any error of fal's has."""
+    body = b""
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > _LONGEST_ERROR:
+            break
+    return body
+
+
+def _no_stream(reply: Reply, request_id: str) -> NoReturn:
+    """Raise what an answer means that is no event stream."""
+    if reply.ok:
+        raise reply.unreadable(f"is no status stream of {request_id}")
+    raise refusal(reply, f"request {request_id}")
+
+
+def _as_heard(error: FalError, heard: Heard | None) -> FalError:
+    error.heard = heard
+    return error
 
 
 def _plain_number(value: float) -> str:

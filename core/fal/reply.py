@@ -1,11 +1,20 @@
 """One HTTP answer and what fal's conventions say in it. Pure: nothing here sends anything.
 
-Shapes (fal-protocol §5): models answer `{"detail": [{loc, msg, type}]}`, the platform `{"detail": "text",
-"error_type": "…"}`, the Platform API `{"error": {"type", "message"}}`, queue routes `{"status":
-"NOT_FOUND"}`.
+Who wrote it is told from its shape (fal-protocol §5): models answer `{"detail": [{loc, msg, type}]}`, the
+platform `{"detail": "text", "error_type": "…"}`, the Platform API `{"error": {"type", "message"}}`, queue routes
+`{"status": "NOT_FOUND"}`. Gateways and proxies in front of fal write HTML, nothing at all, or JSON of their own,
+and with any status code; some of it comes close, so a shape is held to its keys:
+
+    {"detail": "Not Found"} and other stock phrases        any FastAPI or Django application
+    {"detail": [{"loc": ["header", …], …}]}                a gateway that missed something in the call itself
+    {"title": …, "status": 429, "detail": "…"}             RFC 9457, as Cloudflare writes it
+    {"error": {"message", "type": "auth_error", "code"}}   a gateway for models; fal has six types of its own
+    {"message": …, "request_id": …}                        Kong, AWS
+
+A JSON object that comes with a header that only fal sets is fal's, whatever its keys. A body that is not a JSON
+object is not, whatever its headers: who replaced the body may have passed the headers on.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -14,17 +23,74 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any, Final
 
 import httpx
 
-from prefect_ltx.fal.errors import FalProtocolError
+from prefect_ltx.fal.clock import Heard, Moment, Stopwatch
+from prefect_ltx.fal.errors import FalError, FalGateway, FalProtocolError
 from prefect_ltx.fal.field_problem import FieldProblem
+from prefect_ltx.fal.lenient_json import NOT_JSON, read_json
 from prefect_ltx.fal.safe_text import plain
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _ID_IN_A_CUT_BODY: Final = re.compile(rb'"request_id"\s*:\s*"([A-Za-z0-9._:-]{1,128})"')
+
+_FALS_HEADERS: Final = (
+    "x-fal-request-id",
+    "x-fal-error-type",
+    "x-fal-retryable",
+    "x-fal-needs-retry",
+    "x-fal-request-timeout-type",
+    "x-fal-billable-units",
+    "x-fal-served-from",
+)
 _FAL_STATUSES: Final = ("NOT_FOUND", "ALREADY_COMPLETED")
+_API_ERRORS: Final = frozenset(
+    {
+        "authorization_error",
+        "validation_error",
+        "not_found",
+        "rate_limited",
+        "server_error",
+        "not_implemented",
+    }
+)
+_QUEUE_KEYS: Final = frozenset(
+    {"status", "request_id", "detail", "error", "error_type", "logs", "metrics"}
+) | {
+    "response_url",
+    "status_url",
+    "cancel_url",
+    "queue_position",
+}
+_DETAIL_KEYS: Final = frozenset({"detail", "error_type", "request_id"})
+_ERROR_TYPE: Final = re.compile(r"[a-z][a-z0-9_]{2,60}")
+_PARTS_OF_A_CALL: Final = frozenset({"header", "cookie", "query", "path"})
+_STOCK_PHRASES: Final = frozenset(
+    {phrase.lower() for status in HTTPStatus for phrase in (status.phrase, f"{status.value} {status.phrase}")}
+    | {
+        "not authenticated",
+        "not authorized",
+        "could not validate credentials",
+        "invalid authentication credentials",
+        "authentication credentials were not provided",
+        "incorrect authentication credentials",
+        "invalid token",
+        "invalid api key",
+        "invalid or missing api key",
+        "access denied",
+        "permission denied",
+        "you do not have permission to perform this action",
+        "rate limit exceeded",
+        "request was throttled",
+        "upstream error",
+        "upstream request timeout",
+        "timeout",
+    }
+)
+"""What frameworks and gateways say by themselves. Where fal says one of these it adds a header of its own."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +101,11 @@ class Reply:
     headers: httpx.Headers
     body: bytes
     complete: bool = True
+    asked_at: Moment | None = None
+    clocks: Stopwatch | None = None
+    """This machine's clocks directly before the question."""
+    signed: bool = False
+    """Whether it is known to be fal's from elsewhere: a webhook with a good signature."""
 
     @property
     def ok(self) -> bool:
@@ -44,16 +115,14 @@ class Reply:
     @cached_property
     def data(self) -> Any:
         """The body as JSON, None where it is not. JSON numbers with a fraction are floats."""
-        try:
-            return json.loads(self.body) if self.complete else None
-        except (ValueError, RecursionError):
-            return None
+        value = read_json(self.body) if self.complete else NOT_JSON
+        return None if value is NOT_JSON else value
 
     def any_object(self) -> dict[str, Any]:
         """The body as a JSON object.
 
         Raises:
-            FalProtocolError: when it is not one.
+            FalGateway: when it is not one.
         """
         if not isinstance(self.data, dict):
             raise self.unreadable("is not a JSON object")
@@ -62,12 +131,24 @@ class Reply:
     def exact_object(self) -> dict[str, Any]:
         """The same with Decimal in place of float: for money."""
         self.any_object()
-        data: dict[str, Any] = json.loads(self.body, parse_float=Decimal)
+        data: dict[str, Any] = read_json(self.body, exact=True)
         return data
 
-    def unreadable(self, why: str) -> FalProtocolError:
-        """The error for an answer that does not follow the protocol."""
+    def unreadable(self, why: str, *, fals: bool = False) -> FalError:
+        """The error for an answer that does not follow the protocol; `fals`: it is fal's for some other reason."""
+        if not (fals or self.is_fals):
+            return self.gateway(f"the answer {why}")
         return FalProtocolError(f"fal's answer (HTTP {self.status}) {why}", status=self.status)
+
+    def gateway(self, subject: str) -> FalGateway:
+        """The error for an answer that fal did not write."""
+        what = f"Something between, not fal, answered HTTP {self.status}"
+        return FalGateway(f"{what} ({subject})", status=self.status)
+
+    @property
+    def heard(self) -> Heard:
+        """Who wrote this error answer, and when it was asked for. A 2xx is fal's if the route can read it."""
+        return Heard("fal" if self.is_fals else "between", self.asked_at)
 
     @cached_property
     def fields(self) -> list[FieldProblem]:
@@ -110,20 +191,15 @@ class Reply:
         """`X-Fal-Needs-Retry`: the platform asks for the same call again."""
         return self.headers.get("x-fal-needs-retry", "").strip().lower() in ("1", "true")
 
-    @property
+    @cached_property
     def is_fals(self) -> bool:
-        """Whether fal itself wrote this: a JSON object of one of its shapes, or its request id header.
-
-        What a proxy, a captive portal or a load balancer writes is neither.
-        """
-        body, error = self._object, self._object.get("error")
-        return (
-            "x-fal-request-id" in self.headers
-            or isinstance(body.get("detail"), str | list)
-            or isinstance(body.get("error_type"), str)
-            or (isinstance(error, dict) and isinstance(error.get("message"), str))
-            or body.get("status") in _FAL_STATUSES
-        )
+        """Whether fal itself wrote this: a JSON object in one of its error shapes, or with one of its headers."""
+        if self.signed:
+            return True
+        body = self.data
+        if not isinstance(body, dict):
+            return False
+        return any(name in self.headers for name in _FALS_HEADERS) or _in_a_shape_of_fals(body)
 
     @cached_property
     def request_id(self) -> str | None:
@@ -156,6 +232,30 @@ def valid_request_id(request_id: str) -> bool:
     return bool(_REQUEST_ID.fullmatch(request_id)) and ".." not in request_id
 
 
+def _in_a_shape_of_fals(body: Mapping[str, Any]) -> bool:
+    """Whether a JSON object is an error of fal's by its keys alone."""
+    keys = body.keys()
+    if body.get("status") in _FAL_STATUSES:
+        return keys <= _QUEUE_KEYS
+    if keys == {"error"} and isinstance(error := body["error"], dict):
+        return error.get("type") in _API_ERRORS and isinstance(error.get("message"), str)
+    if not keys <= _DETAIL_KEYS:
+        return False
+    detail, kind = body.get("detail"), body.get("error_type")
+    if isinstance(kind, str):
+        return bool(_ERROR_TYPE.fullmatch(kind))
+    if isinstance(detail, str):
+        return bool(detail.strip()) and detail.strip().rstrip(".!").lower() not in _STOCK_PHRASES
+    return isinstance(detail, list) and bool(detail) and all(map(_is_a_models, detail))
+
+
+def _is_a_models(problem: object) -> bool:
+    if not isinstance(problem, dict) or not isinstance(problem.get("msg"), str):
+        return False
+    loc = problem.get("loc")
+    return not (isinstance(loc, list) and loc and loc[0] in _PARTS_OF_A_CALL)
+
+
 def _field(entry: object) -> FieldProblem:
     if not isinstance(entry, dict):
         return FieldProblem((), plain(entry))
@@ -179,7 +279,7 @@ def _seconds(text: str) -> float | None:
     except ValueError:
         try:
             when = parsedate_to_datetime(text)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, IndexError, OverflowError):
             return None
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
         seconds = (when - datetime.now(UTC)).total_seconds()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import SystemRandom
 
-from prefect_ltx.fal.errors import FalError, FalProtocolError, FalRateLimited, FalUnavailable
+from prefect_ltx.fal.errors import FalError, FalGateway, FalProtocolError, FalRateLimited, FalUnavailable
 from prefect_ltx.fal.reply import Reply
 
 _uniform = SystemRandom().uniform
@@ -34,9 +34,9 @@ class RetryRule:
     ) -> float | None:
         """Seconds to wait before the next call, or None to give up. `attempt` counts from 1.
 
-        A connection error, 408, 409, 425, 429, a 5xx and an unreadable 2xx are worth another call, and so is
-        whatever fal marks `X-Fal-Needs-Retry`. Nothing is that fal marks `X-Fal-Retryable: false`, or that a
-        start timeout ended (`X-Fal-Request-Timeout-Type`; fal-protocol §3.2).
+        A connection error, 408, 409, 425, 429, a 5xx, an unreadable 2xx and whatever fal did not write are worth
+        another call, and so is what fal marks `X-Fal-Needs-Retry`. Nothing is that fal marks `X-Fal-Retryable:
+        false`, or that a start timeout ended (`X-Fal-Request-Timeout-Type`; fal-protocol §3.2).
         """
         if not _worth_it(error, reply):
             return None
@@ -61,7 +61,7 @@ def _worth_it(error: FalError, reply: Reply | None) -> bool:
         return isinstance(error, FalUnavailable)
     if reply.retryable is False or "x-fal-request-timeout-type" in reply.headers:
         return False
-    if reply.needs_retry or isinstance(error, FalRateLimited):
+    if reply.needs_retry or isinstance(error, FalRateLimited | FalGateway):
         return True
     if isinstance(error, FalUnavailable):
         return reply.status >= 500 or reply.status in (408, 409, 425)

@@ -1,12 +1,16 @@
-"""Text from outside made fit for a message: one line, no secret, no query string, bounded length.
+"""Text from outside made fit for a message (one line, no secret, no query string, bounded) and for storing.
 
 Every message of this package goes through `plain`, because fal's own texts quote the input URLs that they
 could not read, and those may be signed.
 """
 
+import math
 import re
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
+
+from pydantic import JsonValue
 
 _URL: Final = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>`]+")
 _DATA_URI: Final = re.compile(r"\bdata:[\w.+/;=-]*,[^\s\"'<>`]*", re.IGNORECASE)
@@ -15,6 +19,9 @@ _CREDENTIAL: Final = re.compile(
     r"\b(key|bearer|basic|token)\s+(?=[^\s\"',;]*\d)[^\s\"',;]{8,}", re.IGNORECASE
 )
 _FAL_KEY: Final = re.compile(r"\b[0-9a-fA-F]{8}-[0-9a-fA-F-]{18,}:[0-9a-fA-F]{8,}")
+_UNSTORABLE: Final = re.compile("[\\x00\ud800-\udfff]")
+_INT64: Final = 2**63
+_DEEPEST: Final = 64
 
 
 def strip_url(url: str) -> str:
@@ -39,3 +46,28 @@ def plain(text: object, limit: int = 500) -> str:
     line = _FAL_KEY.sub("<key>", line)
     line = _CREDENTIAL.sub(lambda found: f"{found[1]} <hidden>", line)
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def storable(text: str) -> str:
+    """`text` as every database, JSON reader and file takes it: no NUL, half surrogate pairs replaced."""
+    return _UNSTORABLE.sub(lambda found: "" if found[0] == "\0" else "\ufffd", text)
+
+
+def storable_json(value: object, *, depth: int = _DEEPEST) -> JsonValue:
+    """JSON from outside as it can be stored: texts storable; numbers that no column holds, and what is nested
+    deeper than anything of fal's, become null."""
+    if isinstance(value, str):
+        return storable(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if -_INT64 <= value < _INT64 else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if depth == 0:
+        return None
+    if isinstance(value, Mapping):
+        return {storable(str(name)): storable_json(inner, depth=depth - 1) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable_json(inner, depth=depth - 1) for inner in value]
+    return None

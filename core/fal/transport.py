@@ -1,18 +1,23 @@
 """HTTP with two manners: a call that may cost money is made once; a call that is free may be made again.
 
+Whether the one POST left is not guessed from the error: httpcore says when it begins to write a request's head
+(its `trace` extension), and before that not a byte of it has left this machine.
+
 The key is added per request, only where `FalHosts.may_receive_key` allows it, and no redirect is followed
 with it. The two httpx clients are made when first used, because each costs 45 ms.
 """
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
 from pydantic import SecretStr
 
+from prefect_ltx.fal.clock import FalClock, Heard, Stopwatch, asked_at
 from prefect_ltx.fal.errors import (
     FalError,
     FalHostRefused,
@@ -35,15 +40,10 @@ Content = bytes | Callable[[], AsyncIterator[bytes]] | None
 CONNECT_SECONDS: Final = 30.0
 _MAX_BODY: Final = 512 * 1024 * 1024
 
-# These are raised before a connection exists, or by a proxy that refused to open one (CONNECT), so not a byte
-# of the request has left. Read in httpcore 1.0.9: ConnectError and ConnectTimeout come from connect_tcp and
-# start_tls only, ProxyError from the CONNECT or SOCKS handshake, PoolTimeout from waiting for a connection.
-_NEVER_SENT: Final = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-)
+OnRequestId = Callable[[str], None]
+"""Called with fal's id of a request as soon as an answer names it."""
+
+_log = logging.getLogger(__name__)
 
 
 class Transport:
@@ -53,6 +53,7 @@ class Transport:
         """`timeout`: seconds for each wait for bytes of a free call."""
         self.hosts = hosts
         self.rule = rule
+        self.clock = FalClock()
         self._key = key
         self._timeout = httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -73,26 +74,33 @@ class Transport:
         return {"Authorization": f"Key {self._key.get_secret_value()}"} if self._key else {}
 
     async def post_once(
-        self, url: str, *, content: bytes, headers: Mapping[str, str], timeout: float
+        self,
+        url: str,
+        *,
+        content: bytes,
+        headers: Mapping[str, str],
+        timeout: float,
+        on_request_id: OnRequestId | None = None,
     ) -> Reply:
         """Exactly one POST: never repeated, never redirected. `timeout` is for the whole of it, in seconds.
 
         Raises:
-            FalNotSent: no connection was made.
+            FalNotSent: not a byte of its head was written to a connection.
             FalSubmitUnknown: it left, and what came back is no answer or only part of one.
         """
-        answer = _Answer()
-        # A third: TCP and TLS then time out before the whole does, and it is clear that nothing was sent.
-        waits = httpx.Timeout(timeout, connect=min(timeout / 3, CONNECT_SECONDS))
+        answer = _Answer(on_request_id)
+        waits = httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
         try:
             async with asyncio.timeout(timeout):
                 await self._exchange(self._once_client(), "POST", url, headers, content, waits, answer)
-        except _NEVER_SENT as error:
-            raise FalNotSent(f"No connection to {strip_url(url)}: {_named(error)}") from error
         except Exception as error:
+            if answer.surely_not_sent(error):
+                raise _not_sent(url, error) from error
             # Whatever else went wrong, the request may have arrived: nothing narrower would be honest.
             partial = answer.reply(complete=False) if answer.status else None
-            raise unknown_submit(f"the connection failed ({_named(error)})", partial) from error
+            unknown = unknown_submit(f"the connection failed ({_named(error)})", partial)
+            unknown.heard = Heard("between", partial.asked_at) if partial else Heard("nobody")
+            raise unknown from error
         return answer.reply(complete=True)
 
     async def write_free(
@@ -125,22 +133,44 @@ class Transport:
             reply: Reply | None = None
             try:
                 reply = await self._attempt(self._free_client(), method, url, headers or {}, content)
-                return parse(reply)
+                return self.judge(reply, parse)
             except FalError as error:
                 wait = self.rule.wait(attempt, error, reply)
                 if wait is None:
                     raise
             await asyncio.sleep(wait)
 
-    @contextlib.asynccontextmanager
-    async def stream(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
-        """One GET whose body the caller reads as it comes; httpx's own errors pass through."""
-        client = self._free_client()
-        request = client.build_request("GET", url, headers=dict(headers))
-        with without_queries_in_logs():
-            response = await client.send(request, stream=True)
+    def judge(self, reply: Reply, parse: Callable[[Reply], T]) -> T:
+        """What `parse` makes of `reply`. Its error says who was heard, and fal's own answers set the clock."""
         try:
-            yield response
+            value = parse(reply)
+        except FalError as error:
+            error.heard = reply.heard
+            if reply.heard.by == "fal":
+                self._hear(reply)
+            raise
+        self._hear(reply)
+        return value
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, url: str, headers: Mapping[str, str]
+    ) -> AsyncIterator[tuple[httpx.Response, Reply]]:
+        """One GET whose body the caller reads as it comes, with its head as a `Reply` that has no body yet.
+
+        Raises:
+            FalProtocolError: `url` cannot be called. httpx's own errors pass through.
+        """
+        client = self._free_client()
+        began = Stopwatch.read()
+        try:
+            request = client.build_request("GET", url, headers=dict(headers))
+            with without_queries_in_logs():
+                response = await client.send(request, stream=True)
+        except (httpx.InvalidURL, ValueError, OverflowError) as error:
+            raise _uncallable(url) from error
+        try:
+            yield response, _head(response, began)
         finally:
             await response.aclose()
 
@@ -159,10 +189,14 @@ class Transport:
         body = content() if callable(content) else content
         try:
             await self._exchange(client, method, url, headers, body, self._timeout, answer)
-        except httpx.InvalidURL:
-            raise FalProtocolError(f"{strip_url(url)} is not a URL that can be called") from None
-        except httpx.HTTPError as error:
-            raise FalUnavailable(f"No answer from {strip_url(url)}: {_named(error)}") from error
+        except FalError:
+            raise
+        except (httpx.InvalidURL, ValueError, OverflowError) as error:
+            raise _uncallable(url) from error
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+            unavailable = FalUnavailable(f"No answer from {strip_url(url)}: {_named(error)}")
+            unavailable.heard = Heard("nobody")
+            raise unavailable from error
         return answer.reply(complete=True)
 
     async def _exchange(
@@ -175,13 +209,21 @@ class Transport:
         timeout: httpx.Timeout,
         answer: "_Answer",
     ) -> None:
-        request = client.build_request(method, url, content=content, headers=dict(headers), timeout=timeout)
+        request = client.build_request(
+            method,
+            url,
+            content=content,
+            headers=dict(headers),
+            timeout=timeout,
+            extensions={"trace": answer.watch},
+        )
+        answer.began = Stopwatch.read()
         with without_queries_in_logs():
             response = await client.send(request, stream=True)
         try:
-            answer.status, answer.headers = response.status_code, response.headers
+            answer.head(response)
             async for chunk in response.aiter_bytes():
-                answer.body += chunk
+                answer.add(chunk)
                 if len(answer.body) > _MAX_BODY:
                     raise FalProtocolError(f"The answer of {strip_url(url)} is far too large")
         finally:
@@ -210,29 +252,120 @@ class Transport:
             self._free = self._once = None
             self._loop = loop
 
+    def _hear(self, reply: Reply) -> None:
+        if reply.clocks is not None:
+            self.clock.hear(reply.asked_at, reply.clocks, Stopwatch.read())
+
     def _client(self, limits: httpx.Limits) -> httpx.AsyncClient:
         # An AsyncClient's own transport is made with retries=0. A proxy from the environment is honoured, as
         # by the official client, but never for this machine's own addresses.
-        if self._tls is None:
-            self._tls = httpx.create_ssl_context()
         direct: dict[str, httpx.AsyncBaseTransport | None] = {
             f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")
         }
-        return httpx.AsyncClient(
-            verify=self._tls, limits=limits, timeout=self._timeout, mounts=direct, follow_redirects=False
-        )
+        try:
+            if self._tls is None:
+                self._tls = httpx.create_ssl_context()
+            return httpx.AsyncClient(
+                verify=self._tls, limits=limits, timeout=self._timeout, mounts=direct, follow_redirects=False
+            )
+        except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+            raise _unusable_environment(error) from error
 
 
 class _Answer:
     """What has arrived so far, kept outside the call so that a cut answer can still be read."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_request_id: OnRequestId | None = None) -> None:
         self.status = 0
         self.headers = httpx.Headers()
         self.body = bytearray()
+        self._watched = self._left = False
+        self.began = Stopwatch.read()
+        self._answered = self.began
+        self._on_request_id = on_request_id
+        self._named = ""
+
+    async def watch(self, event: str, info: Mapping[str, Any]) -> None:
+        """httpcore's `trace` extension. Opening a tunnel through a proxy is a request as well (CONNECT), but none
+        of ours: ours follows only once the tunnel is open."""
+        self._watched = True
+        if ".send_" in event and event.endswith(".started"):
+            self._left = self._left or getattr(info.get("request"), "method", b"") != b"CONNECT"
+
+    def surely_not_sent(self, error: Exception) -> bool:
+        """Whether not a byte of the request's head was written. Where nothing could be watched, only errors from
+        before any connection say so."""
+        early = isinstance(error, FalError | httpx.PoolTimeout | httpx.InvalidURL | httpx.UnsupportedProtocol)
+        return not self._left and not self.status and (self._watched or early)
+
+    def head(self, response: httpx.Response) -> None:
+        self._answered = Stopwatch.read()
+        self.status, self.headers = response.status_code, response.headers
+        self._name()
+
+    def add(self, chunk: bytes) -> None:
+        self.body += chunk
+        self._name()
 
     def reply(self, *, complete: bool) -> Reply:
-        return Reply(self.status, self.headers, bytes(self.body), complete)
+        return _reply(self.status, self.headers, bytes(self.body), self.began, self._answered, complete)
+
+    def _name(self) -> None:
+        """Tell of the request id as soon as one can be read."""
+        if self._on_request_id is None:
+            return
+        found = self.reply(complete=False).request_id
+        if found is None or found == self._named:
+            return
+        self._named = found
+        try:
+            self._on_request_id(found)
+        except Exception:
+            # Where it cannot be kept, the answer is still to be read: the id is in the receipt or the error too.
+            _log.exception("The id %s of an accepted request could not be kept", found)
+
+
+def _head(response: httpx.Response, began: Stopwatch) -> Reply:
+    return _reply(response.status_code, response.headers, b"", began, Stopwatch.read(), False)
+
+
+def _reply(
+    status: int, headers: httpx.Headers, body: bytes, began: Stopwatch, answered: Stopwatch, complete: bool
+) -> Reply:
+    asked = asked_at(headers.get("date"), headers.get("age"), began, answered)
+    return Reply(status, headers, body, complete, asked_at=asked, clocks=began)
+
+
+def _not_sent(url: str, error: Exception) -> FalNotSent:
+    if isinstance(error, FalError):
+        # It says more than that there was no connection, such as which setting is wrong.
+        not_sent = FalNotSent(error.what, next_step=error.next_step)
+    else:
+        not_sent = FalNotSent(f"No connection to {strip_url(url)}: {_named(error)}")
+    not_sent.heard = Heard("nobody")
+    return not_sent
+
+
+def _uncallable(url: str) -> FalProtocolError:
+    return FalProtocolError(f"{strip_url(url)} is not a URL that can be called")
+
+
+def _unusable_environment(error: Exception) -> FalRequestInvalid:
+    if isinstance(error, ImportError):
+        return FalRequestInvalid(
+            "The environment names a SOCKS proxy (ALL_PROXY, HTTP_PROXY or HTTPS_PROXY), which needs the package "
+            "socksio",
+            next_step="pip install 'httpx[socks]', or name an HTTP proxy",
+        )
+    if isinstance(error, OSError):
+        return FalRequestInvalid(
+            f"The TLS certificates of the environment cannot be read: {_named(error)}",
+            next_step="Correct SSL_CERT_FILE and SSL_CERT_DIR, or unset them",
+        )
+    return FalRequestInvalid(
+        f"The proxy settings of the environment cannot be used ({type(error).__name__})",
+        next_step="Correct HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY (an IPv6 address without brackets)",
+    )
 
 
 def check_key(key: str | SecretStr | None) -> SecretStr | None:

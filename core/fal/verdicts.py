@@ -3,7 +3,7 @@
 The submit (fal-protocol §1.2, §7.6). There is no idempotency key, so what is not certain is not repeated:
 
     answer to the one POST                                        verdict
-    2xx with a request id in its JSON                             accepted
+    2xx with a request id and one more field of fal's receipt     accepted
     400 401 403 404 405 413 415 422 429 written by fal itself     refused: nothing runs, nothing is owed
     the same codes on a page that fal did not write               unknown
     408 409 425, every 5xx and 3xx, a 2xx without an id, …        unknown
@@ -14,16 +14,20 @@ look at fal's listing; calling it refused could cost a second payment.
 
 The result (§1.6): a generation counts as failed only where fal says so about the generation itself. A bare
 5xx is the platform being unavailable, and the paid video is still there.
+
+Every other route: what fal did not write is `FalGateway`, whatever its status code says.
 """
 
 from typing import Final, TypedDict
 
 from pydantic import ValidationError
 
+from prefect_ltx.fal.clock import Heard
 from prefect_ltx.fal.errors import (
     FalAccountLocked,
     FalAuthenticationError,
     FalError,
+    FalGateway,
     FalGenerationCancelled,
     FalGenerationFailed,
     FalNotFound,
@@ -37,11 +41,12 @@ from prefect_ltx.fal.errors import (
     FalUnavailable,
     FalValidationError,
 )
-from prefect_ltx.fal.models import GeneratedVideo
 from prefect_ltx.fal.reply import Reply
+from prefect_ltx.fal.results import read_video
 from prefect_ltx.fal.wire import CancelOutcome, GenerationResult, QueueStatus
 
 _DEFINITE_REFUSALS: Final = frozenset({400, 401, 403, 404, 405, 413, 415, 422, 429})
+_QUEUE_STATUSES: Final = ("IN_QUEUE", "IN_PROGRESS", "COMPLETED")
 _TRY_AGAIN: Final = frozenset({408, 409, 425})
 _CANCELLED: Final = frozenset({"client_cancelled", "client_disconnected"})
 _RUN_ENDED: Final = frozenset({"request_timeout", "startup_timeout"})
@@ -70,13 +75,24 @@ def submitted_id(reply: Reply) -> str:
     """
     if reply.ok:
         named = reply.data.get("request_id") if isinstance(reply.data, dict) else None
-        if isinstance(named, str) and reply.request_id == named:
+        if isinstance(named, str) and reply.request_id == named and _is_a_receipt(reply):
             return named
-        raise unknown_submit(f"fal answered HTTP {reply.status} without a readable request id", reply)
+        raise unknown_submit(f"HTTP {reply.status} without a receipt of fal's that can be read", reply)
     if reply.status in _DEFINITE_REFUSALS and reply.is_fals:
         raise refusal(reply, "the request", free_call=False)
     origin = "fal" if reply.is_fals else "something that is not fal"
     raise unknown_submit(f"{origin} answered HTTP {reply.status}{_said(reply)}", reply)
+
+
+def _is_a_receipt(reply: Reply) -> bool:
+    # A gateway with a queue of its own may answer {"request_id": …} as well.
+    ours = [reply.data.get(name) for name in ("response_url", "status_url", "cancel_url")]
+    return (
+        "x-fal-request-id" in reply.headers
+        or any(isinstance(url, str) for url in ours)
+        or isinstance(reply.data.get("queue_position"), int)
+        or reply.data.get("status") in _QUEUE_STATUSES
+    )
 
 
 def unknown_submit(why: str, reply: Reply | None = None) -> FalSubmitUnknown:
@@ -92,25 +108,30 @@ def unknown_submit(why: str, reply: Reply | None = None) -> FalSubmitUnknown:
 
 
 def queue_status(reply: Reply, request_id: str) -> QueueStatus:
-    """A status answer: 202 while it waits or runs, 200 when it is finished; only the body counts.
+    """A status answer, or one event of a status stream.
+
+    202 while it waits or runs, 200 when it is finished; only the body counts.
 
     Raises:
         FalNotFound, FalUnavailable, FalProtocolError and the refusals of `refusal`.
     """
     if not reply.ok:
         raise refusal(reply, f"request {request_id}")
-    return status_from(reply.data, reply, request_id)
-
-
-def status_from(data: object, reply: Reply, request_id: str) -> QueueStatus:
-    """The status in an already parsed body, or in one event of a status stream."""
+    data = reply.data
     if not isinstance(data, dict):
         raise reply.unreadable("to a status question is not a JSON object")
+    if data.get("status") not in _QUEUE_STATUSES:
+        raise reply.unreadable("names none of the three statuses of a request")
+    named = data.get("request_id")
+    if isinstance(named, str) and named.lower() != request_id.lower():
+        raise reply.unreadable(f"is about another request than {request_id}", fals=True)
     try:
-        return QueueStatus.model_validate({"request_id": request_id} | data)
+        return QueueStatus.model_validate(
+            data | {"request_id": request_id, "heard": Heard("fal", reply.asked_at)}
+        )
     except ValidationError as error:
         where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
-        raise reply.unreadable(f"is no status: {where}") from None
+        raise reply.unreadable(f"is no status: {where}", fals=True) from None
 
 
 def generation_result(reply: Reply, request_id: str) -> GenerationResult:
@@ -122,13 +143,19 @@ def generation_result(reply: Reply, request_id: str) -> GenerationResult:
     """
     if not reply.ok:
         raise _result_error(reply, request_id)
+    if not isinstance(reply.data, dict):
+        raise reply.unreadable("holds no JSON object where a result should be")
     try:
-        video = GeneratedVideo.model_validate(reply.data)
-    except ValidationError as error:
-        where = ", ".join(".".join(map(str, one["loc"])) or "body" for one in error.errors())
-        raise reply.unreadable(f"is no generated video: {where}") from None
+        video = read_video(reply.data)
+    except FalProtocolError as error:
+        if "video" in reply.data or reply.is_fals:
+            raise
+        raise reply.gateway(error.what) from None
     return GenerationResult(
-        video=video, billable_units=reply.billable_units, request_id=request_id or reply.request_id or ""
+        video=video,
+        billable_units=reply.billable_units,
+        request_id=request_id or reply.request_id or "",
+        heard=Heard("fal", reply.asked_at),
     )
 
 
@@ -142,12 +169,12 @@ def run_result(reply: Reply) -> GenerationResult:
     if reply.ok:
         try:
             return generation_result(reply, "")
-        except FalProtocolError as unreadable:
+        except (FalProtocolError, FalGateway) as unreadable:
             raise unknown_submit(unreadable.what, reply) from None
     if reply.status in _DEFINITE_REFUSALS and reply.status != 422 and reply.is_fals and not reply.fields:
         raise refusal(reply, "the run", free_call=False)
     error = _result_error(reply, "")
-    if isinstance(error, FalValidationError | FalGenerationFailed | FalGenerationCancelled) and reply.is_fals:
+    if isinstance(error, FalValidationError | FalGenerationFailed | FalGenerationCancelled):
         raise error
     raise unknown_submit(f"HTTP {reply.status}{_said(reply)}", reply)
 
@@ -158,19 +185,27 @@ def cancel_outcome(reply: Reply, request_id: str) -> CancelOutcome:
     Raises:
         FalUnavailable and the refusals of `refusal`, when it says none of the four outcomes.
     """
-    said = reply.data.get("status") if isinstance(reply.data, dict) else None
-    if said == "ALREADY_COMPLETED":
+    body = reply.data if isinstance(reply.data, dict) else {}
+    said = body.get("status")
+    if reply.is_fals and said == "ALREADY_COMPLETED":
         return "already_completed"
-    if said == "NOT_FOUND" or (reply.status == 404 and reply.is_fals):
+    if reply.is_fals and (said == "NOT_FOUND" or reply.status == 404):
         return "not_found"
     if reply.ok:
-        # Only a plain OK says that it never ran; other 2xx answers promise no more than that fal will try.
-        return "cancelled" if said == "OK" else "requested"
+        alone = body.keys() <= {"status", "request_id"}
+        if said == "OK" and (alone or reply.is_fals):  # only this says that it never ran
+            return "cancelled"
+        # Other words of fal's promise no more than that it will try.
+        if said == "CANCELLATION_REQUESTED" or isinstance(body.get("success"), bool) or reply.is_fals:
+            return "requested"
+        raise reply.gateway(f"cancelling {request_id}")
     raise refusal(reply, f"cancelling {request_id}")
 
 
 def refusal(reply: Reply, subject: str, *, free_call: bool = True) -> FalError:
     """The error for an answer that is not a 2xx. `free_call`: nothing could have been billed by this call."""
+    if not reply.is_fals:
+        return reply.gateway(subject)
     status, said = reply.status, _said(reply)
     rest: _Rest = {"status": status, "request_id": reply.request_id, "free_call": free_call}
     if status == 401:
@@ -201,6 +236,8 @@ def _result_error(reply: Reply, request_id: str) -> FalError:
     status, said, kind = reply.status, _said(reply), reply.error_type
     subject = f"the result of {request_id}" if request_id else "the run"
     known: _Known = {"status": status, "request_id": request_id or reply.request_id}
+    if not reply.is_fals:
+        return reply.gateway(subject)
     if status == 499 or kind in _CANCELLED:
         return FalGenerationCancelled(f"The generation was cancelled{said}", **known)
     if status == 422:
@@ -217,7 +254,7 @@ def _result_error(reply: Reply, request_id: str) -> FalError:
 
 def _verdict_on_the_run(reply: Reply, subject: str, known: "_Known") -> FalError:
     status, said, kind = reply.status, _said(reply), reply.error_type
-    shaped = reply.is_fals and bool(reply.message)
+    shaped = bool(reply.message)
     failed = FalGenerationFailed(
         f"The generation failed at fal (HTTP {status}{', ' + kind if kind else ''}){said}",
         error_type=kind or next((problem.type for problem in reply.fields if problem.type), ""),

@@ -1,27 +1,32 @@
 """What fal answers, as values. Unknown keys are ignored: the protocol grows."""
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
-from prefect_ltx.fal.models import GeneratedVideo
-
-
-def _none_is_empty_list(value: object) -> object:
-    return [] if value is None else value
+from prefect_ltx.fal.clock import Heard
+from prefect_ltx.fal.results import GeneratedVideo
+from prefect_ltx.fal.safe_text import storable, storable_json
 
 
-def _none_is_empty_dict(value: object) -> object:
-    return value if isinstance(value, dict) else {}
+def _list_of_objects(value: object) -> object:
+    return [one for one in value if isinstance(one, dict | BaseModel)] if isinstance(value, list) else []
+
+
+def _object(value: object) -> object:
+    return storable_json(value) if isinstance(value, dict) else {}
 
 
 def _as_text(value: object) -> object:
     # The format of `error` in a status is not documented (fal-protocol §12.4).
-    return value if value is None or isinstance(value, str) else str(value)
+    if value is None:
+        return None
+    return storable(value if isinstance(value, str) else str(storable_json(value)))[:_LONGEST_TEXT]
 
 
 def _exact(value: object) -> object:
@@ -29,17 +34,62 @@ def _exact(value: object) -> object:
     return repr(value) if isinstance(value, float) and math.isfinite(value) else value
 
 
+def _amount(value: Decimal) -> Decimal:
+    # 1E+99999999 is a Decimal as well, and one that no arithmetic ends with.
+    if value and abs(value.adjusted()) > _MOST_DIGITS:
+        raise ValueError("is no amount of money")
+    return value or Decimal(0)
+
+
+def _or_none(kind: Callable[[Any], Any]) -> BeforeValidator:
+    """What is not essential counts as unknown where it cannot be read."""
+
+    def read(value: object) -> object:
+        try:
+            return None if value is None else kind(value)
+        except (TypeError, ValueError, OverflowError, ArithmeticError):
+            return None
+
+    return BeforeValidator(read)
+
+
+def _small_whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**31:
+        raise ValueError("is no small whole number")
+    return value
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError("is no number")
+    return float(value)
+
+
+def _time(value: Any) -> datetime:
+    return _TIMES.validate_python(value)
+
+
 def _utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 Text = Annotated[str, BeforeValidator(_as_text)]
-Money = Annotated[Decimal, BeforeValidator(_exact)]
-Moment = Annotated[datetime, AfterValidator(_utc)]
+Money = Annotated[Decimal, BeforeValidator(_exact), AfterValidator(_amount)]
+UtcTime = Annotated[datetime, AfterValidator(_utc)]
+Json = Annotated[Any, BeforeValidator(storable_json)]
+
+_MOST_DIGITS: Final = 18
+_LONGEST_TEXT: Final = 20_000
+_TIMES: Final = TypeAdapter(datetime)
 
 
 class _Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _HeardWire(_Wire):
+    heard: Heard | None = Field(default=None, exclude=True, repr=False)
+    """Who answered, and when it was asked by fal's clock."""
 
 
 class SubmitReceipt(_Wire):
@@ -61,7 +111,7 @@ class LogEntry(_Wire):
     source: Text | None = None
 
 
-class QueueStatus(_Wire):
+class QueueStatus(_HeardWire):
     """Where a request stands. There is no FAILED: a failed or cancelled one is COMPLETED (fal-protocol §1.4).
 
     `queue_position` is the number of requests ahead. `metrics["inference_time"]` is in seconds, once
@@ -70,14 +120,14 @@ class QueueStatus(_Wire):
 
     status: Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
     request_id: str
-    queue_position: int | None = None
-    logs: Annotated[list[LogEntry], BeforeValidator(_none_is_empty_list)] = Field(default_factory=list)
-    metrics: Annotated[dict[str, Any], BeforeValidator(_none_is_empty_dict)] = Field(default_factory=dict)
+    queue_position: Annotated[int | None, _or_none(_small_whole)] = None
+    logs: Annotated[list[LogEntry], BeforeValidator(_list_of_objects)] = Field(default_factory=list)
+    metrics: Annotated[dict[str, Any], BeforeValidator(_object)] = Field(default_factory=dict)
     error: Text | None = None
     error_type: Text | None = None
 
 
-class GenerationResult(_Wire):
+class GenerationResult(_HeardWire):
     """A finished generation. `billable_units`: megapixels, None where fal's header is missing or unreadable.
 
     `request_id` is empty where neither the caller nor a header named it.
@@ -102,13 +152,26 @@ class ListedRequest(_Wire):
 
     request_id: str
     endpoint_id: str
-    sent_at: Moment
-    started_at: Moment | None = None
-    ended_at: Moment | None = None
-    status_code: int | None = None
-    duration: float | None = None
-    json_input: JsonValue = Field(default=None, repr=False)
-    json_output: JsonValue = Field(default=None, repr=False)
+    sent_at: UtcTime
+    started_at: Annotated[UtcTime | None, _or_none(_time)] = None
+    ended_at: Annotated[UtcTime | None, _or_none(_time)] = None
+    status_code: Annotated[int | None, _or_none(_small_whole)] = None
+    duration: Annotated[float | None, _or_none(_finite)] = None
+    json_input: Json = Field(default=None, repr=False)
+    json_output: Json = Field(default=None, repr=False)
+
+
+class Listing(_HeardWire):
+    """fal's own list of an account's requests to one endpoint, as one look at it found it.
+
+    `heard` is of the first page's question: what came after it need not be listed. `complete`: every page was
+    read to the end, and every entry could be read. `unreadable` has one entry for each that could not: its id
+    where that is known, else "". An absent request proves nothing unless the listing is complete.
+    """
+
+    items: list[ListedRequest] = Field(default_factory=list)
+    complete: bool = False
+    unreadable: list[str] = Field(default_factory=list)
 
 
 class ModelPrice(_Wire):
@@ -125,7 +188,7 @@ class BillingEvent(_Wire):
 
     request_id: str
     endpoint_id: str
-    timestamp: Moment
+    timestamp: UtcTime
     output_units: Money | None = None
     unit_price: Money | None = None
     cost_total: Money
@@ -138,3 +201,5 @@ class Downloaded(_Wire):
     size: int
     sha256: str
     content_type: str | None = None
+    oddities: tuple[str, ...] = ()
+    """In words, how it contradicts what fal's result said of it."""

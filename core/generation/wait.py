@@ -17,9 +17,9 @@ from prefect_ltx.fal import (
     FalResultNotReady,
     FalUnavailable,
     FalValidationError,
-    GeneratedVideo,
     GenerationResult,
     QueueStatus,
+    read_video,
 )
 from prefect_ltx.generation.errors import StillWaiting, ended, lost, parked
 from prefect_ltx.generation.progress import tell
@@ -136,7 +136,7 @@ async def _from_listing(services: Services, generation: Generation) -> Generatio
     ):
         if each.request_id == generation.request_id and each.json_output:
             return GenerationResult(
-                video=GeneratedVideo.model_validate(each.json_output),
+                video=read_video(each.json_output),
                 billable_units=None,
                 request_id=each.request_id,
             )

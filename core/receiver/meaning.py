@@ -41,7 +41,7 @@ def _end(webhook: VerifiedWebhook) -> RemoteCompleted | RemoteFailed | RemoteCan
     status = 200 if webhook.status == "OK" else _status(webhook.error)
     body = json.dumps(webhook.payload).encode()
     try:
-        result = generation_result(Reply(status, httpx.Headers(), body), request_id)
+        result = generation_result(Reply(status, httpx.Headers(), body, signed=True), request_id)
     except FalGenerationCancelled as error:
         return RemoteCancelled(error.billed, request_id=request_id)
     except (FalValidationError, FalGenerationFailed) as error:

@@ -28,6 +28,8 @@ ROOMS = {
     *("FalGenerationCancelled", "FalResultExpired", "FalResultNotReady", "FalSubmitUnknown", "FalNotSent"),
     *("FalUnavailable", "FalProtocolError", "FalUploadError", "FalDownloadError", "FalHostRefused"),
     *("WebhookError", "WebhookHeaderMissing", "WebhookStale", "WebhookSignatureInvalid"),
+    *("Moment", "Heard", "FalClock", "FalGateway", "Listing", "Service"),
+    *("read_video", "storable", "storable_json"),
     *("WebhookMalformed", "WebhookWrongUser", "WebhookKeysUnusable"),
 }
 

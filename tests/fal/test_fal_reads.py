@@ -12,6 +12,7 @@ from prefect_ltx.fal import (
     FalAuthenticationError,
     FalClient,
     FalError,
+    FalGateway,
     FalNotFound,
     FalProtocolError,
     FalRateLimited,
@@ -85,8 +86,9 @@ async def test_reads_are_repeated(client: FalClient, wire: Wire, failure: Answer
         (answer({"detail": "x"}, 429), FalRateLimited, 4),
         (answer({"detail": "x"}, 401), FalAuthenticationError, 1),
         (answer({"status": "NOT_FOUND"}, 404), FalNotFound, 1),
-        (answer({}, 302, location="https://evil.example/"), FalProtocolError, 1),
-        (Answer(200, b"<html/>"), FalProtocolError, 4),
+        (answer({}, 302, location="https://evil.example/"), FalGateway, 4),
+        (answer({}, 302, location="https://evil.example/", x_fal_request_id=ID), FalProtocolError, 1),
+        (Answer(200, b"<html/>"), FalGateway, 4),
         (Answer(end="silent"), FalUnavailable, 4),
     ],
 )
@@ -108,7 +110,7 @@ async def test_reads_end_in_the_right_error(
         (answer({"status": "OK"}), "cancelled"),
         (answer({"status": "CANCELLATION_REQUESTED"}, 202), "requested"),
         (answer({"success": True}), "requested"),
-        (Answer(202, b""), "requested"),
+        (answer({}, 202, x_fal_request_id=ID), "requested"),
         (answer({"status": "ALREADY_COMPLETED"}, 400), "already_completed"),
         (answer({"status": "NOT_FOUND"}, 404), "not_found"),
     ],
@@ -127,6 +129,9 @@ async def test_a_lost_answer_to_a_cancel_is_an_error(client: FalClient, wire: Wi
     wire.on(f"{ROOT}/cancel", Answer(end="silent"))
     with pytest.raises(FalUnavailable):
         await client.cancel(INGREDIENT, ID)
+
+
+STREAM = {"content-type": "text/event-stream"}
 
 
 def events(*statuses: dict[str, object]) -> bytes:
@@ -152,7 +157,9 @@ async def test_the_status_stream_ends_with_completed(client: FalClient, wire: Wi
     [
         (Answer(200, events({"status": "IN_PROGRESS"})), FalUnavailable),
         (Answer(200, events({"status": "IN_PROGRESS"}), {"content-length": "999"}, 50), FalUnavailable),
-        (Answer(200, b"data: nonsense\n\n"), FalProtocolError),
+        (Answer(200, b"data: nonsense\n\n", STREAM), FalGateway),
+        (Answer(200, b"data: nonsense\n\n"), FalGateway),
+        (Answer(200, b'data: {"status": "NEW"}\n\n', STREAM | {"x-fal-request-id": ID}), FalProtocolError),
         (answer({"detail": "x"}, 404), FalNotFound),
         (Answer(end="silent"), FalUnavailable),
     ],

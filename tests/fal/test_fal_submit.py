@@ -160,9 +160,17 @@ async def test_a_refusal_that_fal_did_not_write_decides_nothing(
 
 
 async def test_a_refusal_with_fals_request_id_is_fals(client: FalClient, wire: Wire) -> None:
-    """fal's request id header marks even an unreadable refusal as fal's own."""
-    wire.on(PATH, Answer(400, b"oops", {"x-fal-request-id": ID}))
+    """fal's request id header marks a JSON refusal as fal's own, whatever its keys."""
+    wire.on(PATH, answer({"reason": "oops"}, 400, x_fal_request_id=ID))
     assert isinstance(await failed(client, wire), FalRequestRejected)
+
+
+async def test_a_page_in_place_of_fals_body_decides_nothing(client: FalClient, wire: Wire) -> None:
+    """What replaced the body may have passed fal's headers on: the request that they name is looked for."""
+    wire.on(PATH, Answer(400, b"oops", {"x-fal-request-id": ID}))
+    error = await failed(client, wire)
+    assert isinstance(error, FalSubmitUnknown)
+    assert error.request_id == ID
 
 
 @pytest.mark.parametrize(
@@ -236,7 +244,7 @@ async def test_an_id_in_a_broken_answer_is_kept(client: FalClient, wire: Wire, n
 async def test_a_server_that_never_answers_is_unknown_in_time(wire: Wire, key: str) -> None:
     """The wait for an answer is bounded, and its end decides nothing about the generation."""
     wire.on(PATH, Answer(end="hang"))
-    async with FalClient(key, base_url=wire.url, submit_timeout=0.2) as client:
+    async with FalClient(key, base_url=wire.url, submit_timeout=3) as client:
         assert isinstance(await failed(client, wire), FalSubmitUnknown)
 
 

@@ -1,0 +1,36 @@
+"""Whether a URL that came from outside can be fetched at all, said before anything tries."""
+
+from typing import Final
+
+import httpx
+
+_LONGEST: Final = 32_768
+_LONGEST_HOST: Final = 253
+
+
+def why_not_fetchable(url: str) -> str:
+    """What is wrong with `url` (http, https or a data URI), in a few words; empty where nothing is.
+
+    Whatever passes raises neither InvalidURL nor UnicodeError nor OverflowError when it is called.
+    """
+    if url[:5].lower() == "data:":
+        return "" if "," in url else "a data URI without data"
+    if len(url) > _LONGEST:
+        return f"longer than {_LONGEST} characters"
+    try:
+        parsed = httpx.URL(url)
+        host = parsed.raw_host.decode("ascii")
+    except (httpx.InvalidURL, ValueError, TypeError):
+        return "not a valid URL"
+    if parsed.scheme not in ("http", "https"):
+        return "neither http nor https"
+    if not host or len(host) > _LONGEST_HOST:
+        return "no usable host"
+    if parsed.port is not None and not 0 < parsed.port < 65_536:
+        return f"port {parsed.port} does not exist"
+    try:
+        # What the resolver will do: it refuses empty labels and labels over 63 characters.
+        host.encode("idna")
+    except UnicodeError:
+        return "a host name that does not exist"
+    return ""
