@@ -175,7 +175,7 @@ def resolve(
     choice: Literal["adopt", "absent", "write_off"] = (
         "adopt" if adopt is not None else "absent" if absent else "write_off"
     )
-    with _opened() as ledger:
+    with _opened(read_only=False) as ledger:
         before = ledger.get(generation_id)
         step = ledger.record(before.id, Resolved(choice=choice, request_id=adopt, by=_person()))
         after = ledger.get(before.id)
@@ -221,11 +221,11 @@ def _person() -> str:
 
 
 @contextmanager
-def _opened() -> "Iterator[Ledger]":
+def _opened(*, read_only: bool = True) -> "Iterator[Ledger]":
     from prefect_ltx.ledger import Ledger
     from prefect_ltx.settings import Settings
 
-    ledger = Ledger(Settings().ledger_url)
+    ledger = Ledger(Settings().ledger_url, read_only=read_only)
     try:
         yield ledger
     finally:

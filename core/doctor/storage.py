@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from prefect_ltx.archive import Archive, ArchiveDenied, ArchiveError
 from prefect_ltx.doctor.account import SKEW_WARNS
+from prefect_ltx.doctor.database import check_postgresql
 from prefect_ltx.doctor.findings import Finding, error, info, ok, warning
 from prefect_ltx.generation.sharing import network_file_system
 from prefect_ltx.ledger import Ledger, LedgerError, State
@@ -56,6 +57,7 @@ def _database(url: str, ledger: Ledger) -> list[Finding]:
     database = Database(url)
     try:
         seen = database.read(machines)
+        found = check_postgresql(database)
         if database.is_sqlite:
             mode = database.read(lambda connection: str(connection.scalar(text("PRAGMA journal_mode"))))
             skew = 0.0
@@ -63,7 +65,6 @@ def _database(url: str, ledger: Ledger) -> list[Finding]:
             mode, skew = "", database.read(database.now) - time.time()
     finally:
         database.close()
-    found = []
     if mode and mode != "wal":
         found.append(
             error(

@@ -110,9 +110,11 @@ class Services:
         refuse_short_lease(settings.lease_seconds)
         client = FalClient(settings.fal_key, base_url=settings.fal_url)
         archive = Archive(settings.archive_location)
-        ledger = Ledger(settings.ledger_url, lease_seconds=settings.lease_seconds)
+        # Who only looks at prices and plans writes nothing.
+        ledger = Ledger(settings.ledger_url, lease_seconds=settings.lease_seconds, read_only=not to_spend)
         try:
-            refuse_unshared(ledger, archive, settings)
+            if to_spend:
+                refuse_unshared(ledger, archive, settings)
         except BaseException:
             ledger.close()
             raise

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, make_url, text
 from support import SECRET, submits
 
 from prefect_ltx.cli.doctor_prefect import check_versions
@@ -20,6 +21,7 @@ from prefect_ltx.doctor import (
     check_machine,
     check_settings,
 )
+from prefect_ltx.ledger import Ledger
 from prefect_ltx.local import LocalFal
 from prefect_ltx.settings import Settings
 
@@ -125,9 +127,22 @@ def test_ledger_url_that_is_none(url: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_ledger_in_postgresql(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostgreSQL is opened, and its clock is held against ours."""
+    """PostgreSQL is opened, its clock is held against ours, and what no transaction can set is named."""
+    Ledger(postgres_url).close()
+    engine = create_engine(make_url(postgres_url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE ltx_upload SET UNLOGGED"))
+    engine.dispose()
     monkeypatch.setenv("PREFECT_LTX_LEDGER", postgres_url)
-    assert bad(check_ledger(Settings())) == []
+
+    found = check_ledger(Settings())
+
+    # The tests' own server does without both, to be quick.
+    assert [each.severity for each in bad(found)] == ["warning"] * 3
+    fsync, pages, unlogged = (each.what for each in bad(found))
+    assert "fsync=off" in fsync
+    assert "full_page_writes=off" in pages
+    assert "UNLOGGED): ltx_upload" in unlogged
 
 
 async def test_archive_that_is_not_write_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
