@@ -94,8 +94,13 @@ def page_of(request: Request, *, default: int, most: int) -> tuple[int, int, int
 def paged(name: str, items: Sequence[Any], *, limit: int, offset: int, mark: int = 0) -> dict[str, Any]:
     """The envelope of a page. `items` holds one more than `limit` where there is a next page."""
     more = len(items) > limit
-    cursor = base64.urlsafe_b64encode(f"{offset + limit}.{mark}".encode()).decode() if more else None
+    cursor = cursor_of(offset + limit, mark) if more else None
     return {name: list(items[:limit]), "next_cursor": cursor, "has_more": more}
+
+
+def cursor_of(offset: int, mark: int) -> str:
+    """What leads to the page that begins at `offset`."""
+    return base64.urlsafe_b64encode(f"{offset}.{mark}".encode()).decode()
 
 
 def iso(seconds: float) -> str:

@@ -180,6 +180,33 @@ GROUPS: Final[Mapping[str, Mapping[str, FaultKind]]] = {
         "listing_forbidden": FaultKind("The key may not list requests: 403.", ALWAYS),
         "listing_hides_queued": FaultKind("A request is listed only once it has started.", ALWAYS),
         "listing_without_payloads": FaultKind("Listed requests carry no payloads.", ALWAYS),
+        "listing_by_ended_at": FaultKind(
+            "The listing sorts by `ended_at` and its window is of that time: what waits or runs is not in it.",
+            ALWAYS,
+        ),
+        "listing_spelling": FaultKind(
+            "The listing writes the endpoint otherwise: as `to`, else fal-ai/ltx-2.3-quality.",
+            ALWAYS,
+            None,
+            ("to",),
+        ),
+        "listing_duplicates": FaultKind("Every entry is listed twice.", ALWAYS),
+        "listing_overlap": FaultKind(
+            "A page begins with the last `value` entries of the one before.", ALWAYS, 1
+        ),
+        "listing_truncated": FaultKind(
+            "The listing ends after `value` entries, says that there are more, and gives no cursor.",
+            ALWAYS,
+            1,
+        ),
+        "listing_extra_page": FaultKind("After the last page comes an empty one.", ALWAYS),
+        "listing_repeats_cursor": FaultKind("Every page names the first one as the next: no end.", ALWAYS),
+        "odd_item": FaultKind(
+            "A generation's entry in the listing has its `field` missing, or `to`; without a field `to` is all there "
+            "is (null: it cannot be read). For `times` generations, until cleared.",
+            reads=("field", "to"),
+        ),
+        "prices_down": FaultKind("The price list answers `value`.", ALWAYS, 503),
         "billing_forbidden": FaultKind(
             "The key may not read billing events, usage or the account: 403.", ALWAYS
         ),

@@ -23,7 +23,8 @@ _ORDERS: Final = {
 
 @dataclass(frozen=True)
 class RequestFilter:
-    """What to list. Times are unix seconds of the submit; `last_seq` holds a paged listing to its first
+    """What to list. Times are unix seconds of the submit, or of the end `by_ended_at`, which leaves out what has
+    none yet; `last_seq` holds a paged listing to its first
     page's view, so that newer requests do not push older ones over a page's edge."""
 
     key_id: str
@@ -36,21 +37,23 @@ class RequestFilter:
     request_id: str | None = None
     order: str | None = None
     last_seq: int | None = None
+    by_ended_at: bool = False
 
 
 def list_requests(
     db: sqlite3.Connection, wanted: RequestFilter, *, offset: int, limit: int
 ) -> list[RequestRow]:
     """One page, direct runs included, purged requests not."""
+    moment = "ended_at" if wanted.by_ended_at else "submitted_at"
     clauses = [
         "key_id = ?",
         f"endpoint IN ({', '.join('?' * len(wanted.endpoints))})",
-        "submitted_at >= ?",
+        f"{moment} >= ?",
         "(gone IS NULL OR gone != 'purged')",
     ]
     values: list[Any] = [wanted.key_id, *wanted.endpoints, wanted.start]
     for clause, value in (
-        ("submitted_at < ?", wanted.end),
+        (f"{moment} < ?", wanted.end),
         ("submitted_at <= ?", wanted.visible_before),
         ("request_id = ?", wanted.request_id),
         ("seq <= ?", wanted.last_seq),
@@ -64,7 +67,7 @@ def list_requests(
         clauses.append(_STATUS_CODES[wanted.status])
     query = (
         f"SELECT * FROM requests WHERE {' AND '.join(clauses)}"  # noqa: S608  (only the constants above)
-        f" ORDER BY {_ORDERS[wanted.order]} LIMIT ? OFFSET ?"
+        f" ORDER BY {_ORDERS[wanted.order or ('ended_at' if wanted.by_ended_at else None)]} LIMIT ? OFFSET ?"
     )
     return [request_row(row) for row in db.execute(query, [*values, limit, offset])]
 

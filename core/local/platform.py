@@ -49,6 +49,8 @@ async def list_models(request: Request) -> Response:
 async def pricing(request: Request) -> Response:
     """The unit price of each asked endpoint; an unknown one is a 404."""
     api_account(request)
+    if fault := site_of(request).fault("prices_down", request):
+        raise ApiError("server_error", "Internal server error", status=int(fault.value or 503))
     wanted = values_of(request, "endpoint_id")
     if not wanted:
         raise ApiError("validation_error", "endpoint_id: required")
