@@ -6,10 +6,12 @@ from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr
 
 from prefect_ltx.archive import Archive
+from prefect_ltx.blocks._stored_places import StoresPlace
 from prefect_ltx.blocks.credentials import DOCUMENTATION
+from prefect_ltx.places import Kind
 
 
-class VideoArchive(Block):
+class VideoArchive(StoresPlace, Block):
     """A write-once archive of videos and manifests, in a folder or an S3 bucket.
 
     Example:
@@ -31,7 +33,10 @@ class VideoArchive(Block):
     _description: ClassVar[str] = "A write-once archive of videos and manifests, in a folder or an S3 bucket."
 
     location: str = Field(
-        default=..., title="Location", description="A folder, or s3://bucket/prefix.", min_length=1
+        default=...,
+        title="Location",
+        description="A folder by its absolute path, such as /data/archive, or s3://bucket/prefix.",
+        min_length=1,
     )
     endpoint_url: str | None = Field(
         default=None,
@@ -50,8 +55,16 @@ class VideoArchive(Block):
         default=None, title="Secret access key", description="Belongs to the access key ID."
     )
 
+    place_field: ClassVar[str] = "location"
+    place_kind: ClassVar[Kind] = "archive"
+
     def get_archive(self) -> Archive:
-        """The archive; nothing is read or written before it is used."""
+        """The archive; nothing is read or written before it is used.
+
+        Raises:
+            SettingsError: the block was stored with a relative place. Nothing was sent or spent.
+        """
+        self.refuse_relative_place()
         return Archive(
             self.location,
             endpoint_url=self.endpoint_url,

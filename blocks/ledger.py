@@ -5,11 +5,13 @@ from typing import ClassVar
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr
 
+from prefect_ltx.blocks._stored_places import StoresPlace
 from prefect_ltx.blocks.credentials import DOCUMENTATION
 from prefect_ltx.ledger import Ledger
+from prefect_ltx.places import Kind
 
 
-class GenerationLedger(Block):
+class GenerationLedger(StoresPlace, Block):
     """The database that remembers every generation, so that none is paid for twice.
 
     Everything that generates for one account has to share one ledger: SQLite for one machine, PostgreSQL for
@@ -36,13 +38,17 @@ class GenerationLedger(Block):
     url: SecretStr = Field(
         default=...,
         title="Database URL",
-        description="SQLAlchemy URL, such as sqlite:////data/ledger.db or postgresql://user:password@host/db.",
+        description=(
+            "SQLAlchemy URL, such as sqlite:////data/ledger.db (an absolute path has four slashes) or "
+            "postgresql://user:password@host/db."
+        ),
     )
     lease_seconds: float = Field(
         default=120,
         gt=1,
+        allow_inf_nan=False,
         title="Lease",
-        description="Seconds after which the work of a machine that vanished may be taken over by another.",
+        description="Seconds after which the work of a machine that vanished may be taken over; at least 60.",
     )
 
     webhook_url: str | None = Field(
@@ -54,10 +60,15 @@ class GenerationLedger(Block):
         ),
     )
 
+    place_field: ClassVar[str] = "url"
+    place_kind: ClassVar[Kind] = "ledger"
+
     def get_ledger(self) -> Ledger:
         """Open the ledger; its tables are made when missing.
 
         Raises:
+            SettingsError: the block was stored with a relative place. Nothing was sent or spent.
             LedgerError: it cannot be opened or is of an unknown version. Nothing was sent or spent.
         """
+        self.refuse_relative_place()
         return Ledger(self.url.get_secret_value(), lease_seconds=self.lease_seconds)

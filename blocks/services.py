@@ -15,7 +15,14 @@ from prefect_ltx.blocks.credentials import FalCredentials
 from prefect_ltx.blocks.ledger import GenerationLedger
 from prefect_ltx.blocks.machines import several_machines
 from prefect_ltx.fal import FalClient
-from prefect_ltx.generation import Options, Services, budget_from, in_thread, refuse_unshared
+from prefect_ltx.generation import (
+    Options,
+    Services,
+    budget_from,
+    in_thread,
+    refuse_unshared,
+    refuse_unusable_places,
+)
 from prefect_ltx.ledger import BudgetLimit, Ledger
 from prefect_ltx.settings import Settings
 
@@ -52,8 +59,9 @@ async def services_for(names: BlockNames, *, checked: bool = True) -> AsyncItera
     `checked` false they are given even where machines cannot share them: for what only ends something.
 
     Raises:
-        SettingsError: no block is named and the environment does not say which fal to use, or several machines
-            share the work and the ledger or the archive is one machine's. Nothing was sent or spent.
+        SettingsError: no block is named and the environment does not say which fal to use; several machines share
+            the work and the ledger or the archive is one machine's; or a place is relative, cannot be written or does
+            not last. Nothing was sent or spent.
         LedgerError: the ledger cannot be opened. Nothing was sent or spent.
     """
     settings = Settings()
@@ -85,6 +93,7 @@ async def _check(shared: _Shared, settings: Settings, what: str) -> None:
     services = shared.services
     archive = services.archive if what == "all" else None
     await in_thread(refuse_unshared, services.ledger, archive, settings, await several_machines())
+    await in_thread(refuse_unusable_places, settings, services.ledger, archive)
     shared.may_be_used = what
 
 

@@ -48,6 +48,7 @@ def _root(
         bool, typer.Option("--version", is_eager=True, callback=frame.print_version, help="Show the version.")
     ] = False,
 ) -> None:
+    frame.begin()
     frame.use_settings(
         fal_url=fal_url, ledger_url=ledger_url, archive_location=archive_location, budget_usd=budget_usd
     )

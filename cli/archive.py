@@ -167,6 +167,6 @@ def _open() -> "Archive":
 
     location = Settings().archive_location
     # A mistyped folder must not pass for an archive in which nothing is wrong.
-    if "://" not in location and not Path(location).expanduser().is_dir():
+    if "://" not in location and not Path(location).is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such archive folder", location)
     return Archive(location)

@@ -1,7 +1,7 @@
 """The frame around every command: the shared flags, one line for an error, a table or one JSON document.
 
-The flags are written into the environment before a command runs, so that flows, subprocesses and this process
-read the same settings.
+The flags are written into the environment before a command runs, and places among them in absolute form, so that
+flows, subprocesses and this process read the same settings.
 """
 
 import asyncio
@@ -159,6 +159,12 @@ class Output:
             console.print(renderable, soft_wrap=isinstance(renderable, str))
 
 
+def begin() -> None:
+    """Forget the flags of an earlier command of this process."""
+    if (places := sys.modules.get("prefect_ltx.places")) is not None:
+        places.begin_command()
+
+
 def use_settings(
     *,
     fal_url: str | None,
@@ -167,14 +173,16 @@ def use_settings(
     budget_usd: str | None,
 ) -> None:
     """Write the flags that were given into the environment variables that they stand for."""
-    for variable, value in (
-        ("PREFECT_LTX_FAL_URL", fal_url),
-        ("PREFECT_LTX_LEDGER", ledger_url),
-        ("PREFECT_LTX_ARCHIVE", archive_location),
-        ("PREFECT_LTX_BUDGET_USD", budget_usd),
+    for flag, variable, value in (
+        ("--fal-url", "PREFECT_LTX_FAL_URL", fal_url),
+        ("--ledger", "PREFECT_LTX_LEDGER", ledger_url),
+        ("--archive", "PREFECT_LTX_ARCHIVE", archive_location),
+        ("--budget-usd", "PREFECT_LTX_BUDGET_USD", budget_usd),
     ):
         if value is not None:
-            os.environ[variable] = value
+            from prefect_ltx.places import set_by_flag
+
+            set_by_flag(variable, value, flag)
 
 
 def command(
@@ -197,6 +205,8 @@ def command(
             if settings:
                 use_settings(**{each: given.pop(each) for each in shared if each in given})
             with one_line_errors():
+                if settings:
+                    _settle_places()
                 result = function(Output(as_json), **given)
                 if inspect.iscoroutine(result):
                     result = asyncio.run(result)
@@ -210,6 +220,12 @@ def command(
         return function
 
     return register
+
+
+def _settle_places() -> None:
+    from prefect_ltx.places import settle_environment
+
+    settle_environment()
 
 
 @contextmanager

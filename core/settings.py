@@ -1,33 +1,46 @@
 """What the environment says, in one place: `FAL_KEY` and every `PREFECT_LTX_*` variable.
 
 Command-line flags are written into these variables, so a flow reads the same settings whether a person, a
-worker or a schedule started it.
+worker or a schedule started it. Every setting that is a place is absolute here, or refused (`prefect_ltx.places`).
 """
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from prefect_ltx.places import (
+    VARIABLES,
+    SettingsError,
+    absolute,
+    default_home,
+    deployed_places,
+    refuse_forgetting,
+)
 
-class SettingsError(Exception):
-    """The configuration cannot work. Nothing was sent and nothing was spent."""
+__all__ = ["Settings", "SettingsError"]
 
 
 class Settings(BaseSettings):
-    """Settings of this process, read from the environment when made."""
+    """Settings of this process, read from the environment when made.
+
+    Raises:
+        SettingsError: a place is relative in a worker's run, or there is no home for the default ones.
+    """
 
     model_config = SettingsConfigDict(env_prefix="PREFECT_LTX_", extra="ignore")
 
     fal_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("FAL_KEY", "fal_key"))
     fal_url: str | None = None
     """One base URL for all of fal's hosts: the embedded server, or another that speaks the contract."""
-    home: Path = Field(default_factory=lambda: Path.home() / ".prefect-ltx")
+    home: Path = Field(default_factory=default_home)
+    """The folder of unfinished work (`work`), and of the default ledger and archive."""
     ledger: str = ""
     """SQLAlchemy URL of the ledger; empty: SQLite in `home`."""
     archive: str = ""
-    """A folder or `s3://bucket/prefix`; empty: `prefect-ltx-archive` in the current folder."""
+    """A folder or `s3://bucket/prefix`; empty: `archive` in `home`."""
     budget_usd: Decimal | None = Field(default=None, ge=0)
     """The most that may be spent per UTC day, over everything in the ledger."""
     listing_lag_seconds: float | None = Field(default=None, ge=0)
@@ -38,7 +51,8 @@ class Settings(BaseSettings):
     distributed: bool | None = None
     """Whether several machines share this work: then a SQLite ledger and a local folder are refused. Empty: found
     out from the run and the ledger; no: never refused."""
-    lease_seconds: float = Field(default=120, gt=1)
+    lease_seconds: float = Field(default=120, gt=1, allow_inf_nan=False)
+    """How long a row stays its owner's without a sign of life; `refuse_short_lease` says which are too short."""
     queue_timeout_seconds: float = Field(default=6 * 3600, gt=0)
     run_timeout_seconds: float = Field(default=3600, gt=0)
 
@@ -68,8 +82,6 @@ class Settings(BaseSettings):
         "distributed",
         "webhook_url",
         "fal_user_id",
-        "c2pa_certificate",
-        "c2pa_key",
         "c2pa_timestamp_url",
         mode="before",
     )
@@ -77,15 +89,71 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _places_written_by_deploy(cls, values: Any) -> Any:
+        # Only where this environment names none itself: a worker's own settings win.
+        if not isinstance(values, dict):
+            return values
+        deployed = deployed_places()
+        for name in VARIABLES:
+            field = name.removeprefix("PREFECT_LTX_").lower()
+            if isinstance(values.get(field), str):
+                values[field] = values[field].strip()
+            if values.get(field) in (None, ""):
+                values.pop(field, None)
+                if text := deployed.get(name):
+                    values[field] = text
+        return values
+
+    @model_validator(mode="after")
+    def _places_are_absolute(self) -> "Settings":
+        for name, kind in VARIABLES.items():
+            field = name.removeprefix("PREFECT_LTX_").lower()
+            if value := getattr(self, field):
+                place = absolute(kind, str(value), name=name)
+                # Not through validation again: that would call this for ever.
+                self.__dict__[field] = Path(place) if isinstance(value, Path) else place
+        return self
+
     @property
     def ledger_url(self) -> str:
-        """The ledger's SQLAlchemy URL, with the default filled in."""
-        return self.ledger or f"sqlite:///{self.home / 'ledger.db'}"
+        """The ledger's SQLAlchemy URL, with the default filled in.
+
+        Raises:
+            SettingsError: none is set, and there is no home folder for the default.
+        """
+        if self.ledger:
+            return self.ledger
+        self.require_home()
+        return f"sqlite:///{self.home / 'ledger.db'}"
 
     @property
     def archive_location(self) -> str:
-        """The archive's folder or bucket, with the default filled in."""
-        return self.archive or str(Path("prefect-ltx-archive").absolute())
+        """The archive's folder or bucket, with the default filled in.
+
+        Raises:
+            SettingsError: none is set, and there is no home folder for the default, or the working folder holds an
+                archive that an earlier release made there.
+        """
+        if self.archive:
+            return self.archive
+        self.require_home()
+        refuse_forgetting(self.home / "archive")
+        return str(self.home / "archive")
+
+    def require_home(self) -> None:
+        """Refuse to make a home folder that a user does not have: HOME=/nonexistent is how systems say so.
+
+        Raises:
+            SettingsError: `PREFECT_LTX_HOME` is not set, and HOME is no folder.
+        """
+        if "home" not in self.model_fields_set and not self.home.parent.is_dir():
+            raise SettingsError(
+                f"HOME is {self.home.parent}, which is not a folder, so there is no place for the ledger, the archive "
+                "and unfinished work. Nothing was sent or spent. Set PREFECT_LTX_HOME to a folder that lasts, such as "
+                "/var/lib/prefect-ltx."
+            )
 
     def require_fal(self) -> None:
         """Refuse to go on where neither a key nor a URL is set; the embedded server is never used silently.

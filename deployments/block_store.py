@@ -4,7 +4,6 @@ A secret goes into its block and nowhere else: neither a report nor an error has
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from prefect.blocks.core import Block
@@ -145,11 +144,6 @@ def _from_environment(settings: Settings) -> dict[str, dict[str, Any] | None]:
     return {
         "credentials": account or None,
         "ledger": {"url": settings.ledger} if settings.ledger else None,
-        "archive": {"location": _absolute(settings.archive)} if settings.archive else None,
+        "archive": {"location": settings.archive} if settings.archive else None,
         "budget": {"per_day_usd": settings.budget_usd} if settings.budget_usd is not None else None,
     }
-
-
-def _absolute(location: str) -> str:
-    # A worker runs in a folder of its own.
-    return location if "://" in location else str(Path(location).absolute())

@@ -11,6 +11,7 @@ from prefect_ltx.doctor.conflicts import check_settings
 from prefect_ltx.doctor.findings import Finding, Severity, error, info, ok, warning
 from prefect_ltx.doctor.live import MOST_USD, LivePlan, learn, plan_live
 from prefect_ltx.doctor.machine import check_machine
+from prefect_ltx.doctor.places import check_places
 from prefect_ltx.doctor.storage import check_archive, check_ledger
 from prefect_ltx.settings import Settings
 
@@ -24,6 +25,7 @@ __all__ = [
     "check_archive",
     "check_ledger",
     "check_machine",
+    "check_places",
     "check_settings",
     "error",
     "info",
@@ -38,6 +40,10 @@ async def check_all(settings: Settings, *, machines: str | None = None) -> list[
     """Every check that needs no Prefect, in the order in which one would mend things. `machines` says how it is
     known that several machines share the work."""
     found = await check_account(settings)
+    places = await asyncio.to_thread(check_places, settings)
+    found += places
+    if any(each.severity == "error" for each in places):
+        return found  # nothing else can be looked at
     found += await asyncio.to_thread(check_machine, settings)
     found += await asyncio.to_thread(check_ledger, settings)
     found += await check_archive(settings)

@@ -13,10 +13,11 @@ from prefect_ltx.generation.learned import read_learned
 from prefect_ltx.generation.services import LEAST_LEASE_SECONDS, signer_from
 from prefect_ltx.generation.sharing import refuse_unshared
 from prefect_ltx.ledger import Ledger, LedgerError
+from prefect_ltx.places import DEPLOYED
 from prefect_ltx.provenance import SigningFailed
 from prefect_ltx.settings import Settings, SettingsError
 
-OWN = ("PREFECT_LTX_DEBUG",)
+OWN = ("PREFECT_LTX_DEBUG", DEPLOYED)
 """Variables of this package's that are no settings of a run."""
 
 

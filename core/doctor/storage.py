@@ -4,7 +4,6 @@ import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import urlsplit
 
 from sqlalchemy import text
 
@@ -156,14 +155,5 @@ async def check_archive(settings: Settings) -> list[Finding]:
     if archive.folder is not None and (kind := network_file_system(archive.folder)):
         found.append(
             info("archive", f"The folder is on a network file system ({kind}), which machines may share")
-        )
-    if urlsplit(settings.archive_location).scheme == "" and not settings.archive:
-        found.append(
-            warning(
-                "archive",
-                f"PREFECT_LTX_ARCHIVE is not set, so the archive is {where}: another folder for each folder that "
-                "a command or a worker is started in",
-                "Set PREFECT_LTX_ARCHIVE.",
-            )
         )
     return found

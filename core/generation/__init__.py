@@ -33,6 +33,7 @@ from prefect_ltx.generation.sharing import refuse_unshared
 from prefect_ltx.generation.store import ArchivedGeneration, archived, store
 from prefect_ltx.generation.submit import submit_once
 from prefect_ltx.generation.upload import UploadedMedia, upload
+from prefect_ltx.generation.usable import refuse_unusable_places
 from prefect_ltx.generation.wait import outcome, wait_for, with_price
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "plan_request",
     "prepare",
     "refuse_unshared",
+    "refuse_unusable_places",
     "store",
     "submit_once",
     "tell",

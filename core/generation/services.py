@@ -18,6 +18,7 @@ from prefect_ltx.fal import UNIT_PRICE_USD, FalClient, FalError, FalHosts
 from prefect_ltx.generation.callback import public_base
 from prefect_ltx.generation.learned import Learned, read_learned
 from prefect_ltx.generation.sharing import refuse_unshared
+from prefect_ltx.generation.usable import refuse_unusable_places
 from prefect_ltx.ledger import BudgetLimit, Ledger
 from prefect_ltx.provenance import Signer, SigningFailed
 from prefect_ltx.settings import Settings, SettingsError
@@ -100,8 +101,8 @@ class Services:
         """The services that the environment names. With `to_spend` false an account may be missing: see `has_account`.
 
         Raises:
-            SettingsError: neither a key nor a URL for fal; or several machines share the work, and the ledger or
-                the archive is one machine's. Nothing was sent.
+            SettingsError: neither a key nor a URL for fal; several machines share the work, and the ledger or the
+                archive is one machine's; or what is bought could not be kept. Nothing was sent.
             SigningFailed: a C2PA certificate is set that cannot be used. Nothing was sent.
             LedgerError: the ledger cannot be opened. Nothing was sent.
         """
@@ -115,6 +116,7 @@ class Services:
         try:
             if to_spend:
                 refuse_unshared(ledger, archive, settings)
+                refuse_unusable_places(settings, ledger, archive)
         except BaseException:
             ledger.close()
             raise

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from prefect_ltx.archive import Archive
+from prefect_ltx.durability import MOUNTS, file_system
 from prefect_ltx.ledger import Ledger
 from prefect_ltx.settings import Settings, SettingsError
 
@@ -18,7 +19,6 @@ NETWORK: Final = (
 )
 """Linux' names of file systems that other machines may mount as well."""
 
-MOUNTS: Final = Path("/proc/self/mountinfo")
 _WAY_OUT: Final = "PREFECT_LTX_DISTRIBUTED=no if all of it does run on one machine"
 
 
@@ -57,20 +57,7 @@ def refuse_unshared(
 
 def network_file_system(path: Path, mounts: Path = MOUNTS) -> str | None:
     """The type of the network file system that `path` is on; None for this machine's own, or where unknown."""
-    try:
-        lines = mounts.read_text().splitlines()
-    except OSError:
-        return None
-    real = path.resolve()
-    best, kind = Path("/"), ""
-    for line in lines:
-        # proc(5): the fifth field is where it is mounted, with spaces as \040; the type follows a lone dash.
-        left, _, right = line.partition(" - ")
-        if len(left.split()) < 5 or not right:
-            continue
-        point = Path(left.split()[4].replace("\\040", " "))
-        if real.is_relative_to(point) and len(point.parts) >= len(best.parts):
-            best, kind = point, right.split()[0]
+    kind, _ = file_system(path, mounts)
     return kind if kind in NETWORK else None
 
 
