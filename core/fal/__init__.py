@@ -61,7 +61,7 @@ from prefect_ltx.fal.prices import UNIT_PRICE_USD, megapixels, nano_to_usd, pric
 from prefect_ltx.fal.results import read_video
 from prefect_ltx.fal.safe_text import plain, storable, storable_json, strip_url
 from prefect_ltx.fal.service import Service
-from prefect_ltx.fal.sizes import requested_size, upper_bound_megapixels, upper_bound_size
+from prefect_ltx.fal.sizes import INGREDIENT_AUTO, requested_size, upper_bound_megapixels, upper_bound_size
 from prefect_ltx.fal.webhooks import VerifiedWebhook, verify_webhook
 from prefect_ltx.fal.wire import (
     BillingEvent,
@@ -78,6 +78,7 @@ from prefect_ltx.fal.wire import (
 
 __all__ = [
     "INGREDIENT",
+    "INGREDIENT_AUTO",
     "MEDIA_KINDS",
     "PRESET_SIZES",
     "REFERENCE_VIDEO",

@@ -18,7 +18,7 @@ from prefect_ltx.fal import (
 )
 from prefect_ltx.generation.inputs import InputMedia, MediaDigest, fetch_inputs
 from prefect_ltx.generation.services import Services, in_thread
-from prefect_ltx.ledger import Generation, Owner, Plan, State, generation_key
+from prefect_ltx.ledger import Generation, Owner, Plan, State, generation_keys
 
 PIXEL_BUDGET_MEGAPIXELS = 150
 """Above about 135 to 150 megapixels the reference-video endpoint was seen to answer 422 (ltx-model §2)."""
@@ -52,6 +52,8 @@ class PlannedGeneration(BaseModel, frozen=True):
     account: str
     key: str
     """sha256 over account, endpoint and canonical request: same key, same video, no second payment."""
+    older_keys: tuple[str, ...] = ()
+    """The other keys under which an earlier release may know the same video."""
     seedless_key: str
     """The key without the seed."""
     seed_drawn: bool
@@ -110,9 +112,11 @@ async def prepare(
     media = _digests(inputs)
     if request.seed is None:
         seed_drawn = True
-        seedless_key = key_of(services, request, media)
         # A run that died may have paid already: its unfinished twin goes on before a new seed is drawn.
-        orphan = await in_thread(services.ledger.adopt_seedless, seedless_key, owner)
+        orphan: Generation | None = None
+        for seedless_key in keys_of(services, request, media):
+            if orphan is None:
+                orphan = await in_thread(services.ledger.adopt_seedless, seedless_key, owner)
         request = request.with_seed(orphan.seed if orphan else draw_seed(seed_scope))
     planned = await plan_of(services, request, media, seed_drawn=seed_drawn)
     attempts = await in_thread(services.ledger.released_attempts, planned.key)
@@ -124,9 +128,11 @@ async def plan_of(
 ) -> PlannedGeneration:
     """The plan of a request whose seed is settled and whose media are hashed; the ledger is not asked."""
     assert request.seed is not None
+    key, *older_keys = keys_of(services, request, media)
     return PlannedGeneration(
         account=services.client.account,
-        key=key_of(services, request, media),
+        key=key,
+        older_keys=tuple(older_keys),
         seedless_key=key_of(services, request.model_copy(update={"seed": None}), media),
         seed_drawn=seed_drawn,
         ledger_id=services.ledger.id,
@@ -139,7 +145,14 @@ async def plan_of(
 
 def key_of(services: Services, request: GenerationRequest, media: Mapping[str, MediaDigest]) -> str:
     """The key of a request in this account; of one without a seed it is the seedless key."""
-    return generation_key(
+    return keys_of(services, request, media)[0]
+
+
+def keys_of(
+    services: Services, request: GenerationRequest, media: Mapping[str, MediaDigest]
+) -> tuple[str, ...]:
+    """The key of a request, then the other keys under which an earlier release may know the same video."""
+    return generation_keys(
         services.client.account,
         request.ENDPOINT,
         request.body(),
@@ -159,17 +172,17 @@ async def plan_request(
     request = request.with_frames(frame_rule)
     inputs = await fetch_inputs(services, request)
     try:
-        key = key_of(services, request, _digests(inputs)) if request.seed is not None else None
+        keys = keys_of(services, request, _digests(inputs)) if request.seed is not None else ()
         estimate = await estimate_of(services, request, _digests(inputs))
     finally:
         for media in inputs.values():
             media.discard()
-    live = await in_thread(services.ledger.find, key=key, live=True) if key else []
+    live = await in_thread(services.ledger.find, keys=keys, live=True) if keys else []
     budget = await in_thread(services.ledger.spending, services.limits)
     due = Decimal(0) if live else estimate.price_upper_usd
     return PlanReport(
         **estimate.model_dump(),
-        key=key,
+        key=keys[0] if keys else None,
         seed=request.seed,
         status=status_of(live[0]) if live else "new" if services.has_account else "unknown",
         budget=[
@@ -195,6 +208,7 @@ def ledger_plan(
         seedless_key=planned.seedless_key,
         endpoint=estimate.endpoint,
         account=planned.account,
+        older_keys=planned.older_keys,
         body=body,
         seed=planned.seed,
         seed_drawn=planned.seed_drawn,

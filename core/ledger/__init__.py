@@ -18,7 +18,7 @@ from prefect_ltx.ledger.errors import (
     PostNotPermitted,
     RequestClaimed,
 )
-from prefect_ltx.ledger.key import generation_key
+from prefect_ltx.ledger.key import generation_key, generation_keys
 from prefect_ltx.ledger.ledger import Ledger
 from prefect_ltx.ledger.life.budget import BudgetLimit, BudgetStatus
 from prefect_ltx.ledger.life.events import (
@@ -117,6 +117,7 @@ __all__ = [
     "WebhookReceived",
     "advance",
     "generation_key",
+    "generation_keys",
     "match",
     "todo",
     "unwatch",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Row, bindparam, select
 
 from prefect_ltx.fal import nano_to_usd, usd_to_nano
 from prefect_ltx.ledger import schema
@@ -33,7 +33,7 @@ _NEW_TAG: Final = schema.tag.insert()
 
 def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimit]) -> Claim:
     """See `Ledger.claim`."""
-    row = tx.connection.execute(_LIVE, {"wanted": plan.key}).one_or_none()
+    row = _live_row(tx, plan)
     if row is not None:
         taken = take(tx, generation_of(row), owner)
         if taken.outcome in ("submit", "resume") and plan.flow_run_id is not None:
@@ -42,7 +42,8 @@ def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimi
             return replace(taken, generation=tx.load(taken.generation.id))
         if taken.outcome != "closed":
             return taken
-    stray = adoptable_stray(tx, plan.key)
+    strays = (adoptable_stray(tx, key) for key in (plan.key, *plan.older_keys))
+    stray = next((each for each in strays if each is not None), None)
     if stray is None:
         _check_budgets(tx, plan, limits)
     values = new_row(plan, tx.now)
@@ -56,6 +57,14 @@ def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimi
         return _grant(tx, fresh, owner)
     record(tx, fresh, Found(stray), owner=owner, actor=owner.label)
     return _grant(tx, tx.load(fresh.id), owner)
+
+
+def _live_row(tx: Transaction, plan: Plan) -> Row[Any] | None:
+    """The row that the plan's video has already, under whichever of its keys."""
+    for key in (plan.key, *plan.older_keys):
+        if (row := tx.connection.execute(_LIVE, {"wanted": key}).one_or_none()) is not None:
+            return row
+    return None
 
 
 def take(tx: Transaction, row: Generation, owner: Owner) -> Claim:

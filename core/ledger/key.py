@@ -2,17 +2,32 @@
 
 sha256 over the account, the full endpoint id and the canonical request: every default filled in, every media
 input replaced by the sha256 of its content (a URL may be signed, or change under the same content), numbers
-normalised. `sync_mode` is left out: it changes how the video is delivered, not the video.
+normalised, a size in pixels wherever the request says one (a preset is its size, and so is an ingredient's "auto"),
+texts in Unicode's NFC, and an extra field that is null left out. `sync_mode` is left out: it changes how the video is
+delivered, not the video. What is sent stays as the user wrote it.
+
+Releases before the second wrote sizes, texts and nulls into the key as they were given, so the same video may be
+known by such a key: `generation_keys` gives all of them.
 """
 
 import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any, Final, Protocol
 
-from prefect_ltx.fal import FalRequestInvalid, IngredientRequest, ReferenceVideoRequest, parse_request
+from prefect_ltx.fal import (
+    INGREDIENT_AUTO,
+    PRESET_SIZES,
+    FalRequestInvalid,
+    IngredientRequest,
+    ReferenceVideoRequest,
+    extra_media,
+    parse_request,
+)
 from prefect_ltx.ledger.errors import KeyNotComputable
 
 KEY_VERSION: Final = 1
@@ -49,12 +64,35 @@ def generation_key(
     Raises:
         KeyNotComputable: the request is invalid, a value has no canonical form, or a media field no sha256.
     """
+    return next(_keys(account, endpoint, request_body, media_sha256))
+
+
+def generation_keys(
+    account: str,
+    endpoint: str,
+    request_body: Mapping[str, Any] | HasBody,
+    media_sha256: Mapping[str, str],
+) -> tuple[str, ...]:
+    """`generation_key` first, then every other key under which an earlier release may know the same video.
+
+    Raises:
+        KeyNotComputable: as `generation_key`.
+    """
+    return tuple(dict.fromkeys(_keys(account, endpoint, request_body, media_sha256)))
+
+
+def _keys(
+    account: str,
+    endpoint: str,
+    request_body: Mapping[str, Any] | HasBody,
+    media_sha256: Mapping[str, str],
+) -> Iterator[str]:
     endpoint = endpoint.strip("/")
     if not account or not endpoint:
         raise KeyNotComputable("A generation key needs an account and an endpoint id")
     digests = {name: _digest(name, value) for name, value in media_sha256.items()}
     body = _filled_in(endpoint, request_body, digests)
-    missing = sorted(name for name in _media_fields(endpoint) if name in body and name not in digests)
+    missing = sorted(name for name in _media_fields(endpoint, body) if name in body and name not in digests)
     if missing:
         raise KeyNotComputable(
             f"The content of {', '.join(missing)} has not been hashed, and a URL is no identity"
@@ -64,9 +102,15 @@ def generation_key(
         for name, value in body.items()
         if name not in {*_NOT_THE_VIDEO, *digests}
     }
-    request |= {name: {"sha256": digest} for name, digest in digests.items()}
-    payload = {"version": KEY_VERSION, "account": account, "endpoint": endpoint, "request": request}
-    return hashlib.sha256(canonical_json(payload).encode()).hexdigest()
+    media = {name: {"sha256": digest} for name, digest in digests.items()}
+    for form in _forms(endpoint, request):
+        payload = {
+            "version": KEY_VERSION,
+            "account": account,
+            "endpoint": endpoint,
+            "request": form | media,
+        }
+        yield hashlib.sha256(canonical_json(payload).encode()).hexdigest()
 
 
 def canonical_json(value: Any) -> str:
@@ -103,6 +147,56 @@ def canonical(value: Any, where: str = "value") -> Any:
             raise KeyNotComputable(f"{where} is a {type(value).__name__}, which is not JSON")
 
 
+def _forms(endpoint: str, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The request in the one form that counts, then in those that earlier releases may have keyed it in."""
+    forms = [("NFC", True), ("as written", True), ("NFD", True)]
+    forms += [(texts, False) for texts, _ in forms]
+    for resolution, (texts, without_nulls) in product(_resolutions(endpoint, request), forms):
+        form = {name: value for name, value in request.items() if value is not None or not without_nulls}
+        if texts != "as written" or without_nulls:
+            form = {name: _texts(value, texts, without_nulls) for name, value in form.items()}
+        if resolution is not None:
+            form["resolution"] = resolution
+        yield form
+
+
+def _resolutions(endpoint: str, request: Mapping[str, Any]) -> list[Any]:
+    """Every way to write the size; the size in pixels first. None alone where the request says none."""
+    asked = request.get("resolution")
+    if endpoint not in _MODELS or asked is None:
+        return [None]
+    of_ingredient = endpoint == IngredientRequest.ENDPOINT
+    if asked == "auto":
+        size = INGREDIENT_AUTO if of_ingredient else None
+    elif isinstance(asked, str):
+        size = PRESET_SIZES.get(asked)
+    else:
+        size = (asked["width"], asked["height"])
+    if size is None:
+        return [asked]
+    names = [name for name, preset in PRESET_SIZES.items() if preset == size]
+    names += ["auto"] if of_ingredient and size == INGREDIENT_AUTO else []
+    return [{"width": size[0], "height": size[1]}, *names]
+
+
+def _texts(value: Any, form: str, without_nulls: bool) -> Any:
+    match value:
+        case str():
+            if form == "NFC":
+                return unicodedata.normalize("NFC", value)
+            return unicodedata.normalize("NFD", value) if form == "NFD" else value
+        case dict():
+            return {
+                _texts(name, form, without_nulls): _texts(item, form, without_nulls)
+                for name, item in value.items()
+                if item is not None or not without_nulls
+            }
+        case list():
+            return [_texts(item, form, without_nulls) for item in value]
+        case _:
+            return value
+
+
 def _digest(name: str, value: str) -> str:
     digest = value.lower()
     if not _SHA256.fullmatch(digest):
@@ -110,9 +204,12 @@ def _digest(name: str, value: str) -> str:
     return digest
 
 
-def _media_fields(endpoint: str) -> tuple[str, ...]:
+def _media_fields(endpoint: str, body: Mapping[str, Any]) -> tuple[str, ...]:
     model = _MODELS.get(endpoint)
-    return model.MEDIA_FIELDS if model else ()
+    if model is None:
+        return ()
+    extras = {name: value for name, value in body.items() if name not in model.model_fields}
+    return (*model.MEDIA_FIELDS, *extra_media(extras))
 
 
 def _filled_in(

@@ -32,6 +32,7 @@ class Plan:
         price_expected_usd: what it should cost.
         price_upper_usd: what it may cost at most; this is reserved.
         asked: size, frames and so on, for later comparison with what was delivered.
+        older_keys: the other keys under which an earlier release may know the same video (`generation_keys`).
 
     Raises:
         PlanInvalid: an amount is not a finite Decimal of zero or more, or a text is empty.
@@ -49,6 +50,7 @@ class Plan:
     flow_run_id: str | None = None
     tags: tuple[str, ...] = ()
     asked: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    older_keys: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what could not be accounted for."""

@@ -22,7 +22,7 @@ ROOMS = {
     *("UNIT_PRICE_USD", "usd_to_nano", "nano_to_usd", "Billed", "FieldProblem", "FalHosts", "plain"),
     *("SubmitReceipt", "QueueStatus", "LogEntry", "GenerationResult", "CancelOutcome", "ListedRequest"),
     *("ModelPrice", "BillingEvent", "Downloaded", "VerifiedWebhook", "strip_url"),
-    *("MEDIA_KINDS", "MediaKind", "media_kind", "extra_media", "upper_bound_megapixels"),
+    *("MEDIA_KINDS", "MediaKind", "media_kind", "extra_media", "INGREDIENT_AUTO", "upper_bound_megapixels"),
     *("FalRequestInvalid", "FalAuthenticationError", "FalAccountLocked", "FalPermissionDenied"),
     *("FalNotFound", "FalRateLimited", "FalValidationError", "FalRequestRejected", "FalGenerationFailed"),
     *("FalGenerationCancelled", "FalResultExpired", "FalResultNotReady", "FalSubmitUnknown", "FalNotSent"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_ltx.fal import IngredientRequest, ReferenceVideoRequest
-from prefect_ltx.ledger import KeyNotComputable, generation_key
+from prefect_ltx.ledger import KeyNotComputable, generation_key, generation_keys
 from prefect_ltx.ledger.key import canonical_json
 
 INGREDIENT = IngredientRequest.ENDPOINT
@@ -103,6 +103,77 @@ def test_an_invalid_request_has_no_key() -> None:
     with pytest.raises(KeyNotComputable, match="num_frames") as error:
         key(num_frames=1)
     assert "sig=1" not in str(error.value)
+
+
+OLDER_PRESET = "dec26acf1661612dd500b11fcadd4fa5b723866d7f07787dc50f554c93d64bd5"
+OLDER_AUTO = "3c6ec4691ce4e37a5e2dc6c1ff1d3810e6fbf2373d8c64e109b4331a2460deb6"
+OLDER_NFD = "632b0d7cc9c9bac5f3e05a1b93af3f347edb15a7bc65bd1f7dc7981736690271"
+OLDER_NULL = "dc1f956163e627fbbfd78a4479f6b3ebf83d0914fb24532667a978af056157cc"
+
+SAME = [
+    ({"resolution": "landscape_16_9"}, {"resolution": {"width": 1024, "height": 576}}),
+    ({"resolution": "square_hd"}, {"resolution": {"height": 1024, "width": 1024}}),
+    ({"resolution": "auto"}, {"resolution": {"width": 1536, "height": 896}}),
+    ({"resolution": "auto"}, {}),
+    ({"prompt": "cafe\u0301"}, {"prompt": "caf\u00e9"}),
+    ({"negative_prompt": "\u1112\u1161\u11ab"}, {"negative_prompt": "\ud55c"}),
+    ({"style": {"name": "cafe\u0301"}}, {"style": {"name": "caf\u00e9"}}),
+    ({"lora": None}, {}),
+    ({"lora": {"scale": 1, "path": None}}, {"lora": {"scale": 1.0}}),
+    ({"guidance_scale": 2}, {"guidance_scale": 2.0}),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_one_request_is_one_key(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """However a size, a text, a number or an absent field is written, the video is bought once."""
+    assert key(**one) == key(**other)
+
+
+@pytest.mark.parametrize(
+    ("older", "written"),
+    [
+        # Computed by the first release from what stands beside them.
+        (OLDER_PRESET, {"resolution": "landscape_16_9"}),
+        (OLDER_AUTO, {"resolution": "auto"}),
+        (OLDER_NFD, {"prompt": "cafe\u0301"}),
+        (OLDER_NULL, {"lora": None}),
+    ],
+)
+def test_the_key_of_an_earlier_release_is_still_found(older: str, written: dict[str, Any]) -> None:
+    """The first release's keys are among today's, in whatever form the same is asked for; a null alone cannot be told
+    from the request without it."""
+    same = [written] + [form for pair in SAME for form in pair if written in pair and form]
+    for form in same:
+        keys = generation_keys("account-1", INGREDIENT, {**REQUEST, **form}, SHEET)
+        assert older in keys
+        assert keys[0] == key(**form)
+
+
+def test_what_is_asked_for_in_one_form_alone_has_one_key() -> None:
+    """Most requests are looked up by one key."""
+    size = {"resolution": {"width": 448, "height": 256}}
+    assert len(generation_keys("account-1", INGREDIENT, {**REQUEST, **size}, SHEET)) == 1
+
+
+def test_auto_of_a_reference_video_is_no_size() -> None:
+    """What it means depends on the video: it stays apart from every size."""
+    media = {"video_url": "a" * 64}
+    request = {"prompt": "x", "video_url": "v", "seed": 7}
+    keys = {
+        generation_key("a", ReferenceVideoRequest.ENDPOINT, {**request, "resolution": each}, media)
+        for each in ("auto", "square", {"width": 512, "height": 512}, {"width": 896, "height": 512})
+    }
+    assert len(keys) == 3
+
+
+def test_a_media_input_among_the_extras_counts_by_content() -> None:
+    """A signed address in extra_arguments is no identity either."""
+    signed = [{"style_image_url": f"https://cdn/s.png?sig={each}"} for each in (1, 2)]
+    media = SHEET | {"style_image_url": "c" * 64}
+    assert key(media=media, **signed[0]) == key(media=media, **signed[1]) != key()
+    with pytest.raises(KeyNotComputable, match="style_image_url has not been hashed"):
+        key(**signed[0])
 
 
 JSON = st.recursive(
