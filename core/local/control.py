@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from prefect_ltx.local import listing
+from prefect_ltx.local import store as db
 from prefect_ltx.local.bill import Bill
 from prefect_ltx.local.errors import Refusal
 from prefect_ltx.local.fault_table import KNOWN
@@ -137,11 +138,18 @@ async def show_requests(request: Request) -> Response:
                     "body_sha": row.body_sha,
                     "webhook_done": bool(row.webhook_done),
                     "gone": row.gone,
+                    "headers": site.log.headers_of(row.request_id),
                 }
                 for row in rows
             ],
         }
     )
+
+
+@router.delete("/uploads")
+async def forget_uploads(request: Request) -> Response:
+    """Delete every upload, as storage does when a lifetime is over; what jobs made stays."""
+    return json_reply({"deleted": await site_of(request).store.call(db.forget_uploads)})
 
 
 @router.post("/webhook-key")

@@ -153,9 +153,19 @@ GROUPS: Final[Mapping[str, Mapping[str, FaultKind]]] = {
         "refused_upload": FaultKind(
             "A write to storage (upload, part, signed PUT, initiate) answers `value`.", 1, 500
         ),
+        "upload_gone": FaultKind(
+            "What a request's uploads were is deleted when its job wants it: 422 file_download_error."
+        ),
         "refused_cdn_token": FaultKind("The CDN token endpoint answers `value`.", 1, 500),
     },
     "What is delivered": {
+        "control_area": FaultKind(
+            "Built-in control makes `value` megapixels per frame, in the shape asked for or the reference's, sides in "
+            "multiples of 64: whatever size is asked.",
+            ALWAYS,
+            0.5,
+        ),
+        "pad_frames": FaultKind("The clip has its frames padded up to 8k+1.", ALWAYS),
         "snap": FaultKind(
             "The clip is made as the model does it: sides in multiples of 64, frames 8k+1.", ALWAYS
         ),
@@ -215,6 +225,31 @@ GROUPS: Final[Mapping[str, Mapping[str, FaultKind]]] = {
         ),
     },
     "Money": {
+        "bill_padded_frames": FaultKind(
+            "A generation is billed for frames padded up to 8k+1, whatever was delivered.", ALWAYS
+        ),
+        "bill_requested": FaultKind(
+            "A generation is billed for what was asked, where that is more than what was delivered.", ALWAYS
+        ),
+        "absurd_bill": FaultKind("A generation is billed `value` times what it should be.", 1, 1000),
+        "billed_unit_price": FaultKind(
+            "A megapixel is billed at `value` dollars, whatever the price list says.", ALWAYS, 0.02
+        ),
+        "fallback": FaultKind(
+            "A request that does not forbid it (`x-app-fal-disable-fallback`) is answered by another endpoint, named "
+            "`to`, at `value` times the price.",
+            1,
+            3,
+            ("to",),
+        ),
+        "split_billing": FaultKind("A charge is `value` billing events, which sum up to it.", ALWAYS, 2),
+        "split_billing_late": FaultKind(
+            "With `split_billing`: only the first of them shows for `value` seconds.", ALWAYS, 60
+        ),
+        "billing_missing": FaultKind(
+            "A charge never becomes a billing event; `times` counts generations.", ALWAYS
+        ),
+        "no_billable_units": FaultKind("Results come without `x-fal-billable-units`.", ALWAYS),
         "bill_422": FaultKind("A generation that ends with 422 is billed for what it asked.", ALWAYS),
         "bill_cancelled": FaultKind("A job cancelled while it ran is billed for what it asked.", ALWAYS),
         "overbill": FaultKind("A generation is billed `value` megapixels more than it delivered.", ALWAYS, 1),

@@ -49,6 +49,20 @@ async def fetch_media(files: FileStore, field: str, url: str, folder: Path) -> t
     return path, info
 
 
+def own_path(url: str) -> str | None:
+    """The path of a URL that may be one of our files; the port may be that of a server that was killed."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    if parts.hostname not in _LOOPBACK and area_of_host(parts.hostname) != "cdn":
+        return None
+    path = unquote(parts.path).removeprefix("/cdn")
+    return path if path.startswith("/files/") else None
+
+
 async def _to_disk(files: FileStore, field: str, url: str, target: Path, limit: int) -> Path:
     if url.startswith("data:"):
         return await asyncio.to_thread(_decode, field, url, target, limit)
@@ -58,12 +72,8 @@ async def _to_disk(files: FileStore, field: str, url: str, target: Path, limit: 
         raise _download_error(field, url, "Not a URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise _download_error(field, url, "Only http(s) URLs and data URIs can be read")
-    if parts.hostname in _LOOPBACK or area_of_host(parts.hostname) == "cdn":
-        # Our own files are found by path: the port in the URL may be that of a server that was killed.
-        own = unquote(parts.path)
-        row = await files.find(own.removeprefix("/cdn"))
-        if row is not None:
-            return files.disk(row)
+    if (own := own_path(url)) is not None and (row := await files.find(own)) is not None:
+        return files.disk(row)
     return await _download(field, url, target, limit)
 
 

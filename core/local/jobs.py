@@ -216,7 +216,7 @@ class Jobs:
 
     async def _close(self, row: RequestRow, outcome: Outcome, job: Job | None = None) -> None:
         logs = to_json(job.logs) if job else "[]"
-        price = self._site.unit_price
+        price = self._site.billed_price(row)
         done = await self._site.store.call(
             db.finish, row, outcome, at=self._site.now(), unit_price=price, logs=logs
         )

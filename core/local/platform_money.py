@@ -15,11 +15,12 @@ from starlette.responses import Response
 from prefect_ltx.fal import usd_to_nano
 from prefect_ltx.local import listing
 from prefect_ltx.local.apiparams import api_account, choice_of, iso, page_of, paged, time_of, values_of
+from prefect_ltx.local.billing import events_of
 from prefect_ltx.local.catalogue import UNIT
 from prefect_ltx.local.errors import ApiError
 from prefect_ltx.local.replies import json_reply
 from prefect_ltx.local.rows import Charge
-from prefect_ltx.local.site import site_of
+from prefect_ltx.local.site import Site, site_of
 
 _DAY: Final = 24 * 3600.0
 _MOST_DAYS: Final = 90
@@ -31,11 +32,13 @@ router = APIRouter(prefix="/v1")
 
 @router.get("/models/billing-events")
 async def billing_events(request: Request) -> Response:
-    """One event a billed request, newest first."""
+    """One event a billed request unless a knob splits them, newest first."""
     account = _admin(request)
     limit, offset, _ = page_of(request, default=100, most=10_000)
     charges = await _charges(request, account, default_days=_MOST_DAYS)
-    page = [_event(charge) for charge in charges[offset : offset + limit + 1]]
+    site = site_of(request)
+    events = [event for charge in charges for event in events_of(charge, site.faults, site.now())]
+    page = [_event(site, event) for event in events[offset : offset + limit + 1]]
     return json_reply(paged("billing_events", page, limit=limit, offset=offset))
 
 
@@ -97,11 +100,11 @@ async def _charges(request: Request, account: str, *, default_days: int) -> list
     )
 
 
-def _event(charge: Charge) -> dict[str, Any]:
+def _event(site: Site, charge: Charge) -> dict[str, Any]:
     cost = float(charge.usd)
     return {
         "request_id": charge.request_id,
-        "endpoint_id": charge.endpoint,
+        "endpoint_id": site.endpoint_shown(charge),
         "timestamp": iso(charge.at),
         "output_units": _number(charge.units),
         "unit_price": _unit_price(charge),

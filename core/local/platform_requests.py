@@ -119,7 +119,7 @@ def _endpoints(asked: list[str], spelling: str | None) -> list[str]:
 async def _item(request: Request, row: RequestRow, spelling: str | None, *, payloads: bool) -> Any:
     item: dict[str, Any] = {
         "request_id": row.request_id,
-        "endpoint_id": spelling or row.endpoint,
+        "endpoint_id": spelling or site_of(request).endpoint_shown(row),
         # The schema has no null here; a request that still waits says when it was sent.
         "started_at": iso(row.started_at or row.submitted_at),
         "sent_at": iso(row.submitted_at),

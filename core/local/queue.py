@@ -115,7 +115,7 @@ async def result(request: Request, row: KnownRequest) -> Response:
     if row.gone == "expired":
         return json_reply({"detail": "Request result has expired"}, 404, request_id=row.request_id)
     headers: dict[str, str] = json.loads(row.headers)
-    if row.units is not None:
+    if row.units is not None and not site.fault("no_billable_units", request, row.endpoint):
         headers["x-fal-billable-units"] = row.units
     body = await output_of(row, origin_of(request), site)
     return json_reply(body, row.status_code or 500, request_id=row.request_id, headers=headers)

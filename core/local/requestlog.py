@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -20,6 +21,7 @@ class RequestLog:
     def __init__(self, limit: int = 50_000) -> None:
         """Keep the last `limit` requests."""
         self._entries: deque[LogEntry] = deque(maxlen=limit)
+        self._headers: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
 
     def begin(self, method: str, path: str) -> LogEntry:
@@ -28,6 +30,16 @@ class RequestLog:
         with self._lock:
             self._entries.append(entry)
         return entry
+
+    def submitted(self, request_id: str, headers: Iterable[tuple[str, str]]) -> None:
+        """Note what came with an accepted request; the key is not kept."""
+        with self._lock:
+            self._headers[request_id] = {name: value for name, value in headers if name != "authorization"}
+
+    def headers_of(self, request_id: str) -> dict[str, str]:
+        """The headers, in lower case, with which a request was sent since the server started; {} for others."""
+        with self._lock:
+            return dict(self._headers.get(request_id, {}))
 
     def entries(self) -> list[tuple[str, str, int]]:
         """A copy of the log as plain tuples."""

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import uvicorn
 
+from prefect_ltx.local import store as db
 from prefect_ltx.local.app import build_app
 from prefect_ltx.local.bill import Bill
 from prefect_ltx.local.connection import ReachableProtocol
@@ -77,6 +78,14 @@ class LocalFal:
     def id(self) -> str:
         """By what a client knows this server: it stays with the data folder, whatever the port."""
         return self._site.id
+
+    def headers_of(self, request_id: str) -> dict[str, str]:
+        """The headers, in lower case, with which a request was sent; without the key."""
+        return self._log.headers_of(request_id)
+
+    def forget_uploads(self) -> int:
+        """Delete every upload, as when its lifetime is over; gives how many. What jobs made stays."""
+        return self._site.store.call_soon(db.forget_uploads)
 
     @property
     def data(self) -> Path:

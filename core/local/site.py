@@ -14,12 +14,14 @@ from prefect_ltx.local.faults import Fault, Faults
 from prefect_ltx.local.filestore import FileStore
 from prefect_ltx.local.renderer import Renderer
 from prefect_ltx.local.requestlog import RequestLog
+from prefect_ltx.local.rows import Charge, RequestRow
 from prefect_ltx.local.store import Store
 
 
 @dataclass
 class Site:
-    """The parts. `id` is the data folder's own; `closing` is set when the server has begun to stop, so that
+    """The parts. `id` is the data folder's own; `fallbacks` are the requests that another
+    endpoint answered; `closing` is set when the server has begun to stop, so that
     waits end."""
 
     id: str
@@ -32,6 +34,7 @@ class Site:
     render_seconds: float
     concurrency: int
     log: RequestLog
+    fallbacks: dict[str, Fault] = field(default_factory=dict)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -39,6 +42,18 @@ class Site:
         """Dollars a megapixel, with the knob of that name."""
         value = self.faults.value("unit_price")
         return UNIT_PRICE_USD if value is None else Decimal(str(value))
+
+    def billed_price(self, row: RequestRow) -> Decimal:
+        """Dollars a megapixel on the bill of this request, with the knobs that part it from the price list."""
+        other = self.faults.value("billed_unit_price")
+        price = self.unit_price if other is None else Decimal(str(other))
+        fallback = self.fallbacks.get(row.request_id)
+        return price * Decimal(f"{fallback.value or 1:g}") if fallback else price
+
+    def endpoint_shown(self, row: RequestRow | Charge) -> str:
+        """The endpoint that did it, as listing and bill name it."""
+        fallback = self.fallbacks.get(row.request_id)
+        return row.endpoint if fallback is None else str(fallback.to or f"{row.endpoint}/fallback")
 
     def now(self) -> float:
         """Unix seconds by fal's clock, which the knob `date_skew` sets apart from this machine's."""

@@ -197,6 +197,13 @@ def find_file(db: sqlite3.Connection, path: str) -> FileRow | None:
     return None if row is None else file_row(row)
 
 
+def forget_uploads(db: sqlite3.Connection, paths: Sequence[str] | None = None) -> int:
+    """Delete uploads, those with these URL paths or all; gives how many. What jobs made stays."""
+    chosen = "" if paths is None else f" AND path IN ({', '.join('?' * len(paths))})"
+    with _transaction(db):
+        return db.execute(f"DELETE FROM files WHERE request_id IS NULL{chosen}", paths or ()).rowcount  # noqa: S608
+
+
 def _insert_file(db: sqlite3.Connection, row: FileRow) -> None:
     values = [getattr(row, f.name) for f in fields(FileRow)]
     db.execute(f"INSERT OR REPLACE INTO files VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608

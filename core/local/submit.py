@@ -31,6 +31,8 @@ from prefect_ltx.local.statuses import request_urls
 from prefect_ltx.local.validation import MODELS
 
 MAX_BODY_BYTES: Final = 256 * 1024**2
+_NO_FALLBACK: Final = ("x-app-fal-disable-fallback", "x-fal-disable-fallbacks")
+_TRUE: Final = ("1", "true", "yes")
 
 run_router = APIRouter()
 submit_router = APIRouter()
@@ -48,6 +50,7 @@ async def submit(request: Request, endpoint: str) -> Response:
     rows = [_row(request, endpoint, account, body)]
     if site.fault("double_accept", request, endpoint):
         rows.append(_row(request, endpoint, account, body))
+    _note(site, request, rows)
     job = (await jobs.accept(rows))[0]
     receipt = {
         "status": "IN_QUEUE",
@@ -72,7 +75,9 @@ async def run(request: Request, endpoint: str) -> Response:
         raise PlatformError(
             "concurrent_requests_limit", "Too many concurrent requests", headers={"x-fal-needs-retry": "1"}
         )
-    job = (await jobs.accept([_row(request, endpoint, account, body, direct=True)]))[0]
+    row = _row(request, endpoint, account, body, direct=True)
+    _note(site, request, [row])
+    job = (await jobs.accept([row]))[0]
     if (lost := await _lost(site, request, endpoint, {})) is not None:
         return lost
     if not await _run_to_its_end(request, site, jobs, job):
@@ -192,6 +197,15 @@ def _row(request: Request, endpoint: str, account: str, body: str, *, direct: bo
         start_timeout=None if direct else _start_timeout(request),
         file_lifetime=lifetime_of(headers.get("x-fal-object-lifecycle-preference")),
     )
+
+
+def _note(site: Site, request: Request, rows: list[RequestRow]) -> None:
+    """Remember what was sent with the request, and whether it may be answered by another endpoint."""
+    for row in rows:
+        site.log.submitted(row.request_id, request.headers.items())
+        stays = any(request.headers.get(name, "").lower() in _TRUE for name in _NO_FALLBACK)
+        if not stays and (fault := site.fault("fallback", request, row.endpoint)):
+            site.fallbacks[row.request_id] = fault
 
 
 def _start_timeout(request: Request) -> float | None:

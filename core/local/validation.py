@@ -33,6 +33,8 @@ def validated(endpoint: str, body: object) -> GenerationRequest:
     if not isinstance(body, Mapping):
         raise ModelError(422, [problem((), "Input should be a valid dictionary", "dict_type", given=body)])
     known = {name: value for name, value in body.items() if name in wire_fields(model)}
+    if known.get("control_video_url") is None and known.get("skip_control_preprocess") is True:
+        del known["skip_control_preprocess"]  # fal ignores it then; the client's own model refuses it
     try:
         return model.model_validate(known)
     except ValidationError as error:

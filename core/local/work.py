@@ -17,12 +17,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from prefect_ltx.fal import IngredientRequest, megapixels, requested_size
+from prefect_ltx.fal.frames import pad_num_frames
+from prefect_ltx.local import store as db
+from prefect_ltx.local.billing import Clip, billed_units
 from prefect_ltx.local.errors import ModelError, PlatformError, Refusal, problem
 from prefect_ltx.local.expansion import expand_prompt
-from prefect_ltx.local.inputs import fetch_media
+from prefect_ltx.local.inputs import fetch_media, own_path
 from prefect_ltx.local.renderer import RenderCancelled, RenderJob, RenderRefused
 from prefect_ltx.local.rows import Outcome, RequestRow
 from prefect_ltx.local.site import Site
+from prefect_ltx.local.sizing import size_to_make, snapped_down
 from prefect_ltx.local.stamp import STAND_IN
 from prefect_ltx.local.validation import validated
 from prefect_ltx.media import frame_rate, probe, sha256_file
@@ -30,7 +34,6 @@ from prefect_ltx.media import frame_rate, probe, sha256_file
 INLINE: Final = "inline:"
 """Marks an output file that is delivered as a data URI (`sync_mode`)."""
 
-_GRID = 64
 _FRAME_STEP = 8
 
 
@@ -89,19 +92,29 @@ async def _generate(
     request = validated(row.endpoint, await asyncio.to_thread(json.loads, row.body))
     folder = Path(tempfile.mkdtemp(prefix=f"{row.request_id}-", dir=site.files.work))
     try:
+        uploads = [path for url in request.media().values() if (path := own_path(url)) is not None]
+        if uploads and site.faults.take("upload_gone", endpoint=row.endpoint):
+            await site.store.call(db.forget_uploads, uploads)
+        asked[0] = Decimal(megapixels(*requested_size(request), request.num_frames))
         media = {
             field: await fetch_media(site.files, field, url, folder) for field, url in request.media().items()
         }
         reference = media.get("video_url")
-        width, height = requested_size(
-            request, (reference[1].width, reference[1].height) if reference else None
+        width, height = size_to_make(
+            request,
+            (reference[1].width, reference[1].height) if reference else None,
+            site.faults,
+            row.endpoint,
         )
         frames = request.num_frames
-        asked[0] = Decimal(megapixels(width, height, frames))
+        wish = Clip(width, height, frames)
+        asked[0] = Decimal(megapixels(*wish))
         _check_budget(site, row, asked[0], frames)
         if site.faults.take("snap", endpoint=row.endpoint):
-            width, height = max(width // _GRID, 1) * _GRID, max(height // _GRID, 1) * _GRID
+            width, height = snapped_down(width), snapped_down(height)
             frames = (frames - 1) // _FRAME_STEP * _FRAME_STEP + 1
+        if site.faults.take("pad_frames", endpoint=row.endpoint):
+            frames = pad_num_frames(frames)
         seed = request.seed if request.seed is not None else drawn_seed(row.request_id)
         prompt = expand_prompt(request.prompt, seed) if request.enable_prompt_expansion else request.prompt
         fps = frame_rate(request.frames_per_second)
@@ -131,7 +144,7 @@ async def _generate(
             sheet_lead_in=lead_in,
         )
         made = await _render(site, job, log, interrupt, threads)
-        return await _measured(site, row, job, made, inline=request.sync_mode, log=log)
+        return await _measured(site, row, job, made, wish, log=log)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
@@ -181,13 +194,11 @@ async def _render(
 
 
 async def _measured(
-    site: Site, row: RequestRow, job: RenderJob, made: Path, *, inline: bool, log: Callable[[str], None]
+    site: Site, row: RequestRow, job: RenderJob, made: Path, wish: Clip, *, log: Callable[[str], None]
 ) -> Outcome:
     info = await asyncio.to_thread(probe, made)
     digest = await asyncio.to_thread(sha256_file, made)
-    units = Decimal(megapixels(info.width, info.height, info.frames))
-    if extra := site.faults.take("overbill", endpoint=row.endpoint):
-        units += Decimal(f"{extra.value or 0:g}")
+    units = billed_units(site.faults, row.endpoint, wish, Clip(info.width, info.height, info.frames))
     file = site.files.adopt(
         made,
         row.request_id,
@@ -199,7 +210,7 @@ async def _measured(
     log(f"Done: {info.frames} frames of {info.width}x{info.height}, {info.size} bytes")
     output: dict[str, Any] = {
         "video": {
-            "url": f"{INLINE}{file.path}" if inline else file.path,
+            "url": f"{INLINE}{file.path}" if job.request.sync_mode else file.path,
             "content_type": file.content_type,
             "file_name": file.name,
             "file_size": file.size,
