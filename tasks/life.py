@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
-from prefect_ltx.ledger import BudgetLow, Generation, Moved, News, State, watch
+from prefect_ltx.ledger import BudgetLow, Generation, Moved, News, SpendingStop, State, watch
 from prefect_ltx.tasks.assets import emit_archived_video
 from prefect_ltx.tasks.events import GenerationEvent, emit_budget_low, emit_generation, is_attended
 
@@ -52,6 +52,8 @@ def tell_prefect(news: News) -> None:
     """Send the events of what a ledger wrote."""
     if isinstance(news, BudgetLow):
         emit_budget_low(news.status, ledger=news.ledger_id, period_start=news.period_start)
+        return
+    if isinstance(news, SpendingStop):
         return
     what = event_of(news)
     if what is None or (what in _ON_THE_WAY and _only_its_end(news.generation)):

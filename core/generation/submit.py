@@ -117,7 +117,7 @@ async def settle_submit(
                 claimed=await in_thread(services.ledger.claimed_request_ids, generation.endpoint),
             )
         except (FalAuthenticationError, FalPermissionDenied) as error:
-            found = Undecidable("forbidden", error.what)
+            found = Undecidable("forbidden", error.what, attempt=generation.attempt)
         match found:
             case Wait(seconds):
                 await asyncio.sleep(min(max(seconds, pause), longest))
@@ -183,7 +183,10 @@ async def _post(services: Services, generation: Generation, owner: Owner) -> Gen
     if time.monotonic() - began > services.ledger.lease_seconds / 2:
         # A machine that slept here may have lost its lease: others may be proving by now that nothing was sent.
         await in_thread(
-            record, generation.id, NotSent("the machine stood still before the POST"), owner=owner
+            record,
+            generation.id,
+            NotSent("the machine stood still before the POST", attempt=generation.attempt),
+            owner=owner,
         )
         raise FalNotSent("the machine stood still between the intent and the POST")
     try:
@@ -193,21 +196,27 @@ async def _post(services: Services, generation: Generation, owner: Owner) -> Gen
             webhook_url=callback_url(services.options.webhook_url, generation),
         )
     except FalNotSent as error:
-        await in_thread(record, generation.id, NotSent(error.what), owner=owner)
+        await in_thread(record, generation.id, NotSent(error.what, attempt=generation.attempt), owner=owner)
         raise
     except FalSubmitUnknown as error:
-        await in_thread(record, generation.id, ReplyLost(error.what), owner=owner)
+        lost_reply = ReplyLost(error.what, attempt=generation.attempt)
+        await in_thread(record, generation.id, lost_reply, owner=owner)
         if error.request_id and await _exists(services, generation.endpoint, error.request_id):
-            await in_thread(record, generation.id, Found(error.request_id), owner=owner)
+            named = Found(error.request_id, attempt=generation.attempt)
+            await in_thread(record, generation.id, named, owner=owner)
         return await settle_submit(services, await in_thread(services.ledger.get, generation.id), owner)
     except FalError as error:
         # Only what proves that nothing ran frees the key and the budget.
-        event = Rejected(error.what) if error.billed == "no" else ReplyLost(error.what)
+        kind = Rejected if error.billed == "no" else ReplyLost
+        event = kind(error.what, attempt=generation.attempt)
         await in_thread(record, generation.id, event, owner=owner)
         raise
     except BaseException as error:
         await in_thread(
-            record, generation.id, ReplyLost(f"interrupted by {type(error).__name__}"), owner=owner
+            record,
+            generation.id,
+            ReplyLost(f"interrupted by {type(error).__name__}", attempt=generation.attempt),
+            owner=owner,
         )
         raise
     tell("after-reply", generation.id)

@@ -3,9 +3,11 @@
 The promise: a generation is paid for once, and a paid video is never lost.
 """
 
+from prefect_ltx.ledger.accounts import Acting, KnownAccount, NamedBy
 from prefect_ltx.ledger.announcing import Announcement
 from prefect_ltx.ledger.deliveries import Delivery, Receipt
 from prefect_ltx.ledger.errors import (
+    AnotherAccount,
     BudgetExceeded,
     GenerationNotFound,
     KeyNotComputable,
@@ -17,6 +19,7 @@ from prefect_ltx.ledger.errors import (
     PlanInvalid,
     PostNotPermitted,
     RequestClaimed,
+    SpendingStopped,
 )
 from prefect_ltx.ledger.key import generation_key, generation_keys
 from prefect_ltx.ledger.ledger import Ledger
@@ -28,7 +31,10 @@ from prefect_ltx.ledger.life.events import (
     CancelRequested,
     Collected,
     Event,
+    FailsToSay,
     Found,
+    GoneSaid,
+    LookedAt,
     NotSent,
     OwnerLost,
     PostStarted,
@@ -41,17 +47,18 @@ from prefect_ltx.ledger.life.events import (
     Resolved,
     ResultGone,
     Settled,
+    StillRunning,
     Undecidable,
     WebhookReceived,
 )
 from prefect_ltx.ledger.life.machine import Step, advance, todo
 from prefect_ltx.ledger.life.reconcile import Wait, match
-from prefect_ltx.ledger.life.snapshot import Effect, Snapshot
-from prefect_ltx.ledger.life.states import CLOSED, LIVE, RANK, UNFINISHED, State
+from prefect_ltx.ledger.life.states import CLOSED, LIVE, RANK, UNFINISHED, Effect, Snapshot, State
 from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.records import Claim, DoubleCharge, Drift, Generation, LedgerEvent, Plan, Stray, Total
 from prefect_ltx.ledger.spend import Period, Spend
-from prefect_ltx.ledger.watching import BudgetLow, Moved, News, unwatch, watch
+from prefect_ltx.ledger.stops import Stop
+from prefect_ltx.ledger.watching import BudgetLow, Moved, News, SpendingStop, unwatch, watch
 
 __all__ = [
     "CLOSED",
@@ -59,7 +66,9 @@ __all__ = [
     "RANK",
     "UNFINISHED",
     "Accepted",
+    "Acting",
     "Announcement",
+    "AnotherAccount",
     "Archived",
     "BudgetExceeded",
     "BudgetLimit",
@@ -74,17 +83,22 @@ __all__ = [
     "Drift",
     "Effect",
     "Event",
+    "FailsToSay",
     "Found",
     "Generation",
     "GenerationNotFound",
+    "GoneSaid",
     "KeyNotComputable",
+    "KnownAccount",
     "LeaseLost",
     "Ledger",
     "LedgerError",
     "LedgerEvent",
     "LedgerSchemaUnknown",
     "LedgerUnavailable",
+    "LookedAt",
     "Moved",
+    "NamedBy",
     "News",
     "NotRecordable",
     "NotSent",
@@ -108,8 +122,12 @@ __all__ = [
     "Settled",
     "Snapshot",
     "Spend",
+    "SpendingStop",
+    "SpendingStopped",
     "State",
     "Step",
+    "StillRunning",
+    "Stop",
     "Stray",
     "Total",
     "Undecidable",

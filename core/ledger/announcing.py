@@ -6,9 +6,10 @@ history, and a row that is still not collected is told again, after pauses that 
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true
 
 from prefect_ltx.ledger import schema
+from prefect_ltx.ledger.accounts import Acting
 from prefect_ltx.ledger.claiming import hand_back
 from prefect_ltx.ledger.life.events import WebhookReceived
 from prefect_ltx.ledger.life.states import State
@@ -32,9 +33,12 @@ class Announcement:
     number: int
 
 
-def due(connection: Connection, now: float, again_after: float) -> list[Announcement]:
-    """What is to be told now. Reads only."""
-    query = select(_table).where(_finished_at_fal()).order_by(_table.c.completed_at, _table.c.id)
+def due(
+    connection: Connection, now: float, again_after: float, acting: Acting | None = None
+) -> list[Announcement]:
+    """What is to be announced now. Reads only."""
+    ours = acting.ours() if acting is not None else true()
+    query = select(_table).where(_finished_at_fal(), ours).order_by(_table.c.completed_at, _table.c.id)
     idle = [
         row
         for row in map(generation_of, connection.execute(query))
@@ -53,7 +57,7 @@ def due(connection: Connection, now: float, again_after: float) -> list[Announce
 def take_announcements(tx: Transaction, again_after: float, actor: str) -> list[Announcement]:
     """See `Ledger.take_announcements`."""
     taken = []
-    for each in due(tx.connection, tx.now, again_after):
+    for each in due(tx.connection, tx.now, again_after, tx.acting):
         row = each.generation
         if row.owner is not None:  # of a run that is dead: what is told is that nobody has it
             row = hand_back(tx, row, actor)

@@ -8,12 +8,13 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import Row, bindparam, select, true
 
 from prefect_ltx.fal import nano_to_usd, usd_to_nano
-from prefect_ltx.ledger import schema
+from prefect_ltx.ledger import schema, stops
 from prefect_ltx.ledger.accounting import held_in_period
-from prefect_ltx.ledger.errors import BudgetExceeded, PostNotPermitted
+from prefect_ltx.ledger.accounts import check_ours
+from prefect_ltx.ledger.errors import AnotherAccount, BudgetExceeded, PostNotPermitted
 from prefect_ltx.ledger.life.budget import BudgetLimit
 from prefect_ltx.ledger.life.events import Found, OwnerLost, PostStarted
 from prefect_ltx.ledger.life.machine import todo
@@ -33,6 +34,8 @@ _NEW_TAG: Final = schema.tag.insert()
 
 def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimit]) -> Claim:
     """See `Ledger.claim`."""
+    if tx.acting is not None and plan.account != tx.acting.account:
+        raise AnotherAccount("of this plan", account=plan.account, service="")
     row = _live_row(tx, plan)
     if row is not None:
         taken = take(tx, generation_of(row), owner)
@@ -45,8 +48,11 @@ def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimi
     strays = (adoptable_stray(tx, key) for key in (plan.key, *plan.older_keys))
     stray = next((each for each in strays if each is not None), None)
     if stray is None:
+        if (refused := _refused_in_this_run(tx, plan)) is not None:
+            return Claim("refused", refused)
+        stops.refuse_while_stopped(tx.connection)
         _check_budgets(tx, plan, limits)
-    values = new_row(plan, tx.now)
+    values = new_row(plan, tx.now, tx.acting.service if tx.acting is not None else "")
     tx.connection.execute(_NEW, values)
     for tag in plan.tags:
         tx.connection.execute(_NEW_TAG, {"generation_id": values["id"], "tag": tag})
@@ -55,7 +61,7 @@ def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimi
     tx.log(fresh, "Intended", owner.label, upper_usd=str(plan.price_upper_usd), tags=list(plan.tags))
     if stray is None:
         return _grant(tx, fresh, owner)
-    record(tx, fresh, Found(stray), owner=owner, actor=owner.label)
+    record(tx, fresh, Found(stray, attempt=fresh.attempt), owner=owner, actor=owner.label)
     return _grant(tx, tx.load(fresh.id), owner)
 
 
@@ -69,6 +75,7 @@ def _live_row(tx: Transaction, plan: Plan) -> Row[Any] | None:
 
 def take(tx: Transaction, row: Generation, owner: Owner) -> Claim:
     """See `Ledger.take`."""
+    check_ours(tx.acting, row)
     if fixed := _FIXED.get(row.state):
         return Claim(fixed, row, todo(row.snapshot))
     if row.state in CLOSED:
@@ -97,6 +104,8 @@ def adopt_seedless(tx: Transaction, seedless_key: str, owner: Owner) -> Generati
             _table.c.live == 1,
             _table.c.state != State.ARCHIVED.value,
             _table.c.cancel.in_(["none", "too_late"]),
+            _table.c.handed_over.is_(False),
+            tx.acting.ours() if tx.acting is not None else true(),
         )
         .order_by(waits_for_person, _table.c.created_at, _table.c.id)
     )
@@ -120,15 +129,16 @@ def adopt_stray(tx: Transaction, request_id: str, owner: Owner) -> Claim | None:
     origin_id = tx.connection.scalar(query.limit(1))
     if origin_id is None:
         return None
-    origin = tx.load(origin_id)
+    origin = tx.load_ours(origin_id)
     live = select(_table.c.id).where(_table.c.key == origin.key, _table.c.live == 1)
     if tx.connection.scalar(live) is not None:
         return None
     return claim(tx, plan_of(origin), owner, ())
 
 
-def begin_post(tx: Transaction, row: Generation, owner: Owner) -> Generation:
+def begin_post(tx: Transaction, row: Generation, owner: Owner, since: float | None) -> Generation:
     """See `Ledger.begin_post`."""
+    check_ours(tx.acting, row)
     if row.cancel_requested or row.state is State.RELEASED:
         raise _not_permitted(row, "it was cancelled" if row.cancel_requested else "it was released")
     if row.owner != owner.token:
@@ -136,7 +146,8 @@ def begin_post(tx: Transaction, row: Generation, owner: Owner) -> Generation:
     begun = tx.connection.scalar(_BEGUN, {"wanted": row.id})
     if row.state is not State.INTENDED or begun == row.attempt:
         raise _not_permitted(row, "a POST of this attempt may have left already")
-    record(tx, row, PostStarted(), owner=owner, actor=owner.label)
+    stops.refuse_while_stopped(tx.connection)
+    record(tx, row, PostStarted(since, attempt=row.attempt), owner=owner, actor=owner.label)
     _hold(tx, row, owner, log=False)
     return tx.load(row.id)
 
@@ -154,6 +165,23 @@ _FIXED: dict[State, ClaimOutcome] = {
     State.PARKED: "parked",
     State.LOST: "lost",
 }
+
+
+def _refused_in_this_run(tx: Transaction, plan: Plan) -> Generation | None:
+    """The row of this key that fal refused for good in the very flow run that asks now: a retry pays in vain."""
+    if plan.flow_run_id is None:
+        return None
+    query = (
+        select(_table)
+        .where(
+            _table.c.key == plan.key,
+            _table.c.flow_run_id == plan.flow_run_id,
+            _table.c.refused_for_good.is_(True),
+        )
+        .order_by(_table.c.created_at.desc())
+    )
+    row = tx.connection.execute(query.limit(1)).one_or_none()
+    return None if row is None else generation_of(row)
 
 
 def _not_permitted(row: Generation, why: str) -> PostNotPermitted:

@@ -5,7 +5,7 @@ nonce's row only what is confirmed is taken over: whoever learned a nonce could 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, bindparam, select
@@ -18,7 +18,7 @@ from prefect_ltx.ledger.recording import Transaction, record
 from prefect_ltx.ledger.records import Generation
 from prefect_ltx.ledger.rows import generation_from
 
-DeliveryOutcome = Literal["recorded", "duplicate", "unconfirmed", "unknown"]
+DeliveryOutcome = Literal["recorded", "duplicate", "unconfirmed", "unknown", "another account"]
 
 _table = schema.generation
 _events = schema.event
@@ -45,8 +45,9 @@ class Receipt:
     """What became of a delivery.
 
     `outcome`: recorded · duplicate (known already, nothing was written) · unconfirmed (its nonce's row has no or
-    another request; give it again once confirmed) · unknown (no row has the request or the nonce). `moved`: whether
-    the row's state changed; `generation` is the row as it is now.
+    another request; give it again once confirmed) · unknown (no row has the request or the nonce) · another account
+    (the row is not this account's and is left alone). `moved`: whether the row's state changed; `generation` is the
+    row as it is now.
     """
 
     outcome: DeliveryOutcome
@@ -56,7 +57,7 @@ class Receipt:
 
 def receive(tx: Transaction, deliveries: Sequence[Delivery], actor: str) -> list[Receipt]:
     """See `Ledger.receive`."""
-    bulk = _Bulk(tx.connection, tx.now, tx.lease_seconds, tx.moves, tx.after)
+    bulk = _Bulk(**{item.name: getattr(tx, item.name) for item in fields(Transaction)})
     by_request = bulk.fetch(_table.c.request_id, {each.request_id for each in deliveries})
     strange = {each.nonce for each in deliveries if each.request_id not in by_request}
     by_nonce = bulk.fetch(_table.c.nonce, strange)
@@ -74,6 +75,8 @@ def receive(tx: Transaction, deliveries: Sequence[Delivery], actor: str) -> list
 def _receive(
     bulk: "_Bulk", row: Generation, given: Delivery, heard: set[tuple[str, str, bool]], actor: str
 ) -> Receipt:
+    if bulk.acting is not None and not bulk.acting.owns(row):
+        return Receipt("another account", row)
     if row.request_id != given.request_id and not given.confirmed:
         return Receipt("unconfirmed", row)
     words = (row.id, given.request_id, given.ok)

@@ -11,6 +11,8 @@ a URL's query or a request's body. All can be pickled.
     ├── PlanInvalid             a plan that cannot be written down must not be sent
     ├── NotRecordable           the database does not take a row's values; other rows are not concerned
     ├── BudgetExceeded          a limit would be passed; raised before the row exists
+    ├── SpendingStopped         a bill was far beyond its bound, and nobody has looked at it yet
+    ├── AnotherAccount          the row belongs to another account, or to another service
     ├── RequestClaimed          the request that was found belongs to another live row
     ├── LeaseLost               another owner has taken the row over, so this one may decide nothing
     └── PostNotPermitted        the one POST of this attempt may have left already, or is not wanted any more
@@ -62,6 +64,38 @@ class PlanInvalid(LedgerError):
 
 class NotRecordable(LedgerError):
     """The database does not take these values: too large for their column, or text that it cannot store."""
+
+
+class AnotherAccount(LedgerError):
+    """The row belongs to another account or service than the one in use, and is left alone."""
+
+    def __init__(self, generation_id: str, *, account: str, service: str) -> None:
+        """`account` and `service` are the row's own."""
+        self.generation_id = generation_id
+        self.account = account
+        self.service = service
+        where = f" on {service}" if service else ""
+        super().__init__(
+            f"Generation {generation_id} is another account's (account {account}{where})",
+            bill="It was left alone; nothing was sent or spent",
+            next_step="Use that account's key, or the fal URL that it was sent to",
+        )
+
+
+class SpendingStopped(LedgerError):
+    """fal billed one request far more than its bound: nothing is bought until a person has looked."""
+
+    def __init__(self, stop_id: str, generation_id: str, *, billed_usd: Decimal, upper_usd: Decimal) -> None:
+        """`billed_usd` is what fal billed for the generation, `upper_usd` what it might have cost at most."""
+        self.stop_id = stop_id
+        self.generation_id = generation_id
+        self.billed_usd = billed_usd
+        self.upper_usd = upper_usd
+        super().__init__(
+            f"fal billed {dollars(billed_usd)} for generation {generation_id}, which was to cost at most "
+            f"{dollars(upper_usd)}: buying is stopped until a person has looked at it",
+            next_step=f"Look at fal's billing, then `prefect-ltx ledger resolve {generation_id} --bill-checked`",
+        )
 
 
 class RequestClaimed(LedgerError):

@@ -6,16 +6,15 @@ methods say what may be sent. Methods block on the database: asynchronous code c
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select, true
 
-from prefect_ltx.ledger import accounting, claiming, reading, schema, seen, watching
+from prefect_ltx.ledger import claiming, schema
 from prefect_ltx.ledger.announcing import Announcement, due, take_announcements
-from prefect_ltx.ledger.database import NOT_RECORDED, Database
+from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.deliveries import Delivery, Receipt, receive
 from prefect_ltx.ledger.errors import NOTHING_SPENT
 from prefect_ltx.ledger.life.budget import BudgetLimit
@@ -24,12 +23,12 @@ from prefect_ltx.ledger.life.machine import Step
 from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.migrations import identify, prepare
 from prefect_ltx.ledger.owner import Owner
-from prefect_ltx.ledger.reader import LedgerReader
 from prefect_ltx.ledger.recording import Transaction, check_lease, is_held, record
 from prefect_ltx.ledger.records import Claim, Generation, Plan
-from prefect_ltx.ledger.rows import generation_of, seconds
+from prefect_ltx.ledger.rows import generation_of
 from prefect_ltx.ledger.schema import SCHEMA_VERSION
 from prefect_ltx.ledger.spend import REUSED
+from prefect_ltx.ledger.writer import LedgerWriter
 
 T = TypeVar("T")
 
@@ -41,7 +40,7 @@ ANNOUNCE_AGAIN_SECONDS = 900.0
 """How long a finished generation that nobody collects waits for its first reminder."""
 
 
-class Ledger(LedgerReader):
+class Ledger(LedgerWriter):
     """The money record in a SQLite file or a PostgreSQL database.
 
     Args:
@@ -50,6 +49,7 @@ class Ledger(LedgerReader):
         lease_seconds: how long a row stays its owner's without `renew`.
         read_only: nothing is made or written, and a ledger that does not exist yet reads as an empty one. (One of
             an older release is brought up to date, where that can be.)
+        account: in whose name it is used; see `acting_for`. None: every row counts as one's own.
 
     Raises:
         LedgerUnavailable: it cannot be opened or written. Nothing was sent or spent.
@@ -63,10 +63,13 @@ class Ledger(LedgerReader):
         clock: Callable[[], float] | None = None,
         lease_seconds: float = 120,
         read_only: bool = False,
+        account: str | None = None,
     ) -> None:
         """Open the ledger; its tables are made when the database is empty."""
-        self.lease_seconds = lease_seconds
-        super().__init__(Database(url, None if clock is time.time else clock, read_only=read_only))
+        database = Database(url, None if clock is time.time else clock, read_only=read_only)
+        super().__init__(database, lease_seconds)
+        if account is not None:
+            self.acting_for(account)
         try:
             # The id names this ledger for ever, wherever its database moves.
             self.id = self._opened_to_read() if read_only else _opened_to_write(self._database)
@@ -101,23 +104,19 @@ class Ledger(LedgerReader):
         """The SQLite file, which one machine may use; None for a database that several machines can reach."""
         return self._database.file
 
-    def note_machine(self) -> list[seen.Machine]:
-        """Write down that this machine uses the ledger, and tell which others use it as well, the last first.
-
-        A machine counts once it was seen both before and after this one; a reboot is not another machine.
-        """
-        return self._write(lambda tx: seen.note(tx.connection, tx.now), bill=NOTHING_SPENT)
-
     # -- who works on it ---------------------------------------------------------------------------------
 
     def claim(self, plan: Plan, owner: Owner, limits: Sequence[BudgetLimit] = ()) -> Claim:
         """Write the intent, or find the row that the key has already. Of all callers at once one may send.
 
         The limits are checked, and the upper bound reserved, in the same transaction; a row that exists
-        already is not checked again. A request that ran after the key's row was closed is adopted, unpaid.
+        already is not checked again. A request that ran after the key's row was closed is adopted, unpaid. What fal
+        has refused for good in the same flow run is not written again ("refused").
 
         Raises:
             BudgetExceeded: a limit would be passed; no row was written.
+            SpendingStopped: a bill was far beyond its bound and nobody has looked; no row was written.
+            AnotherAccount: the plan, or the key's row, is another account's.
             LedgerUnavailable: nothing was sent or spent.
         """
         return self._write(lambda tx: claiming.claim(tx, plan, owner, limits), bill=NOTHING_SPENT)
@@ -127,6 +126,7 @@ class Ledger(LedgerReader):
 
         Raises:
             GenerationNotFound: there is no such row.
+            AnotherAccount: it is another account's.
         """
         return self._write(lambda tx: claiming.take(tx, tx.load(generation_id), owner))
 
@@ -134,7 +134,8 @@ class Ledger(LedgerReader):
         """Take over one unfinished row that drew its seed and whose owner is gone; None if there is none.
 
         Rows that can go on come first, then parked and lost ones, each the oldest first; rows that are being
-        cancelled are left alone. Two callers never get the same row. Go on with `take(generation.id, owner)`.
+        cancelled, or were handed over by a run that has ended, are left alone. Two callers never
+        get the same row. Go on with `take(generation.id, owner)`.
         """
         return self._write(lambda tx: claiming.adopt_seedless(tx, seedless_key, owner), bill=NOTHING_SPENT)
 
@@ -146,17 +147,21 @@ class Ledger(LedgerReader):
         """
         return self._write(lambda tx: claiming.adopt_stray(tx, request_id, owner), bill=NOTHING_SPENT)
 
-    def begin_post(self, generation_id: str, owner: Owner) -> Generation:
+    def begin_post(self, generation_id: str, owner: Owner, *, since: float | None = None) -> Generation:
         """Announce the one POST of this attempt, renew the lease, and return the row; then send at once.
 
-        Succeeds once an attempt. An owner made with `announces_posts=True` must call it before every POST.
+        Succeeds once an attempt. An owner made with `announces_posts=True` must call it before every POST. `since` is
+        the earliest that it can be by fal's clock (`FalClient.clock.now().earliest`): without it, what fal does not
+        list later is never absent.
 
         Raises:
+            SpendingStopped: a bill was far beyond its bound and nobody has looked.
+            AnotherAccount: the row is another account's.
             LeaseLost: another owner has the row.
             PostNotPermitted: it may have been sent already, was cancelled, or has moved on.
         """
         return self._write(
-            lambda tx: claiming.begin_post(tx, tx.load(generation_id), owner), bill=NOTHING_SPENT
+            lambda tx: claiming.begin_post(tx, tx.load(generation_id), owner, since), bill=NOTHING_SPENT
         )
 
     def renew(self, generation_id: str, owner: Owner) -> bool:
@@ -168,23 +173,30 @@ class Ledger(LedgerReader):
 
         return self._write(longer)
 
-    def release(self, generation_id: str, owner: Owner) -> None:
-        """Give the lease back on a clean exit. An intent that may have been sent becomes UNKNOWN."""
+    def release(self, generation_id: str, owner: Owner, *, handed_over: bool = False) -> None:
+        """Give the lease back on a clean exit. An intent that may have been sent becomes UNKNOWN.
+
+        `handed_over`: the run leaves it on purpose for whoever finishes it by its id, so that no other run with the
+        same seedless request adopts it.
+        """
 
         def hand_back(tx: Transaction) -> None:
             row = tx.load(generation_id)
             if row.owner == owner.token:
                 claiming.hand_back(tx, row, owner.label)
+                if handed_over:
+                    tx.update(row.id, handed_over=True)
 
         self._write(hand_back)
 
     def expire_dead_leases(self) -> list[Generation]:
-        """Take every lease from owners that are dead or too late, and return those rows as they are now."""
+        """Take this account's rows from owners that are dead or too late, and return them as they are now."""
+        ours = self._acting.ours() if self._acting is not None else true()
 
         def expire(tx: Transaction) -> list[Generation]:
             held = [
                 generation_of(row)
-                for row in tx.connection.execute(select(_table).where(_table.c.owner.is_not(None)))
+                for row in tx.connection.execute(select(_table).where(_table.c.owner.is_not(None), ours))
             ]
             return [claiming.hand_back(tx, row, "lease expired") for row in held if not is_held(row, tx.now)]
 
@@ -198,10 +210,13 @@ class Ledger(LedgerReader):
         """Apply an event, write its facts and its line of history, and return what follows.
 
         Facts are recorded whoever brings them. PostStarted, Rejected, NotSent and ProvablyAbsent need the
-        lease; so do ReplyLost and Undecidable while anybody holds it.
+        lease; so do ReplyLost and Undecidable while anybody holds it; a person's "absent" waits until nobody else
+        does. Recording the same fact again has no effect, so what could not be written (an `Accepted` whose ledger
+        was away) is simply recorded later: a request id is never dropped, whatever became of the row meanwhile.
 
         Raises:
             LeaseLost: `owner` may not decide this.
+            AnotherAccount: the row is another account's.
             RequestClaimed: the request belongs to another live row.
             GenerationNotFound: there is no such row.
         """
@@ -225,7 +240,7 @@ class Ledger(LedgerReader):
         """
 
         def note(tx: Transaction) -> None:
-            row = tx.load(generation_id)
+            row = tx.load_ours(generation_id)
             if row.state is State.ARCHIVED and (flow_run_id is None or row.flow_run_id != flow_run_id):
                 tx.log(row, REUSED, actor, flow_run_id=flow_run_id)
 
@@ -250,31 +265,11 @@ class Ledger(LedgerReader):
         seconds, and then after pauses that double up to a day.
         """
         # Most of the time there are none, and nobody has to wait for a writer.
-        if not self._database.read(lambda each: due(each, self._database.now(each), again_after)):
+        if not self._database.read(
+            lambda each: due(each, self._database.now(each), again_after, self._acting)
+        ):
             return []
         return self._write(lambda tx: take_announcements(tx, again_after, actor))
-
-    # -- uploads -----------------------------------------------------------------------------------------
-
-    def save_upload(
-        self,
-        account: str,
-        sha256: str,
-        url: str,
-        content_type: str = "",
-        size: int = 0,
-        expires_at: float | datetime | None = None,
-    ) -> None:
-        """Remember where these bytes were uploaded. Without `expires_at` the upload stays for good."""
-        values = {
-            "account": account,
-            "sha256": sha256,
-            "url": url,
-            "content_type": content_type,
-            "size": size,
-            "expires_at": None if expires_at is None else seconds(expires_at),
-        }
-        self._write(lambda tx: reading.save_upload(tx.connection, values | {"saved_at": tx.now}))
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -299,35 +294,10 @@ class Ledger(LedgerReader):
     def _recorded(
         self, tx: Transaction, generation_id: str, event: Event, owner: Owner | None, actor: str | None
     ) -> Step:
-        row = tx.load(generation_id)
+        row = tx.load_ours(generation_id)
         check_lease(tx, row, event, owner)
         who = actor or (owner.label if owner else "")
         return record(tx, row, event, owner=owner, actor=who)
-
-    def _write(self, work: Callable[[Transaction], T], *, bill: str = NOT_RECORDED) -> T:
-        """One writing transaction. `work` may be called again with a new one, so it changes nothing else.
-
-        Watchers are told once, after the commit.
-        """
-
-        def whole(connection: Connection) -> tuple[T, list[watching.News]]:
-            tx = Transaction(connection, self._database.now(connection), self.lease_seconds)
-            result = work(tx)
-            return result, self._news(tx) if watching.is_watched() else []
-
-        result, news = self._database.write(whole, bill=bill)
-        for each in news:
-            watching.tell(each)
-        return result
-
-    def _news(self, tx: Transaction) -> list[watching.News]:
-        # Read before the commit: after it, another owner may have moved the row already.
-        rows = {row_id: tx.after.get(row_id) or tx.load(row_id) for row_id, _ in tx.moves}
-        statuses = accounting.spending(tx.connection, tx.lowered, tx.now)
-        return [
-            *(watching.Moved(state, rows[row_id]) for row_id, state in tx.moves),
-            *(watching.BudgetLow(self.id, each, each.limit.since(tx.now)) for each in statuses),
-        ]
 
 
 def _opened_to_write(database: Database) -> str:

@@ -10,13 +10,14 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, select
 
+from prefect_ltx.ledger import upgrades
 from prefect_ltx.ledger.errors import LedgerSchemaUnknown
 from prefect_ltx.ledger.schema import APPLICATION, SCHEMA_VERSION, meta, metadata
 
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: Final[Mapping[int, Migration]] = MappingProxyType({})
-"""The step from each version to the next. Steps are frozen: they never use the current table definitions."""
+MIGRATIONS: Final[Mapping[int, Migration]] = MappingProxyType({1: upgrades.from_1})
+"""The step from each version to the next."""
 
 
 def prepare(

@@ -5,14 +5,17 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from prefect_ltx.ledger import accounting, reading, spend
+from prefect_ltx.ledger import accounting, accounts, reading, spend, stops
+from prefect_ltx.ledger.accounts import Acting, KnownAccount
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.life.budget import BudgetLimit, BudgetStatus
+from prefect_ltx.ledger.life.evidence import is_due
 from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.recording import is_held
 from prefect_ltx.ledger.records import DoubleCharge, Drift, Generation, LedgerEvent, Stray, StrayKind, Total
 from prefect_ltx.ledger.rows import seconds
 from prefect_ltx.ledger.spend import Period, Spend
+from prefect_ltx.ledger.stops import Stop
 
 
 class LedgerReader:
@@ -25,6 +28,7 @@ class LedgerReader:
     def __init__(self, database: Database) -> None:
         """Read from this database."""
         self._database = database
+        self._acting: Acting | None = None
 
     def get(self, name: str) -> Generation:
         """The row with this id, request id, or unique prefix (4 characters or more) of either.
@@ -78,6 +82,38 @@ class LedgerReader:
             )
         )
         return [row for row in rows if not is_held(row, now)]
+
+    def due(self, states: Iterable[State] = (State.SUBMITTED, State.LOST)) -> list[Generation]:
+        """Rows of this account about which fal is to be asked by id now: unheld, and not asked about in vain lately.
+
+        The oldest first. A lost one is asked about for a week, after growing pauses.
+        """
+        now = self._database.read(self._database.now)
+        return [row for row in self.unheld(states) if self.is_ours(row) and is_due(row, now)]
+
+    # -- accounts and stops ------------------------------------------------------------------------------
+
+    def is_ours(self, row: Generation) -> bool:
+        """Whether the row belongs to the account and service in whose name this ledger is used."""
+        return self._acting is None or self._acting.owns(row)
+
+    def others(self) -> int:
+        """How many unfinished rows belong to other accounts or services; they are left alone."""
+        return self._database.read(lambda each: accounts.count_others(each, self._acting))
+
+    def accounts(self, *, service: str | None = None, key_id: str | None = None) -> list[KnownAccount]:
+        """Every key that was used and the account it belongs to, the last used first."""
+        return self._database.read(lambda each: accounts.known_accounts(each, service=service, key_id=key_id))
+
+    def accounts_of_rows(self, service: str) -> list[str]:
+        """The accounts that have rows on this service, or rows that name none; the last used first."""
+        return self._database.read(lambda each: accounts.accounts_of_rows(each, service))
+
+    def stops(self, *, resolved: bool | None = False) -> list[Stop]:
+        """Bills far beyond their bound, the oldest first: by default those that nobody has looked at yet."""
+        return self._database.read(lambda each: stops.find(each, resolved=resolved))
+
+    # -- history -----------------------------------------------------------------------------------------
 
     def events(self, generation_id: str) -> list[LedgerEvent]:
         """The row's history, the oldest first."""

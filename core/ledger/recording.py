@@ -6,11 +6,13 @@ decision: only the owner that holds the lease may bring it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, select
 
-from prefect_ltx.ledger import schema
+from prefect_ltx.ledger import schema, stops
+from prefect_ltx.ledger.accounts import Acting, check_ours
 from prefect_ltx.ledger.errors import GenerationNotFound, LeaseLost, RequestClaimed
 from prefect_ltx.ledger.life.budget import BudgetLimit
 from prefect_ltx.ledger.life.events import (
@@ -23,16 +25,17 @@ from prefect_ltx.ledger.life.events import (
     Rejected,
     ReplyLost,
     Resolved,
+    Settled,
     Undecidable,
     public_detail,
     request_id_of,
 )
 from prefect_ltx.ledger.life.machine import Step, advance
-from prefect_ltx.ledger.life.snapshot import Effect
-from prefect_ltx.ledger.life.states import UNFINISHED, State
+from prefect_ltx.ledger.life.states import UNFINISHED, Effect, State
 from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.records import Generation
-from prefect_ltx.ledger.rows import changes, generation_of
+from prefect_ltx.ledger.rows import changes, generation_of, storable
+from prefect_ltx.ledger.stops import STOP_FACTOR, Stop
 
 _DECISIONS: Final = (PostStarted, Rejected, NotSent, ProvablyAbsent)
 """Events that permit a POST, or free the key for the next one: only from the holder of the lease."""
@@ -60,12 +63,17 @@ class Transaction:
     connection: Connection
     now: float
     lease_seconds: float
+    acting: Acting | None = None
+    """In whose name; None: every row is this one's."""
+    stop_factor: Decimal = STOP_FACTOR
     moves: list[tuple[str, State]] = field(default_factory=list)
     """Which rows came to which states, in order: for those who watch, once it is committed."""
     after: dict[str, Generation] = field(default_factory=dict)
     """Rows as this transaction leaves them, where somebody has read them already."""
     lowered: list[BudgetLimit] = field(default_factory=list)
     """Limits of which a reservation of this transaction left little."""
+    stopped: list[Stop] = field(default_factory=list)
+    """Stops that this transaction has opened."""
     known: dict[str, Generation] = field(default_factory=dict)
     """Rows as this transaction last read them; nobody else writes while it is open."""
 
@@ -81,6 +89,16 @@ class Transaction:
                 raise GenerationNotFound(f"The ledger has no generation {generation_id}")
             self.known[generation_id] = generation_of(row)
         return self.known[generation_id]
+
+    def load_ours(self, generation_id: str) -> Generation:
+        """The same, through the gate.
+
+        Raises:
+            AnotherAccount: it is another account's row, or of another service.
+        """
+        row = self.load(generation_id)
+        check_ours(self.acting, row)
+        return row
 
     def update(self, generation_id: str, **values: Any) -> None:
         """Change columns of one row."""
@@ -98,9 +116,9 @@ class Transaction:
         return {
             "generation_id": row.id,
             "at": self.now,
-            "actor": actor or "-",
+            "actor": storable(actor) or "-",
             "event": name,
-            "detail": dict(detail),
+            "detail": storable(detail),
             "outcome": step.outcome if step else "recorded",
             "from_state": (step.before.state if step else row.state).value,
             "to_state": (step.after.state if step else row.state).value,
@@ -119,7 +137,7 @@ def record(tx: Transaction, row: Generation, event: Event, *, owner: Owner | Non
     _check_claimed(tx, row, event)
     if isinstance(event, ProvablyAbsent) and (kept := adoptable_stray(tx, row.key)) is not None:
         # What was thought absent is known after all, from a closed row of the same key.
-        event = Found(kept)
+        event = Found(kept, attempt=row.attempt)
     step = advance(row.snapshot, event)
     values = changes(row, event, step, tx.now)
     if isinstance(event, PostStarted) and step.outcome == "recorded":
@@ -134,6 +152,7 @@ def record(tx: Transaction, row: Generation, event: Event, *, owner: Owner | Non
         values |= {"owner": None, "lease_until": None}
     if values:
         tx.update(row.id, **values)
+        _stop_where_absurd(tx, row, event, values)
     tx.log(row, type(event).__name__, actor, step, **public_detail(event))
     if step.moved:
         tx.moves.append((row.id, step.after.state))
@@ -152,6 +171,8 @@ def check_lease(tx: Transaction, row: Generation, event: Event, owner: Owner | N
     """
     if owner is not None and row.owner == owner.token:
         return
+    if isinstance(event, Resolved) and event.choice == "absent" and is_held(row, tx.now):
+        raise lease_lost(row)  # its owner may be looking, or sending, at this very moment
     judged = isinstance(event, _JUDGEMENTS) and (owner is not None or is_held(row, tx.now))
     stolen = isinstance(event, OwnerLost) and is_held(row, tx.now)
     if isinstance(event, _DECISIONS) or judged or stolen:
@@ -193,6 +214,14 @@ def _check_claimed(tx: Transaction, row: Generation, event: Event) -> None:
             bill="Nothing was sent",
             next_step="Look again without it",
         )
+
+
+def _stop_where_absurd(tx: Transaction, row: Generation, event: Event, values: Mapping[str, Any]) -> None:
+    billed = values.get("settled_nano")
+    if billed is None or (isinstance(event, Settled) and event.source == "person"):
+        return
+    if (stop := stops.open_where_absurd(tx.connection, tx.now, row, billed, tx.stop_factor)) is not None:
+        tx.stopped.append(stop)
 
 
 def _mark_adopted(tx: Transaction, row: Generation, request_id: str) -> None:

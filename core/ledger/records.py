@@ -11,12 +11,11 @@ from typing import Any, Literal
 
 from prefect_ltx.fal import Billed, FalRequestInvalid, nano_to_usd, usd_to_nano
 from prefect_ltx.ledger.errors import PlanInvalid
+from prefect_ltx.ledger.life.budget import is_estimate
 from prefect_ltx.ledger.life.events import SettlementSource
-from prefect_ltx.ledger.life.money import is_estimate
-from prefect_ltx.ledger.life.snapshot import Cancel, Effect, Snapshot
-from prefect_ltx.ledger.life.states import LIVE, State
+from prefect_ltx.ledger.life.states import LIVE, Cancel, Effect, Snapshot, State
 
-ClaimOutcome = Literal["submit", "resume", "busy", "done", "parked", "lost", "closed"]
+ClaimOutcome = Literal["submit", "resume", "busy", "done", "parked", "lost", "closed", "refused"]
 StrayKind = Literal["double_charge", "ran_after_all"]
 
 
@@ -135,6 +134,25 @@ class Generation:
     folder: str | None
     manifest_sha256: str | None
 
+    service: str = ""
+    """Which service it was sent to ("fal.ai", "embedded:…", "custom:…"); empty where nobody wrote it down."""
+    fal_since: float | None = None
+    """The earliest that its first POST can have begun, Unix seconds by fal's clock; None: not known."""
+    first_look_at: float | None = None
+    """The latest that this attempt's first look for the request can have been asked, by fal's clock."""
+    gone_at: float | None = None
+    """When fal first said that it is gone, by fal's clock, with nothing to the contrary since."""
+    looks: int = 0
+    """How often fal was asked in vain since it last said something."""
+    look_again_at: datetime | None = None
+    """When to ask next, after such a question; None: at any time."""
+    oddities: tuple[str, ...] = field(default=(), repr=False)
+    """What was odd about fal's answers, in words."""
+    refused_for_good: bool = False
+    """Whether fal refuses this very request, so that sending it again would be paid in vain."""
+    handed_over: bool = False
+    """Whether its run left it on purpose for somebody else to finish, so that no other run adopts it."""
+
     @property
     def snapshot(self) -> Snapshot:
         """What the machine reads of this row."""
@@ -148,6 +166,8 @@ class Generation:
             sha256=self.sha256,
             video_seen=self.video_seen,
             settled_by=self.settled_by,
+            settled_usd=self.settled_usd,
+            gone_at=self.gone_at,
         )
 
     @property
@@ -197,7 +217,7 @@ class Claim:
 
     `outcome`: submit (POST now, once) · resume (the row is yours; `effects` say what is next) · busy (a
     living owner has it) · done (archived: a hit) · parked and lost (a person decides) · closed (ended
-    without a video; only from `take`).
+    without a video; only from `take`) · refused (fal has refused it in this very flow run, and would again).
     """
 
     outcome: ClaimOutcome

@@ -1,5 +1,6 @@
 """Between table rows and values: what a plan writes, what an event changes, and what is read back."""
 
+import math
 import secrets
 import uuid
 from collections.abc import Mapping
@@ -11,25 +12,33 @@ from sqlalchemy import Row
 
 from prefect_ltx.fal import plain, usd_to_nano
 from prefect_ltx.ledger import schema
+from prefect_ltx.ledger.life.budget import held_nano
 from prefect_ltx.ledger.life.events import (
     Archived,
     CancelRequested,
     Collected,
     Event,
+    FailsToSay,
+    GoneSaid,
+    LookedAt,
+    PostStarted,
     RemoteCompleted,
+    RemoteFailed,
     Settled,
+    StillRunning,
 )
+from prefect_ltx.ledger.life.evidence import pause_after
 from prefect_ltx.ledger.life.machine import Step
-from prefect_ltx.ledger.life.money import held_nano
-from prefect_ltx.ledger.life.snapshot import Effect
-from prefect_ltx.ledger.life.states import CLOSED, LIVE, State
+from prefect_ltx.ledger.life.states import CLOSED, LIVE, Effect, State
 from prefect_ltx.ledger.records import Generation, LedgerEvent, Plan, Stray
 
 _TIMES: Final = frozenset(
     name
     for name in (column.name for column in schema.generation.c)
     if name.endswith("_at") or name == "lease_until"
-)
+) - {"first_look_at", "gone_at"}  # by fal's clock: seconds, to be compared with fal's seconds only
+_MOST_NANO: Final = 2**55
+"""36 million dollars: thousands of such rows still add up within 64 bits."""
 _ROW_ONLY: Final = frozenset({"live", "begun_attempt", "created_day"})
 _ENTERED: Final = {
     State.UNKNOWN: "unknown_at",
@@ -40,7 +49,7 @@ _ENTERED: Final = {
 } | dict.fromkeys(CLOSED, "closed_at")
 
 
-def new_row(plan: Plan, now: float) -> dict[str, Any]:
+def new_row(plan: Plan, now: float, service: str = "") -> dict[str, Any]:
     """The row of a fresh intent: nothing sent, nobody's, the upper bound reserved."""
     upper, expected = usd_to_nano(plan.price_upper_usd), usd_to_nano(plan.price_expected_usd)
     return {
@@ -71,6 +80,11 @@ def new_row(plan: Plan, now: float) -> dict[str, Any]:
         "updated_at": now,
         "video_seen": False,
         "facts": {},
+        "service": service,
+        "looks": 0,
+        "oddities": [],
+        "refused_for_good": False,
+        "handed_over": False,
     }
 
 
@@ -108,11 +122,14 @@ def changes(row: Generation, event: Event, step: Step, now: float) -> dict[str, 
         "sha256": after.sha256,
         "video_seen": after.video_seen,
         "settled_by": after.settled_by,
+        "gone_at": after.gone_at,
         "updated_at": now,
     }
     if step.moved and (column := _ENTERED.get(after.state)):
         values[column] = now
-    values |= _facts(row, event, step)
+    if after.attempt != row.attempt:
+        values["first_look_at"] = None
+    values |= _facts(row, event, step) | _next_look(row, event, step, now)
     if reason := ": ".join(filter(None, (getattr(event, "reason", ""), getattr(event, "detail", "")))):
         values["reason"] = plain(reason)
     values["held_nano"] = held_nano(
@@ -122,22 +139,46 @@ def changes(row: Generation, event: Event, step: Step, now: float) -> dict[str, 
         upper=row.price_upper_nano,
         settled=values.get("settled_nano", row.settled_nano),
     )
-    return values
+    return {name: storable(value) for name, value in values.items()}
+
+
+def _next_look(row: Generation, event: Event, step: Step, now: float) -> dict[str, Any]:
+    """How often fal was asked by id in vain, and when to ask again."""
+    match event:
+        case FailsToSay():
+            return {"looks": row.looks + 1, "look_again_at": now + pause_after(row.looks + 1)}
+        case GoneSaid() if step.state is State.LOST:
+            looks = 1 if step.moved else row.looks + 1
+            return {"looks": looks, "look_again_at": now + pause_after(looks)}
+        case GoneSaid():
+            return {"look_again_at": now + event.apart}
+        case StillRunning() | RemoteCompleted():
+            return {"looks": 0, "look_again_at": None}
+        case _:
+            return {"looks": 0, "look_again_at": None} if step.moved else {}
 
 
 def _facts(row: Generation, event: Event, step: Step) -> dict[str, Any]:
     match event:
+        case PostStarted():
+            # Of the first POST only: an earlier attempt's request may show up late.
+            return {"fal_since": event.since} if row.attempt == 1 else {}
+        case LookedAt():
+            return {} if row.first_look_at is not None else {"first_look_at": event.at}
+        case RemoteFailed():
+            return {"refused_for_good": event.for_good}
         case RemoteCompleted():
             values: dict[str, Any] = {
                 "video_url": event.video_url,
-                "delivered_seed": event.seed,
+                "delivered_seed": _within_64_bits(event.seed),
                 "prompt_expanded": event.prompt,
-                "file_size": event.file_size,
+                "file_size": _within_64_bits(event.file_size),
+                "oddities": list(dict.fromkeys((*row.oddities, *event.oddities))),
             }
             if event.units is not None:
                 values["units"] = str(event.units)
             if event.usd is not None and step.before.settled_by in (None, "billable_units"):
-                values["settled_nano"] = usd_to_nano(event.usd)
+                values["settled_nano"] = billed_nano(event.usd)
             return values
         case Collected():
             return {"size": event.size, "path": event.path, "facts": dict(event.facts)}
@@ -151,7 +192,7 @@ def _facts(row: Generation, event: Event, step: Step) -> dict[str, Any]:
             return {"cancel_by": plain(event.by) if row.cancel_by is None else row.cancel_by}
         case Settled():
             units = {} if event.units is None else {"units": str(event.units)}
-            return {"settled_nano": usd_to_nano(event.usd), **units}
+            return {"settled_nano": billed_nano(event.usd), **units}
         case _:
             return {}
 
@@ -168,6 +209,7 @@ def generation_from(columns: Mapping[Any, Any]) -> Generation:
         values[name] = moment(values[name])
     values["state"] = State(values["state"])
     values["tags"] = tuple(values["tags"])
+    values["oddities"] = tuple(values["oddities"])
     values["units"] = None if values["units"] is None else Decimal(values["units"])
     return Generation(**values)
 
@@ -199,3 +241,36 @@ def moment(seconds: float | None) -> Any:
 def seconds(moment: float | datetime) -> float:
     """Unix seconds of a moment that is given in either form."""
     return moment.timestamp() if isinstance(moment, datetime) else moment
+
+
+def storable(value: Any) -> Any:
+    """`value` as every database keeps it: text without NUL and half surrogate pairs, JSON without NaN.
+
+    What others wrote is read leniently everywhere else; this is the last place where it could still end a
+    transaction, and with it the record of something paid.
+    """
+    match value:
+        case str():
+            clean = value.replace("\0", "\ufffd")
+            return (
+                clean
+                if clean.isprintable()
+                else clean.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            )
+        case float() if not math.isfinite(value):
+            return None
+        case Mapping():
+            return {str(storable(name)): storable(item) for name, item in value.items()}
+        case list() | tuple():
+            return [storable(item) for item in value]
+        case _:
+            return value
+
+
+def billed_nano(usd: Decimal) -> int:
+    """A bill in nano-dollars: fractions of one count as one, and more than a database can add up as its most."""
+    return min(max(usd_to_nano(usd), 0), _MOST_NANO)
+
+
+def _within_64_bits(number: int | None) -> int | None:
+    return number if number is not None and -(2**63) <= number < 2**63 else None

@@ -1,7 +1,7 @@
-"""The ledger's tables, schema version 1. A change here needs a migration and a new version.
+"""The ledger's tables, schema version 2. A change here needs a migration and a new version.
 
 Money is integer nano-dollars, times are Unix seconds, and exact decimals are text: every database keeps those
-alike.
+alike. Times are the ledger's own, but for three by fal's clock: `fal_since`, `first_look_at` and `gone_at`.
 """
 
 from typing import Final
@@ -19,9 +19,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION: Final = "prefect-ltx-ledger"
 
 metadata: Final = MetaData()
@@ -88,6 +89,16 @@ generation: Final = Table(
     Column("location", Text),
     Column("folder", Text),
     Column("manifest_sha256", String(64)),
+    # Version 2, in the order in which the migration adds them. Empty in rows that version 1 wrote.
+    Column("service", String(200), nullable=False, server_default=""),
+    Column("fal_since", Double),
+    Column("first_look_at", Double),
+    Column("gone_at", Double),
+    Column("looks", Integer, nullable=False, server_default="0"),
+    Column("look_again_at", Double),
+    Column("oddities", JSON, nullable=False, server_default="[]"),
+    Column("refused_for_good", Boolean, nullable=False, server_default=false()),
+    Column("handed_over", Boolean, nullable=False, server_default=false()),
 )
 
 Index(
@@ -144,4 +155,32 @@ upload: Final = Table(
     Column("size", BigInteger, nullable=False),
     Column("saved_at", Double, nullable=False),
     Column("expires_at", Double),
+)
+
+account: Final = Table(
+    "ltx_account",
+    metadata,
+    # An account of a service, by each key that was used for it: a rotated key is another line of the same account.
+    Column("key_id", String(200), primary_key=True),
+    Column("service", String(200), primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("name", Text),
+    Column("named_by", String(10), nullable=False),
+    Column("first_seen", Double, nullable=False),
+    Column("last_seen", Double, nullable=False),
+)
+
+stop: Final = Table(
+    "ltx_stop",
+    metadata,
+    # A bill far beyond its bound: nothing is bought until a person has looked at it.
+    Column("id", String(36), primary_key=True),
+    Column("generation_id", ForeignKey(generation.c.id), nullable=False, index=True),
+    Column("request_id", String(200)),
+    Column("billed_nano", BigInteger, nullable=False),
+    Column("upper_nano", BigInteger, nullable=False),
+    Column("factor", Text, nullable=False),
+    Column("opened_at", Double, nullable=False),
+    Column("resolved_at", Double, index=True),
+    Column("resolved_by", Text),
 )

@@ -12,6 +12,7 @@ from typing import Final
 from prefect_ltx.ledger.life.budget import BudgetStatus
 from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.records import Generation
+from prefect_ltx.ledger.stops import Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,16 @@ class BudgetLow:
     period_start: float
 
 
-News = Moved | BudgetLow
+@dataclass(frozen=True, slots=True)
+class SpendingStop:
+    """A bill was so far beyond its bound that nothing more is bought until a person has looked at it."""
+
+    ledger_id: str
+    stop: Stop
+    generation: Generation
+
+
+News = Moved | BudgetLow | SpendingStop
 Watcher = Callable[[News], None]
 
 _watchers: Final[list[Watcher]] = []

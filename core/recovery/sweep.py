@@ -131,11 +131,16 @@ async def _advance(services: Services, generation: Generation, owner: Owner, mak
         generation = await settle_submit(services, generation, owner, may_post=False)
         # It provably never ran. Sending it is for whoever wants it; the budget and the key are freed.
         if generation.state is State.INTENDED:
-            await in_thread(ledger.record, generation.id, NotSent("nobody waits for it"), owner=owner)
+            await in_thread(
+                ledger.record,
+                generation.id,
+                NotSent("nobody waits for it", attempt=generation.attempt),
+                owner=owner,
+            )
             return
         if generation.state is State.UNKNOWN:
             absent = Resolved(choice="absent", request_id=None, by="sweep")
-            await in_thread(ledger.record, generation.id, absent)
+            await in_thread(ledger.record, generation.id, absent, owner=owner)
             return
     if generation.state is State.SUBMITTED:
         if generation.cancel == "wanted":

@@ -46,9 +46,9 @@ def fill(ledger: Ledger, clock: Clock) -> None:
             case State.UNKNOWN | State.PARKED:
                 row = ledger.claim(plan, me).generation
                 ledger.begin_post(row.id, me)
-                ledger.record(row.id, ReplyLost("reset"), owner=me)
+                ledger.record(row.id, ReplyLost("reset", attempt=1), owner=me)
                 if state is State.PARKED:
-                    ledger.record(row.id, Undecidable("forbidden"), owner=me)
+                    ledger.record(row.id, Undecidable("forbidden", attempt=1), owner=me)
             case State.SUBMITTED:
                 row = submitted(ledger, plan, me, request)
                 ledger.record(row.id, Accepted("request-second"))
@@ -64,8 +64,8 @@ def fill(ledger: Ledger, clock: Clock) -> None:
                 ledger.record(completed(ledger, plan, me, request).id, ResultGone("404"))
             case State.RELEASED:
                 row = ledger.claim(plan, me).generation
-                ledger.record(row.id, NotSent("refused"), owner=me)
-                ledger.record(row.id, Found("request-stray"))
+                ledger.record(row.id, NotSent("refused", attempt=1), owner=me)
+                ledger.record(row.id, Found("request-stray", attempt=1))
             case State.FAILED:
                 ledger.record(submitted(ledger, plan, me, request).id, RemoteFailed("422", "maybe"))
             case State.CANCELLED:

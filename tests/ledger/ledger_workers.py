@@ -50,7 +50,7 @@ def spend(url: str, name: int, times: int, limit: BudgetLimit) -> dict[str, Any]
                 refused += 1
                 continue
             if chance.random() < 0.4:
-                ledger.record(row.id, Rejected("429"), owner=owner)
+                ledger.record(row.id, Rejected("429", attempt=1), owner=owner)
                 rejected += 1
                 continue
             usd = Decimal(chance.randrange(1, 300_000_001)).scaleb(-9)

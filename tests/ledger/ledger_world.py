@@ -176,20 +176,20 @@ class World:
         assert send_before is not None
         if self.clock.now >= send_before:
             # The rule that makes leases sound: whoever slept through its lease does not send any more.
-            worker.reply = NotSent("slept too long")
+            worker.reply = NotSent("slept too long", attempt=1)
             return True
         match wire:
             case "accepted":
                 worker.reply = Accepted(self.accept(row, listing_delay).request_id)
             case "accepted, reply lost":
                 self.accept(row, listing_delay)
-                worker.reply = ReplyLost("reset")
+                worker.reply = ReplyLost("reset", attempt=1)
             case "lost before fal":
-                worker.reply = ReplyLost("reset")
+                worker.reply = ReplyLost("reset", attempt=1)
             case "rejected":
-                worker.reply = Rejected("401")
+                worker.reply = Rejected("401", attempt=1)
             case "no connection":
-                worker.reply = NotSent("refused")
+                worker.reply = NotSent("refused", attempt=1)
         return True
 
     def _work(self, worker: Worker, row: Generation) -> bool:

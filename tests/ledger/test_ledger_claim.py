@@ -173,8 +173,8 @@ def test_parked_and_lost_rows_block_their_key(ledger: Ledger) -> None:
     """What may be paid for, or was, is not bought again by itself."""
     parked = ledger.claim(a_plan("key-1"), ME).generation
     ledger.begin_post(parked.id, ME)
-    ledger.record(parked.id, ReplyLost("reset"), owner=ME)
-    ledger.record(parked.id, Undecidable("forbidden", "this key may not list"), owner=ME)
+    ledger.record(parked.id, ReplyLost("reset", attempt=1), owner=ME)
+    ledger.record(parked.id, Undecidable("forbidden", "this key may not list", attempt=1), owner=ME)
     lost = completed(ledger, a_plan("key-2"), ME)
     ledger.record(lost.id, ResultGone("404"))
 
@@ -184,7 +184,13 @@ def test_parked_and_lost_rows_block_their_key(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    "end", [Rejected("401"), NotSent("no route"), RemoteFailed("422", "no"), Resolved("write_off", by="me")]
+    "end",
+    [
+        Rejected("401", attempt=1),
+        NotSent("no route", attempt=1),
+        RemoteFailed("422", "no"),
+        Resolved("write_off", by="me"),
+    ],
 )
 def test_a_closed_key_may_be_sent_again_as_a_new_row(ledger: Ledger, end: object) -> None:
     """Closed rows are history; their number tells a retry which attempt it is."""
@@ -204,11 +210,11 @@ def test_only_what_is_provably_absent_is_sent_again(ledger: Ledger) -> None:
     """The next attempt belongs to the owner that proved it, once."""
     row = ledger.claim(a_plan(), ME).generation
     ledger.begin_post(row.id, ME)
-    ledger.record(row.id, ReplyLost("reset"), owner=ME)
+    ledger.record(row.id, ReplyLost("reset", attempt=1), owner=ME)
     with pytest.raises(PostNotPermitted):
         ledger.begin_post(row.id, ME)
 
-    step = ledger.record(row.id, ProvablyAbsent(), owner=ME)
+    step = ledger.record(row.id, ProvablyAbsent(attempt=1), owner=ME)
 
     assert step.effects == (Effect.POST_ONCE,)
     assert ledger.begin_post(row.id, ME).attempt == 2
@@ -217,7 +223,14 @@ def test_only_what_is_provably_absent_is_sent_again(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [Rejected("402"), NotSent("x"), ProvablyAbsent(), ReplyLost(), Undecidable("ambiguous")]
+    "event",
+    [
+        Rejected("402", attempt=1),
+        NotSent("x", attempt=1),
+        ProvablyAbsent(attempt=1),
+        ReplyLost(attempt=1),
+        Undecidable("ambiguous", attempt=1),
+    ],
 )
 def test_decisions_need_the_lease(ledger: Ledger, clock: Clock, event: object) -> None:
     """Whoever lost the row decides nothing about it any more."""
@@ -311,10 +324,10 @@ def test_two_rows_never_share_a_request(ledger: Ledger) -> None:
     submitted(ledger, a_plan("key-1"), YOU, "request-1")
     row = ledger.claim(a_plan("key-2"), ME).generation
     ledger.begin_post(row.id, ME)
-    ledger.record(row.id, ReplyLost(), owner=ME)
+    ledger.record(row.id, ReplyLost(attempt=1), owner=ME)
 
     with pytest.raises(Exception, match="belongs to generation"):
-        ledger.record(row.id, Found("request-1"), owner=ME)
+        ledger.record(row.id, Found("request-1", attempt=1), owner=ME)
     assert ledger.get(row.id).state is State.UNKNOWN
 
 

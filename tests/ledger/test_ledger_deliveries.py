@@ -68,9 +68,9 @@ def test_a_nonce_names_the_request_of_a_lost_reply(ledger: Ledger, reason: str |
     """UNKNOWN and PARKED rows are adopted by the nonce, once fal has confirmed the request as ours; not before."""
     row = ledger.claim(a_plan(), ME).generation
     ledger.begin_post(row.id, ME)
-    ledger.record(row.id, ReplyLost(), owner=ME)
+    ledger.record(row.id, ReplyLost(attempt=1), owner=ME)
     if reason:
-        ledger.record(row.id, Undecidable("forbidden"), owner=ME)
+        ledger.record(row.id, Undecidable("forbidden", attempt=1), owner=ME)
     before = ledger.get(row.id)
     (receipt,) = ledger.receive([Delivery(row.nonce, "request-1", True, DONE)])
     assert (receipt.outcome, ledger.get(row.id)) == ("unconfirmed", before)
@@ -162,8 +162,8 @@ def test_a_closed_rows_request_that_ran_after_all_is_kept(ledger: Ledger) -> Non
     """Its key's next claim adopts it, unpaid."""
     row = ledger.claim(a_plan(), ME).generation
     ledger.begin_post(row.id, ME)
-    ledger.record(row.id, ReplyLost(), owner=ME)
-    ledger.record(row.id, Found("request-0"), owner=ME)
+    ledger.record(row.id, ReplyLost(attempt=1), owner=ME)
+    ledger.record(row.id, Found("request-0", attempt=1), owner=ME)
     ledger.record(row.id, RemoteFailed("no", "no", request_id="request-0"))
     ledger.receive([Delivery(row.nonce, "request-1", True, DONE, confirmed=True)])
     assert [each.request_id for each in ledger.strays()] == ["request-1"]

@@ -88,9 +88,9 @@ def test_further_matches_of_a_search_are_double_charges(ledger: Ledger) -> None:
     """The earliest is adopted, the others are kept and shown."""
     row = ledger.claim(a_plan(), ME).generation
     ledger.begin_post(row.id, ME)
-    ledger.record(row.id, ReplyLost(), owner=ME)
+    ledger.record(row.id, ReplyLost(attempt=1), owner=ME)
 
-    step = ledger.record(row.id, Found("request-1", ("request-2", "request-3")), owner=ME)
+    step = ledger.record(row.id, Found("request-1", ("request-2", "request-3"), attempt=1), owner=ME)
 
     assert Effect.REPORT_DOUBLE_CHARGE in step.effects
     assert ledger.get(row.id).request_id == "request-1"
@@ -101,7 +101,7 @@ def test_a_request_that_ran_after_all_is_adopted_unpaid(ledger: Ledger) -> None:
     """The next claim of the key goes on with it, with no POST and no budget."""
     row = ledger.claim(a_plan(), ME).generation
     ledger.begin_post(row.id, ME)
-    ledger.record(row.id, NotSent("looked like no connection"), owner=ME)
+    ledger.record(row.id, NotSent("looked like no connection", attempt=1), owner=ME)
     step = ledger.record(row.id, WebhookReceived("request-1", ok=True))
     assert step.effects == (Effect.KEEP_STRAY, Effect.NOTIFY_PERSON)
 
@@ -142,13 +142,13 @@ def test_a_double_charge_of_a_living_row_is_not_adopted(ledger: Ledger) -> None:
 def test_absence_is_not_believed_while_a_stray_of_the_key_is_known(ledger: Ledger) -> None:
     """A request that ran for an earlier row is taken instead of sending the next attempt."""
     first = ledger.claim(a_plan(), ME).generation
-    ledger.record(first.id, NotSent("x"), owner=ME)
+    ledger.record(first.id, NotSent("x", attempt=1), owner=ME)
     second = ledger.claim(a_plan(), ME).generation
     ledger.begin_post(second.id, ME)
-    ledger.record(second.id, ReplyLost(), owner=ME)
-    ledger.record(first.id, Found("request-1"))
+    ledger.record(second.id, ReplyLost(attempt=1), owner=ME)
+    ledger.record(first.id, Found("request-1", attempt=1))
 
-    step = ledger.record(second.id, ProvablyAbsent(), owner=ME)
+    step = ledger.record(second.id, ProvablyAbsent(attempt=1), owner=ME)
 
     assert (step.state, ledger.get(second.id).request_id) == (State.SUBMITTED, "request-1")
 

@@ -19,7 +19,10 @@ from prefect_ltx.ledger import (
     Collected,
     Effect,
     Event,
+    FailsToSay,
     Found,
+    GoneSaid,
+    LookedAt,
     NotSent,
     OwnerLost,
     PostStarted,
@@ -35,30 +38,38 @@ from prefect_ltx.ledger import (
     Snapshot,
     State,
     Step,
+    StillRunning,
     Undecidable,
     WebhookReceived,
     advance,
-    machine,
     todo,
 )
+from prefect_ltx.ledger.life import machine
 from prefect_ltx.ledger.life.diagram import edges, page
 from prefect_ltx.ledger.life.events import EVENT_TYPES
-from prefect_ltx.ledger.life.guards import ALWAYS
 from prefect_ltx.ledger.life.machine import RULES
+from prefect_ltx.ledger.life.rule import ALWAYS
 from prefect_ltx.ledger.life.states import WITHOUT_REQUEST
 
 USD = Decimal("0.25")
 EVENTS: tuple[Event, ...] = (
-    PostStarted(),
     *(Accepted(name) for name in "ab"),
-    Rejected("401"),
-    NotSent("refused"),
-    ReplyLost("reset"),
+    *(
+        event
+        for attempt in (1, 2)
+        for event in (
+            PostStarted(attempt=attempt),
+            Rejected("401", attempt=attempt),
+            NotSent("refused", attempt=attempt),
+            ReplyLost("reset", attempt=attempt),
+            LookedAt(0.0, attempt=attempt),
+            ProvablyAbsent(attempt=attempt),
+            Undecidable("ambiguous", attempt=attempt),
+        )
+    ),
     OwnerLost(),
-    Found("a"),
-    Found("a", others=("b",)),
-    ProvablyAbsent(),
-    Undecidable("ambiguous"),
+    Found("a", attempt=1),
+    Found("a", others=("b",), attempt=1),
     *(
         RemoteCompleted("https://v", usd=usd, request_id=name)
         for usd in (None, USD)
@@ -66,6 +77,9 @@ EVENTS: tuple[Event, ...] = (
     ),
     *(RemoteFailed("x", billed, name) for billed in ("no", "maybe") for name in (None, "a", "b")),
     *(RemoteCancelled(billed, name) for billed in ("no", "maybe") for name in (None, "a", "b")),
+    StillRunning(),
+    FailsToSay("HTTP 500"),
+    *(GoneSaid(at, "404") for at in (0.0, 100.0, 200.0)),
     ResultGone("404"),
     *(Collected(digest * 64, 1) for digest in "12"),
     Archived("file:///x", "f", "c" * 64),
@@ -123,12 +137,16 @@ def test_a_bare_state_is_enough() -> None:
 
 
 def test_attempt_and_rank_never_go_down() -> None:
-    """The one way back to INTENDED is a new attempt after proof of absence."""
+    """The one way back to INTENDED is a new attempt after proof of absence; what is asked again is SUBMITTED again."""
     for event, step in steps():
         before, after = step.before, step.after
-        assert (after.attempt, RANK[after.state]) >= (before.attempt, RANK[before.state]), (before, event)
+        if before.state is State.LOST or isinstance(event, Resolved):
+            assert RANK[after.state] >= RANK[State.SUBMITTED] or before.state is after.state
+        else:
+            assert (after.attempt, RANK[after.state]) >= (before.attempt, RANK[before.state]), (before, event)
         if after.attempt > before.attempt:
             assert (before.state, type(event), after.state) == (State.UNKNOWN, ProvablyAbsent, State.INTENDED)
+            assert event.attempt == before.attempt
             assert Effect.POST_ONCE in step.effects
 
 
@@ -169,9 +187,43 @@ def test_only_a_fresh_attempt_asks_for_a_post() -> None:
     for event, step in steps():
         if Effect.POST_ONCE in step.effects:
             assert isinstance(event, ProvablyAbsent | OwnerLost)
+            assert not isinstance(event, ProvablyAbsent) or event.attempt == step.before.attempt
             assert (step.state, step.after.post_may_have_left) == (State.INTENDED, False)
             assert step.before.state is State.UNKNOWN or not step.before.post_may_have_left
             assert step.after.cancel == "none"
+
+
+def test_a_verdict_about_another_attempt_changes_nothing() -> None:
+    """Whatever was found out about one POST says nothing about another; only a request id counts whoever names it."""
+    for event, step in steps():
+        attempt = getattr(event, "attempt", None)
+        if attempt not in (None, step.before.attempt) and not isinstance(event, Found):
+            assert (step.outcome, step.after) == ("ignored", step.before), (step.before, event)
+
+
+def test_nothing_is_lost_by_one_word() -> None:
+    """LOST takes fal's word twice, minutes apart, with nothing to the contrary in between."""
+    for event, step in steps():
+        if step.state is State.LOST and step.before.state is not State.LOST and isinstance(event, GoneSaid):
+            assert step.before.gone_at is not None
+            assert event.at >= step.before.gone_at + 180
+        if isinstance(event, RemoteCompleted | StillRunning) and step.outcome == "recorded":
+            assert step.after.gone_at is None or step.state in (State.COMPLETED, State.COLLECTED)
+
+
+def test_what_is_lost_can_be_found_again() -> None:
+    """A result that turns up is a result, and a request that runs is waited for."""
+    lost = Snapshot(State.LOST, request_id="a", gone_at=0.0)
+    assert advance(lost, RemoteCompleted("https://v")).state is State.COMPLETED
+    assert advance(lost, StillRunning()).state is State.SUBMITTED
+    assert advance(lost, GoneSaid(1e9)).state is State.LOST
+
+
+@pytest.mark.parametrize("state", [State.LOST, State.COMPLETED])
+def test_what_a_person_adopts_goes_through_the_result(state: State) -> None:
+    """Nothing is completed without the address of a video: fal is asked by id."""
+    step = advance(Snapshot(state, request_id="a", gone_at=0.0), Resolved("adopt", "a", by="ada"))
+    assert (step.state, step.effects, step.after.gone_at) == (State.SUBMITTED, (Effect.POLL,), None)
 
 
 def test_a_key_is_freed_only_where_nothing_may_be_left_running() -> None:
@@ -274,13 +326,13 @@ def test_a_cancel_while_unknown_looks_first_and_cancels_then(state: State) -> No
     """Cancelling needs the id; once it is known the cancel goes out."""
     wanted = advance(Snapshot(state), CancelRequested("user"))
     assert wanted.effects == (Effect.RECONCILE,)
-    assert advance(wanted.after, Found("a")).effects == (Effect.PUT_CANCEL, Effect.POLL)
+    assert advance(wanted.after, Found("a", attempt=1)).effects == (Effect.PUT_CANCEL, Effect.POLL)
 
 
 def test_a_cancel_that_waited_is_not_followed_by_a_new_attempt() -> None:
     """What provably never ran, and nobody wants, is released."""
     row = advance(Snapshot(State.UNKNOWN), CancelRequested("user")).after
-    assert advance(row, ProvablyAbsent()).state is State.RELEASED
+    assert advance(row, ProvablyAbsent(attempt=1)).state is State.RELEASED
 
 
 def test_a_cancel_that_came_too_late_is_marked_and_the_video_is_kept() -> None:
@@ -294,8 +346,8 @@ def test_a_cancel_that_came_too_late_is_marked_and_the_video_is_kept() -> None:
 
 def test_a_refusal_after_a_lost_reply_frees_nothing() -> None:
     """A layer that repeated the POST would make the second answer a refusal while the first one runs."""
-    row = advance(Snapshot(State.INTENDED), ReplyLost("reset")).after
-    assert advance(row, Rejected("409")).outcome == "ignored"
+    row = advance(Snapshot(State.INTENDED), ReplyLost("reset", attempt=1)).after
+    assert advance(row, Rejected("409", attempt=1)).outcome == "ignored"
 
 
 def test_a_result_after_the_end_is_kept_for_the_next_claim() -> None:

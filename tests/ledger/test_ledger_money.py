@@ -25,8 +25,7 @@ from prefect_ltx.ledger import (
     State,
     Undecidable,
 )
-from prefect_ltx.ledger.life.budget import dollars
-from prefect_ltx.ledger.life.money import held_nano
+from prefect_ltx.ledger.life.budget import dollars, held_nano
 
 ME = an_owner("me")
 UPPER, EXPECTED, FREE = Decimal("0.30"), Decimal("0.25"), Decimal(0)
@@ -111,7 +110,7 @@ def test_what_an_end_holds(ledger: Ledger, end: object, state: State, held: Deci
 def test_a_released_intent_holds_nothing(ledger: Ledger) -> None:
     """A definite refusal gives the whole reservation back."""
     row = ledger.claim(a_plan(), ME, [BudgetLimit(UPPER)]).generation
-    ledger.record(row.id, NotSent("no route"), owner=ME)
+    ledger.record(row.id, NotSent("no route", attempt=1), owner=ME)
 
     assert ledger.get(row.id).held_usd == FREE
     assert ledger.claim(a_plan(), ME, [BudgetLimit(UPPER)]).outcome == "submit"
@@ -259,8 +258,8 @@ def test_a_person_settles_a_written_off_park(ledger: Ledger) -> None:
     """A parked row that is given up counts its expected price until somebody knows better."""
     row = ledger.claim(a_plan(), ME).generation
     ledger.begin_post(row.id, ME)
-    ledger.record(row.id, ReplyLost(), owner=ME)
-    ledger.record(row.id, Undecidable("absence unproven"), owner=ME)
+    ledger.record(row.id, ReplyLost(attempt=1), owner=ME)
+    ledger.record(row.id, Undecidable("absence unproven", attempt=1), owner=ME)
     ledger.record(row.id, Resolved("write_off", by="me"))
     assert ledger.get(row.id).held_usd == EXPECTED
 

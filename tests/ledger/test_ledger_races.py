@@ -60,11 +60,11 @@ def test_threads_share_one_ledger_object(ledger: Ledger) -> None:
 
     winner = owners[outcomes.index("submit")]
     row = ledger.begin_post(ledger.find(key="key-1")[0].id, winner)
-    ledger.record(row.id, ReplyLost(), owner=winner)
+    ledger.record(row.id, ReplyLost(attempt=1), owner=winner)
 
     def prove(_: int) -> int:
         try:
-            ledger.record(row.id, ProvablyAbsent(), owner=winner)
+            ledger.record(row.id, ProvablyAbsent(attempt=1), owner=winner)
             ledger.begin_post(row.id, winner)
         except LedgerError:
             return 0

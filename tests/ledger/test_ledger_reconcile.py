@@ -52,7 +52,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Generation:
         row = ledger.claim(a_plan(), owner).generation
         ledger.begin_post(row.id, owner)
         clock.now = LOST
-        ledger.record(row.id, ReplyLost("reset"), owner=owner)
+        ledger.record(row.id, ReplyLost("reset", attempt=1), owner=owner)
         return ledger.get(row.id)
 
 
@@ -71,23 +71,23 @@ def look(
 def test_our_request_is_found_at_once(drawn: Generation, users: Generation) -> None:
     """A match needs no waiting, whoever drew the seed."""
     item = listed()
-    assert look([item], drawn, now=LOST) == Found(item.request_id)
-    assert look([item], users, now=LOST) == Found(item.request_id)
+    assert look([item], drawn, now=LOST) == Found(item.request_id, attempt=1)
+    assert look([item], users, now=LOST) == Found(item.request_id, attempt=1)
 
 
 def test_absence_is_proven_only_after_the_lag(drawn: Generation) -> None:
     """Before it, the answer is how long to wait."""
     assert look([], drawn, now=LOST) == Wait(LAG)
     assert look([], drawn, now=LOST + 100) == Wait(LAG - 100)
-    assert look([], drawn) == ProvablyAbsent()
+    assert look([], drawn) == ProvablyAbsent(attempt=1)
     assert look([], drawn, proof=False) == Undecidable(
-        "absence unproven", "fal's listing does not show it 600 s after it was sent"
+        "absence unproven", "fal's listing does not show it 600 s after it was sent", attempt=1
     )
 
 
 def test_without_a_lag_absence_is_proven_at_once(drawn: Generation) -> None:
     """A server whose listing is exact needs no patience."""
-    assert match([], drawn, now=LOST, lag=0, absence_is_proof=True) == ProvablyAbsent()
+    assert match([], drawn, now=LOST, lag=0, absence_is_proof=True) == ProvablyAbsent(attempt=1)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_what_fal_stored_may_be_written_differently(drawn: Generation, stored: d
 )
 def test_another_body_is_another_request(drawn: Generation, stored: dict[str, Any]) -> None:
     """A different seed or prompt is not ours and hinders no proof."""
-    assert look([listed(body=stored)], drawn) == ProvablyAbsent()
+    assert look([listed(body=stored)], drawn) == ProvablyAbsent(attempt=1)
 
 
 @pytest.mark.parametrize(
@@ -127,22 +127,24 @@ def test_what_could_be_ours_and_cannot_be_told_forbids_the_proof(
 
 def test_what_was_sent_at_another_time_hinders_no_proof(drawn: Generation) -> None:
     """An entry without a stored input from long before is not ours."""
-    assert look([listed(SENT - 3600, body=None), listed(LOST + 3600, body=None)], drawn) == ProvablyAbsent()
+    assert look([listed(SENT - 3600, body=None), listed(LOST + 3600, body=None)], drawn) == ProvablyAbsent(
+        attempt=1
+    )
 
 
 def test_claimed_and_foreign_requests_do_not_count(drawn: Generation) -> None:
     """Another row's request, and another endpoint's, are neither matches nor doubts."""
     item = listed()
-    assert look([item], drawn, claimed={item.request_id}) == ProvablyAbsent()
-    assert look([listed(body=None)], drawn, claimed={listed().request_id}) == ProvablyAbsent()
-    assert look([listed(endpoint="fal-ai/other")], drawn) == ProvablyAbsent()
+    assert look([item], drawn, claimed={item.request_id}) == ProvablyAbsent(attempt=1)
+    assert look([listed(body=None)], drawn, claimed={listed().request_id}) == ProvablyAbsent(attempt=1)
+    assert look([listed(endpoint="fal-ai/other")], drawn) == ProvablyAbsent(attempt=1)
 
 
 def test_of_several_requests_with_our_seed_the_earliest_is_adopted(drawn: Generation) -> None:
     """The others are our double charges, whenever they were sent."""
     early, middle, late = listed(SENT - 86400), listed(SENT + 1, number=2), listed(LOST + 3600, number=3)
     assert look([late, early, middle, late], drawn) == Found(
-        early.request_id, (middle.request_id, late.request_id)
+        early.request_id, (middle.request_id, late.request_id), attempt=1
     )
 
 
@@ -158,7 +160,7 @@ def test_the_users_seed_at_another_time_is_neither_ours_nor_nothing(users: Gener
     for at in (SENT - 3600, LOST + 3600):
         assert isinstance(look([listed(at)], users), Undecidable)
     inside = listed(number=2)
-    assert look([listed(SENT - 3600), inside], users) == Found(inside.request_id)
+    assert look([listed(SENT - 3600), inside], users) == Found(inside.request_id, attempt=1)
 
 
 def test_a_request_id_carries_its_time(users: Generation) -> None:
@@ -175,7 +177,7 @@ def test_pages_that_overlap_count_once(users: Generation) -> None:
     """The same request on two pages is one request, and its stored input is used if one page has it."""
     item = listed()
     bare = item.model_copy(update={"json_input": None})
-    assert look([item, bare, item], users) == look([bare, item], users) == Found(item.request_id)
+    assert look([item, bare, item], users) == look([bare, item], users) == Found(item.request_id, attempt=1)
 
 
 def test_the_second_attempt_waits_for_its_own_lag(drawn: Generation) -> None:
@@ -188,7 +190,7 @@ def test_the_second_attempt_waits_for_its_own_lag(drawn: Generation) -> None:
 def test_a_post_long_ago_needs_no_second_lag(drawn: Generation) -> None:
     """A row that is only now seen to be without an owner was sent long before, if at all."""
     row = replace(drawn, unknown_at=datetime.fromtimestamp(SENT + 86400, UTC))
-    assert look([], row, now=SENT + 86400) == ProvablyAbsent()
+    assert look([], row, now=SENT + 86400) == ProvablyAbsent(attempt=1)
 
 
 JSON = st.recursive(

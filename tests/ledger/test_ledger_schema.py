@@ -29,6 +29,7 @@ from prefect_ltx.ledger import (
 )
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.migrations import prepare
+from prefect_ltx.ledger.schema import SCHEMA_VERSION
 
 ME = an_owner("me")
 OPEN_AS_NOBODY = """
@@ -109,7 +110,7 @@ def test_rows_of_every_released_version_go_on(ledger_url: str, clock: Clock, ver
         held = ledger.spending([BudgetLimit(Decimal(100), "total", tag="fixture")])[0]
         assert held.held_usd + held.settled_usd == sum(row.held_usd for row in rows.values())
 
-        ledger.record(rows[State.UNKNOWN].id, Found("request-found"))
+        ledger.record(rows[State.UNKNOWN].id, Found("request-found", attempt=1))
         for state in (State.UNKNOWN, State.SUBMITTED, State.COMPLETED, State.LOST):
             ledger.record(rows[state].id, RemoteCompleted("https://v"))
             ledger.record(rows[state].id, Collected("d" * 64, 1))
@@ -123,21 +124,27 @@ def test_an_older_version_is_brought_up_to_date_step_by_step(ledger_url: str) ->
         row = ledger.claim(a_plan(), ME).generation
     ran = []
 
-    def from_1(connection: Connection) -> None:
+    def first(connection: Connection) -> None:
         ran.append(1)
         connection.execute(text("ALTER TABLE ltx_generation ADD COLUMN mood TEXT"))
 
-    def from_2(connection: Connection) -> None:
+    def second(connection: Connection) -> None:
         ran.append(2)
         connection.execute(text("UPDATE ltx_generation SET mood = 'calm'"))
 
     database = Database(ledger_url)
     for _ in range(2):
-        database.write(lambda each: prepare(each, migrations={1: from_1, 2: from_2}, version=3))
+        database.write(
+            lambda each: prepare(
+                each,
+                migrations={SCHEMA_VERSION: first, SCHEMA_VERSION + 1: second},
+                version=SCHEMA_VERSION + 2,
+            )
+        )
         assert database.read(lambda each: each.scalar(text("SELECT mood FROM ltx_generation"))) == "calm"
     database.close()
     assert ran == [1, 2]
-    assert "schema version 3" in str(error_of(ledger_url))
+    assert f"schema version {SCHEMA_VERSION + 2}" in str(error_of(ledger_url))
     assert row.id
 
 
@@ -151,7 +158,11 @@ def test_an_interrupted_migration_has_not_happened(ledger_url: str) -> None:
 
     database = Database(ledger_url)
     with pytest.raises(KeyboardInterrupt):
-        database.write(lambda connection: prepare(connection, migrations={1: broken}, version=2))
+        database.write(
+            lambda connection: prepare(
+                connection, migrations={SCHEMA_VERSION: broken}, version=SCHEMA_VERSION + 1
+            )
+        )
     columns = database.read(lambda connection: inspect(connection).get_columns("ltx_generation"))
     assert "mood" not in {column["name"] for column in columns}
     database.close()
@@ -166,7 +177,7 @@ def test_a_newer_version_is_refused(ledger_url: str) -> None:
     error = error_of(ledger_url)
 
     assert isinstance(error, LedgerSchemaUnknown)
-    assert "schema version 99, and this release knows versions up to 1" in str(error)
+    assert f"schema version 99, and this release knows versions up to {SCHEMA_VERSION}" in str(error)
 
 
 def test_a_version_without_a_way_forward_is_refused(ledger_url: str) -> None:
@@ -174,7 +185,7 @@ def test_a_version_without_a_way_forward_is_refused(ledger_url: str) -> None:
     Ledger(ledger_url).close()
     run_sql(ledger_url, "UPDATE ltx_meta SET value = '0' WHERE name = 'schema_version';")
 
-    assert "cannot bring it to 1" in str(error_of(ledger_url))
+    assert f"cannot bring it to {SCHEMA_VERSION}" in str(error_of(ledger_url))
 
 
 @pytest.mark.parametrize(
@@ -329,7 +340,7 @@ def test_a_database_that_goes_away_does_not_claim_that_nothing_was_sent(tmp_path
         leftover.unlink()
 
     with pytest.raises(LedgerError) as refused:
-        ledger.record(row.id, Found("request-1"))
+        ledger.record(row.id, Found("request-1", attempt=1))
 
     assert "this change was not recorded; a request sent before goes on" in str(refused.value)
     assert "Nothing was sent or spent" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""Limits on spending, and how much of one is used. The reservation is the ledger row itself.
+"""Limits on spending, and what a row holds of one. The reservation is the ledger row itself.
 
 A limit counts every row whose intent falls in its period (UTC day, UTC month, or all time) and, where it
 names a tag, only rows that carry that tag.
@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final, Literal
+
+from prefect_ltx.fal import Billed
+from prefect_ltx.ledger.life.states import State
 
 LOW_SHARE: Final = Decimal("0.2")
 """A limit is low once less than this share of it is left."""
@@ -72,3 +75,28 @@ def dollars(usd: Decimal) -> str:
     """An amount for messages, exact: `$0.26964`, `$10.00`."""
     places = -int(usd.normalize().as_tuple().exponent)
     return f"${usd:.{max(places, 2)}f}"
+
+
+def held_nano(state: State, *, billed: Billed | None, expected: int, upper: int, settled: int | None) -> int:
+    """Nano-dollars that budgets count for a row.
+
+    The cost once it is known; until then the upper bound, also for a failure or a cancel that may have been
+    billed; nothing where nothing is owed; the expected price, as an estimate, once an archived or written-off
+    row can only be settled by billing events.
+    """
+    if settled is not None:
+        return settled
+    match state:
+        case State.RELEASED:
+            return 0
+        case State.FAILED | State.CANCELLED:
+            return 0 if billed == "no" else upper
+        case State.ARCHIVED | State.WRITTEN_OFF:
+            return expected
+        case _:
+            return upper
+
+
+def is_estimate(state: State, *, settled: int | None) -> bool:
+    """Whether what is held is the expected price, for want of a known one."""
+    return settled is None and state in (State.ARCHIVED, State.WRITTEN_OFF)

@@ -5,8 +5,7 @@ from typing import Final
 
 from prefect_ltx.ledger.life.machine import RULES
 from prefect_ltx.ledger.life.rule import Rule
-from prefect_ltx.ledger.life.snapshot import Effect
-from prefect_ltx.ledger.life.states import CLOSED, State
+from prefect_ltx.ledger.life.states import CLOSED, Effect, State
 
 _HEAD: Final = """\
 # The life of one generation

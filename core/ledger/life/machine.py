@@ -6,8 +6,12 @@ exception.
 
 What holds for every sequence of events:
 
-- `(attempt, RANK[state])` never goes down. The one way back to INTENDED is UNKNOWN + ProvablyAbsent, with the
-  next attempt; so each attempt has one POST, and only what is provably absent is sent again.
+- `(attempt, RANK[state])` goes down in one case: what was believed lost, or finished, is asked about again by id
+  (back to SUBMITTED), because a person or fal itself says so. The one way back to INTENDED is UNKNOWN +
+  ProvablyAbsent, with the next attempt; so each attempt has one POST, and only what is provably absent is sent again.
+- A verdict about another attempt changes nothing. A request id counts whichever attempt it is of.
+- One word of fal's that something is gone loses nothing; the second does, minutes later, and even then a result
+  that turns up is a result.
 - An ARCHIVED row's state, bytes and manifest never change; only its settlement may.
 - A second request id is never dropped: it is kept as a stray and reported as a double charge.
 - A request that turns out to exist after its row was closed is kept too, and the key's next claim adopts it.
@@ -36,16 +40,18 @@ as it is):
     PARKED    -> CANCELLED    RemoteCancelled
     PARKED    -> WRITTEN_OFF  Resolved
     SUBMITTED -> COMPLETED    RemoteCompleted
-    SUBMITTED -> LOST         ResultGone
+    SUBMITTED -> LOST         GoneSaid, ResultGone
     SUBMITTED -> FAILED       RemoteFailed
     SUBMITTED -> CANCELLED    RemoteCancelled, CancelAnswered
     SUBMITTED -> WRITTEN_OFF  Resolved
     COMPLETED -> COLLECTED    Collected
-    COMPLETED -> LOST         ResultGone
+    COMPLETED -> SUBMITTED    Resolved
+    COMPLETED -> LOST         GoneSaid, ResultGone
     COMPLETED -> WRITTEN_OFF  Resolved
     COLLECTED -> ARCHIVED     Archived
     COLLECTED -> WRITTEN_OFF  Resolved
-    LOST      -> COMPLETED    RemoteCompleted, Resolved
+    LOST      -> SUBMITTED    StillRunning, Resolved
+    LOST      -> COMPLETED    RemoteCompleted
     LOST      -> COLLECTED    Collected
     LOST      -> RELEASED     Resolved
     LOST      -> FAILED       RemoteFailed
@@ -69,19 +75,21 @@ from prefect_ltx.ledger.life.events import (
     Collected,
     Event,
     Found,
+    GoneSaid,
     PostStarted,
     RemoteCancelled,
     RemoteCompleted,
     RemoteFailed,
+    Resolved,
     Settled,
+    StillRunning,
     request_id_of,
 )
 from prefect_ltx.ledger.life.rule import Outcome, Rule
 from prefect_ltx.ledger.life.rules_people import CANCELLING, RESOLVING
 from prefect_ltx.ledger.life.rules_running import COLLECTING, RUNNING
 from prefect_ltx.ledger.life.rules_sending import LOOKING, SENDING
-from prefect_ltx.ledger.life.snapshot import Cancel, Effect, Snapshot
-from prefect_ltx.ledger.life.states import State
+from prefect_ltx.ledger.life.states import Cancel, Effect, Snapshot, State
 
 RULES: Final[tuple[Rule, ...]] = (*SENDING, *LOOKING, *RUNNING, *COLLECTING, *CANCELLING, *RESOLVING)
 """Every rule, in the order in which they are tried."""
@@ -162,16 +170,22 @@ def _after(row: Snapshot, event: Event, chosen: Rule) -> Snapshot:
     match event:
         case PostStarted():
             changes["post_may_have_left"] = True
+        case GoneSaid() if row.gone_at is None:
+            changes["gone_at"] = event.at
         case RemoteCompleted():
             changes |= {"video_seen": True, "billed": "yes"}
-            if event.usd is not None and row.settled_by is None:
-                changes["settled_by"] = "billable_units"
+            if event.usd is not None and row.settled_by in (None, "billable_units"):
+                changes |= {"settled_by": "billable_units", "settled_usd": event.usd}
+            if row.state is not State.COMPLETED:  # there its file may be gone although the result names it
+                changes["gone_at"] = None
         case RemoteFailed() | RemoteCancelled():
             changes["billed"] = event.billed
         case Collected():
-            changes |= {"sha256": event.sha256, "video_seen": True}
+            changes |= {"sha256": event.sha256, "video_seen": True, "gone_at": None}
         case Settled():
-            changes["settled_by"] = event.source
+            changes |= {"settled_by": event.source, "settled_usd": event.usd}
+        case StillRunning() | Resolved():
+            changes["gone_at"] = None
         case _:
             pass
     changes["cancel"] = _cancel(row, event)

@@ -106,10 +106,18 @@ def match(
     if (wait := latest + lag - now) > 0:
         return Wait(wait)
     if doubtful:
-        return Undecidable("ambiguous", "fal lists a request that may be this one and cannot be told from it")
+        return Undecidable(
+            "ambiguous",
+            "fal lists a request that may be this one and cannot be told from it",
+            attempt=generation.attempt,
+        )
     if not absence_is_proof:
-        return Undecidable("absence unproven", f"fal's listing does not show it {lag:g} s after it was sent")
-    return ProvablyAbsent()
+        return Undecidable(
+            "absence unproven",
+            f"fal's listing does not show it {lag:g} s after it was sent",
+            attempt=generation.attempt,
+        )
+    return ProvablyAbsent(attempt=generation.attempt)
 
 
 def is_match(sent: Mapping[str, Any], stored: Any) -> bool:
@@ -167,9 +175,13 @@ def _distinct(listing: Iterable[Listed]) -> Iterable[Listed]:
 def _choose(candidates: list[Listed], generation: Generation) -> Verdict:
     if len(candidates) > 1 and not generation.seed_drawn:
         ids = ", ".join(sorted(item.request_id for item in candidates))
-        return Undecidable("ambiguous", f"several requests have this body, and the seed is not ours: {ids}")
+        return Undecidable(
+            "ambiguous",
+            f"several requests have this body, and the seed is not ours: {ids}",
+            attempt=generation.attempt,
+        )
     first, *others = sorted(candidates, key=lambda item: (submit_time(item) or 0.0, item.request_id))
-    return Found(first.request_id, tuple(item.request_id for item in others))
+    return Found(first.request_id, tuple(item.request_id for item in others), attempt=generation.attempt)
 
 
 def _resembles(generation: Generation, item: Listed) -> bool:

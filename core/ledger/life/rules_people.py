@@ -3,9 +3,21 @@
 from typing import Final
 
 from prefect_ltx.ledger.life.events import CancelAnswered, CancelRequested, Resolved
-from prefect_ltx.ledger.life.guards import FOREIGN, NAMES_REQUEST, POST_NOT_BEGUN, answered, chose
-from prefect_ltx.ledger.life.rule import Rule, ignored, ran_after_all, request_named, rule, second_request
-from prefect_ltx.ledger.life.snapshot import Effect as Do
+from prefect_ltx.ledger.life.rule import (
+    FOREIGN,
+    NAMES_REQUEST,
+    POST_NOT_BEGUN,
+    VIDEO_SEEN,
+    Rule,
+    answered,
+    chose,
+    ignored,
+    ran_after_all,
+    request_named,
+    rule,
+    second_request,
+)
+from prefect_ltx.ledger.life.states import Effect as Do
 from prefect_ltx.ledger.life.states import State
 
 _LOOKED_FOR: Final = {State.UNKNOWN, State.PARKED}
@@ -50,6 +62,14 @@ CANCELLING: Final[tuple[Rule, ...]] = (
     rule(
         {State.SUBMITTED},
         CancelAnswered,
+        None,
+        Do.POLL,
+        because="a video was seen, so it ran: its result is asked for again",
+        when=VIDEO_SEEN,
+    ),
+    rule(
+        {State.SUBMITTED},
+        CancelAnswered,
         State.CANCELLED,
         Do.RELEASE_HOLD,
         because="§1.7: a queued cancel never runs; §5.4: nothing to bill",
@@ -76,12 +96,11 @@ RESOLVING: Final[tuple[Rule, ...]] = (
     *request_named(Resolved, "§7.5: a person found the request", when=chose("adopt") & NAMES_REQUEST),
     ran_after_all(Resolved, when=chose("adopt") & NAMES_REQUEST),
     rule(
-        {State.LOST},
+        {State.LOST, State.COMPLETED},
         Resolved,
-        State.COMPLETED,
+        State.SUBMITTED,
         Do.POLL,
-        Do.DOWNLOAD,
-        because="§7.3: fal's stored payloads may have the result again",
+        because="§7.3: fal's stored payloads may have the result again; it is asked by id, as any other",
         when=chose("adopt"),
     ),
     rule(

@@ -5,26 +5,37 @@ from typing import Final
 from prefect_ltx.ledger.life.events import (
     Archived,
     Collected,
+    FailsToSay,
+    GoneSaid,
     RemoteCancelled,
     RemoteCompleted,
     RemoteFailed,
     ResultGone,
     Settled,
+    StillRunning,
 )
-from prefect_ltx.ledger.life.guards import (
+from prefect_ltx.ledger.life.rule import (
     BETTER_KNOWN,
     FOREIGN,
+    GONE_AGAIN,
+    GONE_FIRST,
     HAS_REQUEST,
     NAMES_REQUEST,
     NOT_BILLED,
     OTHER_BYTES,
+    SAME_BILL,
     VIDEO_SEEN,
+    Rule,
+    ignored,
+    ran_after_all,
+    rule,
+    second_request,
 )
-from prefect_ltx.ledger.life.rule import Rule, ignored, ran_after_all, rule, second_request
-from prefect_ltx.ledger.life.snapshot import Effect as Do
 from prefect_ltx.ledger.life.states import WITHOUT_REQUEST, State
+from prefect_ltx.ledger.life.states import Effect as Do
 
 _WAITED_FOR: Final = {State.SUBMITTED, State.LOST}
+_ASKED_BY_ID: Final = {State.SUBMITTED, State.COMPLETED}
 _ENDS: Final = (
     (RemoteFailed, State.FAILED, "§1.4, §5: failure is COMPLETED with an error, or an error on the result"),
     (RemoteCancelled, State.CANCELLED, "§1.7: a cancelled request ends as COMPLETED with 499"),
@@ -96,6 +107,52 @@ RUNNING: Final[tuple[Rule, ...]] = (
     ignored(RemoteCompleted, "what is archived never changes, and an unnamed request is nobody's"),
     *(line for event, to, because in _ENDS for line in _ended(event, to, because)),
     rule(
+        {State.LOST},
+        StillRunning,
+        State.SUBMITTED,
+        Do.POLL,
+        because="§1.4: fal knows it after all; a status outranks what was believed lost",
+    ),
+    rule(
+        _ASKED_BY_ID,
+        StillRunning,
+        None,
+        because="§1.4: a request that runs is not gone",
+    ),
+    ignored(StillRunning, "fal's word on it is known already"),
+    rule(
+        _WAITED_FOR,
+        FailsToSay,
+        None,
+        Do.POLL,
+        because="§1.6: a 5xx on the result says nothing of the generation: asked again, after growing pauses",
+    ),
+    ignored(FailsToSay, "how it ended is known already"),
+    rule(
+        _ASKED_BY_ID,
+        GoneSaid,
+        State.LOST,
+        Do.SETTLE,
+        Do.NOTIFY_PERSON,
+        because="§1.6: results expire; fal has said so twice, and what was paid is not silently bought again",
+        when=GONE_AGAIN,
+    ),
+    rule(
+        _ASKED_BY_ID,
+        GoneSaid,
+        None,
+        Do.POLL,
+        because="§1.6: one 404 may be a route or a replica that lags: fal is asked again, minutes later",
+        when=GONE_FIRST,
+    ),
+    rule(
+        {State.LOST},
+        GoneSaid,
+        None,
+        because="§7.3: a lost result may come back: asked again for days",
+    ),
+    ignored(GoneSaid, "too soon after the first time, or the bytes are here, or there is no result to lose"),
+    rule(
         {State.SUBMITTED, State.COMPLETED},
         ResultGone,
         State.LOST,
@@ -141,6 +198,7 @@ COLLECTING: Final[tuple[Rule, ...]] = (
     ignored(
         Settled, "§7.2: billing events are fal's word on cost; a weaker source is not", when=BETTER_KNOWN
     ),
+    ignored(Settled, "known already", when=SAME_BILL),
     rule(
         frozenset(State) - WITHOUT_REQUEST,
         Settled,

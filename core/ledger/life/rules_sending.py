@@ -5,6 +5,7 @@ from typing import Final
 from prefect_ltx.ledger.life.events import (
     Accepted,
     Found,
+    LookedAt,
     NotSent,
     OwnerLost,
     PostStarted,
@@ -14,15 +15,27 @@ from prefect_ltx.ledger.life.events import (
     Undecidable,
     WebhookReceived,
 )
-from prefect_ltx.ledger.life.guards import CANCEL_WANTED, POST_NOT_BEGUN, WEBHOOK_OK
-from prefect_ltx.ledger.life.rule import Rule, ignored, ran_after_all, request_named, rule, second_request
-from prefect_ltx.ledger.life.snapshot import Effect as Do
+from prefect_ltx.ledger.life.rule import (
+    CANCEL_WANTED,
+    OTHER_ATTEMPT,
+    POST_NOT_BEGUN,
+    WEBHOOK_OK,
+    Rule,
+    ignored,
+    other_attempt,
+    ran_after_all,
+    request_named,
+    rule,
+    second_request,
+)
 from prefect_ltx.ledger.life.states import CLOSED, State
+from prefect_ltx.ledger.life.states import Effect as Do
 
 _INTENDED: Final = {State.INTENDED}
 _UNKNOWN: Final = {State.UNKNOWN}
 
 SENDING: Final[tuple[Rule, ...]] = (
+    other_attempt(PostStarted),
     rule(
         _INTENDED,
         PostStarted,
@@ -34,6 +47,7 @@ SENDING: Final[tuple[Rule, ...]] = (
     *request_named(Accepted, "§1.2: the reply names the request"),
     ran_after_all(Accepted),
     ignored(Accepted, "the id is known already"),
+    other_attempt(Rejected),
     rule(
         _INTENDED,
         Rejected,
@@ -42,6 +56,7 @@ SENDING: Final[tuple[Rule, ...]] = (
         because="§1.2: a definite 4xx at submit proves that nothing ran",
     ),
     ignored(Rejected, "§8.2: a later refusal says nothing about a POST whose reply was lost"),
+    other_attempt(NotSent),
     rule(
         _INTENDED,
         NotSent,
@@ -50,6 +65,15 @@ SENDING: Final[tuple[Rule, ...]] = (
         because="§8.4: without a connection no POST reached fal",
     ),
     ignored(NotSent, "§8.2: it says nothing about a POST that may have left earlier"),
+    rule(
+        State,
+        ReplyLost,
+        None,
+        Do.NOTIFY_PERSON,
+        because="§7.5: the POST of another attempt may have left after it was thought absent",
+        when=OTHER_ATTEMPT,
+        outcome="ignored",
+    ),
     rule(
         _INTENDED,
         ReplyLost,
@@ -101,6 +125,15 @@ LOOKING: Final[tuple[Rule, ...]] = (
     ),
     ran_after_all(WebhookReceived, when=WEBHOOK_OK),
     ignored(WebhookReceived, "§4: deliveries repeat, and this row knows the result"),
+    other_attempt(LookedAt),
+    rule(
+        _UNKNOWN,
+        LookedAt,
+        None,
+        because="§7.3: the listing lags; its wait is counted from the first look, by fal's clock",
+    ),
+    ignored(LookedAt, "the row is not being looked for"),
+    other_attempt(ProvablyAbsent),
     rule(
         _UNKNOWN,
         ProvablyAbsent,
@@ -117,6 +150,7 @@ LOOKING: Final[tuple[Rule, ...]] = (
         because="§7.5: only what is provably absent is sent again, as the next attempt",
     ),
     ignored(ProvablyAbsent, "only a row that is being looked for goes back; a parked one is a person's"),
+    other_attempt(Undecidable),
     rule(
         _UNKNOWN,
         Undecidable,

@@ -1,13 +1,18 @@
-"""The states of one generation, and the order in which they may be reached.
+"""The states of one generation, the order in which they may be reached, and what the machine reads and asks for.
 
-A row is *live* while its key must not be paid for again; an archived one is live for ever, which is what
-makes it a hit. `(attempt, RANK[state])` never goes down over the life of a row.
+A row is *live* while its key must not be paid for again; an archived one is live for ever, which is what makes it
+a hit. `(attempt, RANK[state])` goes down only where what was believed lost is asked about again.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
+
+from prefect_ltx.fal import Billed
+from prefect_ltx.ledger.life.events import SettlementSource
 
 
 class State(StrEnum):
@@ -28,7 +33,7 @@ class State(StrEnum):
     ARCHIVED = "ARCHIVED"
     """The manifest is written. Closed, and a hit for its key for ever."""
     LOST = "LOST"
-    """Paid, and the result is gone. Blocks its key until a person writes it off."""
+    """fal said twice that the result is gone. Asked about again for days; blocks its key until a person decides."""
     RELEASED = "RELEASED"
     """Nothing ran and nothing is owed. Closed."""
     FAILED = "FAILED"
@@ -68,3 +73,51 @@ RANK: Final[Mapping[State, int]] = MappingProxyType(
         State.WRITTEN_OFF: 7,
     }
 )
+
+Cancel = Literal["none", "wanted", "asked", "too_late", "done"]
+"""A user's cancel is a mark on the row, not a state: wanted → asked (fal was told) → done or too_late."""
+
+
+class Effect(StrEnum):
+    """What follows from a step. The store carries out its own; the rest is the caller's."""
+
+    POST_ONCE = "POST_ONCE"
+    """Send the one POST of this attempt (caller, after `Ledger.begin_post`)."""
+    RECONCILE = "RECONCILE"
+    """Look for the request; send nothing (caller)."""
+    POLL = "POLL"
+    """Ask fal for status and result by id (caller)."""
+    DOWNLOAD = "DOWNLOAD"
+    """Fetch and verify the bytes (caller)."""
+    ARCHIVE = "ARCHIVE"
+    """Write renditions, video and manifest (caller)."""
+    PUT_CANCEL = "PUT_CANCEL"
+    """Cancel the request on fal (caller)."""
+    SETTLE = "SETTLE"
+    """Find out what it cost and record `Settled` (caller; a sweep does it later)."""
+    NOTIFY_PERSON = "NOTIFY_PERSON"
+    """A person should see this row (caller)."""
+    RELEASE_HOLD = "RELEASE_HOLD"
+    """The reservation goes to zero (the store, in the same transaction)."""
+    REPORT_DOUBLE_CHARGE = "REPORT_DOUBLE_CHARGE"
+    """Another request exists for this intent (the store keeps it as a stray; the caller shows it)."""
+    KEEP_STRAY = "KEEP_STRAY"
+    """A closed row's request ran after all (the store keeps it: the key's next claim adopts it, unpaid)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The part of a row on which decisions rest. Made from a bare `State`, it assumes the careful case."""
+
+    state: State
+    attempt: int = 1
+    request_id: str | None = None
+    post_may_have_left: bool = True
+    cancel: Cancel = "none"
+    billed: Billed | None = None
+    sha256: str | None = None
+    video_seen: bool = False
+    settled_by: SettlementSource | None = None
+    settled_usd: Decimal | None = None
+    gone_at: float | None = None
+    """When fal first said that it is gone, by fal's clock, with nothing to the contrary since."""

@@ -1,0 +1,60 @@
+"""The step from each schema version to the next. Steps are frozen: they never use the current table definitions.
+
+New columns have defaults in the database itself, so that a process of the older release that is still running
+goes on writing rows.
+"""
+
+from typing import Final
+
+from sqlalchemy import Connection
+
+_COLUMNS_2: Final = (
+    "service VARCHAR(200) NOT NULL DEFAULT ''",
+    "fal_since DOUBLE PRECISION",
+    "first_look_at DOUBLE PRECISION",
+    "gone_at DOUBLE PRECISION",
+    "looks INTEGER NOT NULL DEFAULT 0",
+    "look_again_at DOUBLE PRECISION",
+    "oddities JSON NOT NULL DEFAULT '[]'",
+    "refused_for_good BOOLEAN NOT NULL DEFAULT false",
+    "handed_over BOOLEAN NOT NULL DEFAULT false",
+)
+_TABLES_2: Final = (
+    """CREATE TABLE ltx_account (
+        key_id VARCHAR(200) NOT NULL,
+        service VARCHAR(200) NOT NULL,
+        account TEXT NOT NULL,
+        name TEXT,
+        named_by VARCHAR(10) NOT NULL,
+        first_seen DOUBLE PRECISION NOT NULL,
+        last_seen DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (key_id, service)
+    )""",
+    """CREATE TABLE ltx_stop (
+        id VARCHAR(36) NOT NULL PRIMARY KEY,
+        generation_id VARCHAR(36) NOT NULL REFERENCES ltx_generation (id),
+        request_id VARCHAR(200),
+        billed_nano BIGINT NOT NULL,
+        upper_nano BIGINT NOT NULL,
+        factor TEXT NOT NULL,
+        opened_at DOUBLE PRECISION NOT NULL,
+        resolved_at DOUBLE PRECISION,
+        resolved_by TEXT
+    )""",
+    "CREATE INDEX ix_ltx_stop_generation_id ON ltx_stop (generation_id)",
+    "CREATE INDEX ix_ltx_stop_resolved_at ON ltx_stop (resolved_at)",
+)
+
+
+def from_1(connection: Connection) -> None:
+    """Services and accounts, what is known of fal's clock, the second look at what is gone, the stop rule."""
+    for column in _COLUMNS_2:
+        connection.exec_driver_sql(f"ALTER TABLE ltx_generation ADD COLUMN {column}")
+    for statement in _TABLES_2:
+        connection.exec_driver_sql(statement)
+    # Version 1 believed one 404. What it called lost is asked about again, for a week from then.
+    connection.exec_driver_sql("UPDATE ltx_generation SET gone_at = updated_at WHERE state = 'LOST'")
+    # It also let a person turn a lost row into one that is completed, without the address of a video.
+    connection.exec_driver_sql(
+        "UPDATE ltx_generation SET state = 'SUBMITTED' WHERE state = 'COMPLETED' AND video_url IS NULL"
+    )

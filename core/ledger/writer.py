@@ -1,0 +1,120 @@
+"""How the ledger writes, and what it writes down beside the generations: machines, accounts, uploads, stops."""
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Self, TypeVar
+
+from sqlalchemy import Connection
+
+from prefect_ltx.ledger import accounting, accounts, reading, seen, stops, watching
+from prefect_ltx.ledger.accounts import Acting, KnownAccount, NamedBy
+from prefect_ltx.ledger.database import NOT_RECORDED, Database
+from prefect_ltx.ledger.errors import NOTHING_SPENT
+from prefect_ltx.ledger.reader import LedgerReader
+from prefect_ltx.ledger.recording import Transaction
+from prefect_ltx.ledger.rows import seconds
+from prefect_ltx.ledger.stops import STOP_FACTOR, Stop
+
+T = TypeVar("T")
+
+
+class LedgerWriter(LedgerReader):
+    """The writing transactions of `Ledger`, and its notes. Each method is one transaction."""
+
+    id: str
+
+    def __init__(self, database: Database, lease_seconds: float) -> None:
+        """Write into this database."""
+        super().__init__(database)
+        self.lease_seconds = lease_seconds
+        self.stop_factor: Decimal = STOP_FACTOR
+        """How many times its bound one bill may be before nothing more is bought."""
+
+    def acting_for(self, account: str, service: str = "") -> Self:
+        """Use this ledger in the name of an account of a service (`Service.id`) from now on; returns itself.
+
+        What would touch another account's row then raises `AnotherAccount`; reading shows all rows. Before this is
+        called every row counts as one's own.
+        """
+        self._acting = Acting(account, service)
+        return self
+
+    def note_machine(self) -> list[seen.Machine]:
+        """Write down that this machine uses the ledger, and tell which others use it as well, the last first.
+
+        A machine counts once it was seen both before and after this one; a reboot is not another machine.
+        """
+        return self._write(lambda tx: seen.note(tx.connection, tx.now), bill=NOTHING_SPENT)
+
+    def note_account(
+        self, key_id: str, service: str, account: str, *, name: str | None = None, named_by: NamedBy = "none"
+    ) -> KnownAccount:
+        """Write down that this key of this service belongs to `account`, or that it was used again."""
+        return self._write(
+            lambda tx: accounts.note_account(
+                tx.connection,
+                tx.now,
+                key_id=key_id,
+                service=service,
+                account=account,
+                name=name,
+                named_by=named_by,
+            ),
+            bill=NOTHING_SPENT,
+        )
+
+    def resolve_stop(self, stop_id: str, by: str) -> Stop:
+        """A person has looked at the bill: buying goes on. Resolving twice has no effect.
+
+        Raises:
+            GenerationNotFound: there is no such stop.
+        """
+        return self._write(lambda tx: stops.resolve(tx.connection, tx.now, stop_id, by))
+
+    def save_upload(
+        self,
+        account: str,
+        sha256: str,
+        url: str,
+        content_type: str = "",
+        size: int = 0,
+        expires_at: float | datetime | None = None,
+    ) -> None:
+        """Remember where these bytes were uploaded. Without `expires_at` the upload stays for good."""
+        values = {
+            "account": account,
+            "sha256": sha256,
+            "url": url,
+            "content_type": content_type,
+            "size": size,
+            "expires_at": None if expires_at is None else seconds(expires_at),
+        }
+        self._write(lambda tx: reading.save_upload(tx.connection, values | {"saved_at": tx.now}))
+
+    def _write(self, work: Callable[[Transaction], T], *, bill: str = NOT_RECORDED) -> T:
+        """One writing transaction. `work` may be called again with a new one, so it changes nothing else.
+
+        Watchers are told once, after the commit.
+        """
+
+        def whole(connection: Connection) -> tuple[T, list[watching.News]]:
+            now = self._database.now(connection)
+            tx = Transaction(connection, now, self.lease_seconds, self._acting, self.stop_factor)
+            result = work(tx)
+            return result, self._news(tx) if watching.is_watched() else []
+
+        result, news = self._database.write(whole, bill=bill)
+        for each in news:
+            watching.tell(each)
+        return result
+
+    def _news(self, tx: Transaction) -> list[watching.News]:
+        # Read before the commit: after it, another owner may have moved the row already.
+        rows = {row_id: tx.after.get(row_id) or tx.load(row_id) for row_id, _ in tx.moves}
+        statuses = accounting.spending(tx.connection, tx.lowered, tx.now)
+        return [
+            *(watching.Moved(state, rows[row_id]) for row_id, state in tx.moves),
+            *(watching.BudgetLow(self.id, each, each.limit.since(tx.now)) for each in statuses),
+            *(watching.SpendingStop(self.id, stop, tx.load(stop.generation_id)) for stop in tx.stopped),
+        ]
