@@ -47,7 +47,7 @@ async def archive_video(
     Raises:
         ArchiveError: the archive refused or cannot be reached; the video stays on this machine, and the next
             run or sweep goes on from there.
-        SigningFailed: renditions are to be signed and cannot be; nothing is lost either.
+        PaidVideoWaits: the work folder cannot be used, or renditions cannot be signed; nothing is lost either.
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive)
     async with (

@@ -1,6 +1,7 @@
 """What can go wrong with the archive. None of it costs anything at fal, and none of it loses a paid video.
 
-Every message is one line: what happened, that nothing was spent, what to do next. None holds a secret.
+Every message is one line: what happened, what it means for the bill, what to do next. None holds a secret. The archive
+knows of its own step only; who uses it for something that is paid for says that with `after`.
 
     ArchiveError
     ├── ArchiveKeyInvalid      a key or location that is not safe to use (a ValueError)
@@ -12,26 +13,33 @@ Every message is one line: what happened, that nothing was spent, what to do nex
     └── ArchiveUnavailable     the network, the server, a full disk: the same call may work later
 """
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
+
+THIS_STEP: Final = "This step itself costs nothing"
 
 
 class ArchiveError(Exception):
-    """Root of all errors of this room. `what` happened and the `next_step` are also there one by one."""
+    """Root of all errors of this room. `what` happened, the `bill` and the `next_step` are also there one by one."""
 
     default_next_step: ClassVar[str] = "Run `prefect-ltx sweep` once that is put right"
 
-    def __init__(self, what: str, *, next_step: str | None = None) -> None:
+    def __init__(self, what: str, *, next_step: str | None = None, bill: str = THIS_STEP) -> None:
         self.what = what
+        self.bill = bill
         self.next_step = next_step or self.default_next_step
-        super().__init__(f"{what}. Nothing was spent. {self.next_step}.")
+        super().__init__(f"{what}. {bill}. {self.next_step}.")
+
+    def after(self, *, bill: str, next_step: str) -> Self:
+        """The same error as the end of something larger, with what that cost and how it is continued."""
+        return type(self)(self.what, next_step=next_step, bill=bill)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by parts: Prefect sends errors between processes."""
-        return _rebuild, (type(self), self.what, self.next_step)
+        return _rebuild, (type(self), self.what, self.next_step, self.bill)
 
     @classmethod
-    def _make(cls, what: str, next_step: str) -> Self:
-        return cls(what, next_step=next_step)
+    def _make(cls, what: str, next_step: str, bill: str) -> Self:
+        return cls(what, next_step=next_step, bill=bill)
 
 
 class ArchiveKeyInvalid(ArchiveError, ValueError):
@@ -74,5 +82,5 @@ class ArchiveUnavailable(ArchiveError):
     """The network, the server or a full disk; retries of the call itself did not help."""
 
 
-def _rebuild(kind: type[ArchiveError], what: str, next_step: str) -> ArchiveError:
-    return kind._make(what, next_step)
+def _rebuild(kind: type[ArchiveError], what: str, next_step: str, bill: str) -> ArchiveError:
+    return kind._make(what, next_step, bill)

@@ -15,6 +15,7 @@ from prefect_ltx.generation.errors import (
 from prefect_ltx.generation.inputs import InputMedia, MediaDigest, fetch_input, fetch_inputs
 from prefect_ltx.generation.lease import hold
 from prefect_ltx.generation.one import Run, archived_before, finish, generate
+from prefect_ltx.generation.paid import PaidVideoWaits
 from prefect_ltx.generation.plan import (
     NO_ACCOUNT,
     Estimate,
@@ -49,6 +50,7 @@ __all__ = [
     "MediaDigest",
     "Options",
     "PaidVideoLost",
+    "PaidVideoWaits",
     "PlanReport",
     "PlannedGeneration",
     "Poller",

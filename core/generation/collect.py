@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from prefect_ltx.archive import folder_for
 from prefect_ltx.fal import Downloaded, FalDownloadError
 from prefect_ltx.generation.errors import lost
+from prefect_ltx.generation.paid import told_as_paid
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.services import Services, in_thread
 from prefect_ltx.generation.tee import Tee
@@ -46,14 +47,16 @@ async def collect(services: Services, generation: Generation) -> CollectedVideo:
 
     Raises:
         PaidVideoLost: fal no longer serves the video.
-        FalDownloadError, FalUnavailable: the network; the video stays at fal, and the next run fetches it.
+        FalDownloadError, FalUnavailable: the network or this machine's disk; the video stays at fal, and the next run
+            fetches it.
+        PaidVideoWaits: the work folder cannot be used; the same.
     """
-    folder = services.work_dir(generation.id)
-    path = folder / "video.mp4"
-    if await _is_here(generation, path):
-        return _collected(generation, path)
-    async with Tee(services.archive, video_key(generation), generation.id) as tee:
-        return await _collect(services, generation, path, tee)
+    async with told_as_paid(services, generation):
+        path = services.work_dir(generation.id) / "video.mp4"
+        if await _is_here(generation, path):
+            return _collected(generation, path)
+        async with Tee(services.archive, video_key(generation), generation.id) as tee:
+            return await _collect(services, generation, path, tee)
 
 
 def video_key(generation: Generation) -> str:

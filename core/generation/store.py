@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from prefect_ltx.archive import ArchiveConflict, ArchivedFile, InputFile, Manifest, QualityRecord, folder_for
 from prefect_ltx.generation.collect import CollectedVideo, clean_up, video_key
 from prefect_ltx.generation.inputs import MediaDigest
+from prefect_ltx.generation.paid import told_as_paid
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.services import Services, in_thread
 from prefect_ltx.ledger import Archived, Generation, State
@@ -82,10 +83,21 @@ async def store(
     the settings name a certificate, as the last thing that is done to them.
 
     Raises:
-        SigningFailed: signing is switched on and does not work; as with an `ArchiveError`, nothing is lost.
         ArchiveError: the archive refused or could not be reached; the video stays on this machine and the next
             run goes on from here.
+        PaidVideoWaits: the work folder is full, or renditions cannot be signed; the same.
     """
+    async with told_as_paid(services, generation):
+        return await _store(services, generation, video, renditions, quality)
+
+
+async def _store(
+    services: Services,
+    generation: Generation,
+    video: CollectedVideo,
+    renditions: Sequence[Rendition],
+    quality: QualityRecord | None,
+) -> Manifest:
     archive = services.archive
     folder = folder_for(generation.id, generation.endpoint, generation.created_at)
     manifest = await archive.manifest(folder)

@@ -13,7 +13,7 @@ from prefect_ltx.ledger import Ledger
 from prefect_ltx.places import EXAMPLES, VARIABLES, deployed_places, in_workers_run, is_local
 from prefect_ltx.settings import Settings, SettingsError
 
-_NOTHING = "Nothing was sent or spent."
+_NOTHING = "Nothing was sent or spent by this run, and what was paid for before waits."
 
 
 def refuse_unusable_places(settings: Settings, ledger: Ledger, archive: Archive | None) -> None:

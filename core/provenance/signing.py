@@ -22,7 +22,7 @@ _CURVES: Final = {256: "es256", 384: "es384", 521: "es512"}
 
 
 class SigningFailed(MediaError):
-    """The certificate or the key cannot be used, or signing did not work. Nothing was spent, no file was changed."""
+    """The certificate or the key cannot be used, or signing did not work. No file was changed."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def sign_file(source: Path, out: Path, *, signer: Signer, source_type: str, titl
     except c2pa.C2paError as error:
         out.unlink(missing_ok=True)
         raise SigningFailed(
-            f"{source.name} could not be signed ({error}). Nothing was spent: check the certificate and key."
+            f"{source.name} could not be signed ({error}). Signing costs nothing: check the certificate and key."
         ) from error
 
 

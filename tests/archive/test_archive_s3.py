@@ -83,7 +83,7 @@ async def test_a_lasting_fault_ends_soon_and_says_what_to_do(
         await put(archive, tmp_path / "in", b"data")
     assert proxy.seen(r"^PUT ") == 4
     assert "\n" not in str(failed.value)
-    assert "Nothing was spent" in str(failed.value)
+    assert "This step itself costs nothing" in str(failed.value)
 
 
 async def test_a_failed_large_upload_leaves_no_parts(
