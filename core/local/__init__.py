@@ -19,7 +19,8 @@ from prefect_ltx.local.renderer import (
     Report,
 )
 from prefect_ltx.local.rows import Charge
-from prefect_ltx.local.server import LocalFal, serve
+from prefect_ltx.local.server import LocalFal
+from prefect_ltx.local.serving import serve
 from prefect_ltx.local.stamp import STAND_IN
 from prefect_ltx.local.store import StoreUnusable
 

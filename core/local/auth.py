@@ -1,7 +1,8 @@
 """Who is asking: `Authorization: Key <id>:<secret>`, a CDN token, or nobody (fal-protocol §2).
 
 Every well-formed key is taken unless the server was given one of its own; so is no key at all, because the
-embedded server is what a laptop without a key works against. The id before the colon is the account.
+embedded server is what a laptop without a key works against. The id before the colon is the account, unless
+another is told: then several keys are one account, as after a rotation.
 """
 
 import base64
@@ -10,6 +11,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from prefect_ltx.local.errors import Refusal
@@ -21,13 +23,18 @@ _WRONG: Final = "No user found for Key ID and Secret"
 class Keys:
     """Which keys are good, and the tokens made from them. Tokens are signed, so they outlive a restart."""
 
-    def __init__(self, secret: bytes, key: str | None = None) -> None:
-        """`secret` signs the tokens; `key`, where given, is the only good one."""
+    def __init__(
+        self, secret: bytes, key: str | None = None, accounts: Mapping[str, str | None] | None = None
+    ) -> None:
+        """`secret` signs the tokens; `key`, where given, is the only good one; `accounts` names the account of
+        a key id, None where the key is revoked. What it says may change at any time."""
         self._secret = secret
         self._key = key
+        self._accounts: Mapping[str, str | None] = {} if accounts is None else accounts
 
     def account(self, authorization: str | None, *, query_token: str | None = None) -> str:
-        """The key id of a request, "" where no key was given and none is asked for.
+        """The account of a request: its key's id unless told otherwise, "" where no key was given and none is
+        asked for.
 
         Raises:
             Refusal: 401 with fal's own wording.
@@ -46,7 +53,10 @@ class Keys:
             raise Refusal(401, {"detail": _MALFORMED})
         if self._key is not None and not hmac.compare_digest(credentials.encode(), self._key.encode()):
             raise Refusal(401, {"detail": _WRONG})
-        return key_id
+        account = self._accounts.get(key_id, key_id)
+        if account is None:
+            raise Refusal(401, {"detail": _WRONG})
+        return account
 
     def uploader(self, authorization: str | None) -> str:
         """The account of an upload: a CDN token as Bearer, or a key.

@@ -71,6 +71,24 @@ async def clear_faults(request: Request, name: str | None = None) -> Response:
     return json_reply(_faults(site_of(request)))
 
 
+@router.get("/accounts")
+async def show_accounts(request: Request) -> Response:
+    """The account of each key id that is told; every other key id is its own account."""
+    return json_reply(site_of(request).accounts)
+
+
+@router.put("/accounts")
+async def set_accounts(request: Request) -> Response:
+    """Tell them anew: `{"old-key-id": "alice", "new-key-id": "alice", "revoked-key-id": null}`."""
+    accounts = await json_object(request)
+    if not all(name is None or isinstance(name, str) for name in accounts.values()):
+        raise Refusal(400, {"detail": "Expected {key id: name or null}"})
+    known = site_of(request).accounts
+    known.clear()
+    known.update(accounts)
+    return json_reply(known)
+
+
 @router.get("/log")
 async def show_log(request: Request) -> Response:
     """[[method, path, status], …] since the server started; `?method=POST` and `?path=…` narrow it down."""

@@ -26,6 +26,7 @@ def open_site(
     key: str | None,
     concurrency: int,
     log: RequestLog,
+    accounts: dict[str, str | None] | None = None,
 ) -> Generator[Site, None, None]:
     """The parts of a server over `folder`, for as long as the `with` block lasts.
 
@@ -48,12 +49,13 @@ def open_site(
                 data=folder,
                 store=store,
                 files=FileStore(folder, store),
-                keys=Keys(store.call_soon(db.secret), key),
+                keys=Keys(store.call_soon(db.secret), key, accounts := {} if accounts is None else accounts),
                 faults=faults,
                 renderer=loaded,
                 render_seconds=render_seconds,
                 concurrency=concurrency,
                 log=log,
+                accounts=accounts,
             )
         finally:
             store.close()

@@ -20,7 +20,8 @@ from prefect_ltx.local.store import Store
 
 @dataclass
 class Site:
-    """The parts. `id` is the data folder's own; `fallbacks` are the requests that another
+    """The parts. `id` is the data folder's own; `accounts` are the accounts of key ids
+    that are told, None for a revoked one; `fallbacks` are the requests that another
     endpoint answered; `closing` is set when the server has begun to stop, so that
     waits end."""
 
@@ -34,6 +35,7 @@ class Site:
     render_seconds: float
     concurrency: int
     log: RequestLog
+    accounts: dict[str, str | None]
     fallbacks: dict[str, Fault] = field(default_factory=dict)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
