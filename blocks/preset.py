@@ -1,5 +1,6 @@
 """A house style as a Prefect block: which endpoint, which defaults, on whose account; and a run of it as a handle."""
 
+from contextlib import AsyncExitStack
 from typing import Any, ClassVar, Literal
 
 from prefect.blocks.abstract import JobBlock, JobRun
@@ -11,17 +12,15 @@ from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import FrameRule, GenerationRequest, parse_request
 from prefect_ltx.generation import (
     ArchivedGeneration,
-    archived_before,
+    Order,
+    begin,
     cancel,
     finish,
     hold,
     in_thread,
-    ledger_plan,
     outcome,
+    plain_steps,
     prepare,
-    submit_once,
-    upload,
-    wait_for,
 )
 from prefect_ltx.ledger import Generation, Owner, State
 from prefect_ltx.ledger.life.budget import dollars
@@ -57,9 +56,7 @@ class GenerationRun(JobRun[ArchivedGeneration]):
             services_for(self._names) as services,
             hold(services, self.generation_id, self._owner) as generation,
         ):
-            if generation.state is State.SUBMITTED:
-                generation = await wait_for(services, generation)
-            outcome(generation)
+            outcome(await plain_steps(services).wait(generation))
         self.logger.info("fal has the video of generation %s", self.generation_id)
 
     async def fetch_result(self) -> ArchivedGeneration:
@@ -75,14 +72,10 @@ class GenerationRun(JobRun[ArchivedGeneration]):
             services_for(self._names) as services,
             hold(services, self.generation_id, self._owner) as generation,
         ):
-            if generation.state is State.SUBMITTED:
-                generation = await wait_for(services, generation)
-            reused = generation.state is State.ARCHIVED
-            if not reused:
-                generation = await finish(services, outcome(generation), recipe=self._recipe)
-            found = await archived_before(services, generation)
+            order = Order(self._owner, recipe=self._recipe)
+            found = await finish(plain_steps(services), generation, order)
         self.logger.info("Archived in %s/%s", found.archive, found.folder)
-        return found.model_copy(update={"reused": reused})
+        return found
 
     async def cancel(self) -> str:
         """Cancel the paid job at fal; gives the generation's state afterwards. Idempotent.
@@ -215,31 +208,23 @@ class GenerationPreset(JobBlock[ArchivedGeneration]):
         """
         request = self.request(**overrides)
         owner, run_id = Owner.here(announces_posts=True), flow_run.id
-        async with services_for(self._names()) as services:
-            plan, settled, inputs = await prepare(
+        order = Order(owner, run_id, tuple(self.tags))
+        async with services_for(self._names()) as services, AsyncExitStack() as stay:
+            ready = await prepare(
                 services, request, owner=owner, frame_rule=self.frame_rule, seed_scope=run_id
             )
-            try:
-                known = await in_thread(services.ledger.find, key=plan.key, states=[State.ARCHIVED])
-                if known:
-                    self.logger.info("Paid for and archived already: generation %s", known[0].id)
-                    return self._run(known[0])
-                urls = {
-                    field: (await upload(services, str(source.path))).url for field, source in inputs.items()
-                }
-            finally:
-                for source in inputs.values():
-                    source.discard()
-            ticket = ledger_plan(
-                plan, settled.with_media(urls).body(), flow_run_id=run_id, tags=tuple(self.tags)
-            )
-            generation = await submit_once(services, ticket, owner)
+            for source in ready.inputs.values():
+                stay.callback(source.discard)
+            generation = await begin(plain_steps(services), ready, order, stay)
+        if generation.state is State.ARCHIVED:
+            self.logger.info("Paid for and archived already: generation %s", generation.id)
+            return self._run(generation)
         self.logger.info(
             "Generation %s is request %s at fal: seed %d, %d megapixels, %s expected",
             generation.id,
             generation.request_id,
             generation.seed,
-            plan.estimate.megapixels,
+            ready.plan.estimate.megapixels,
             dollars(generation.price_expected_usd),
         )
         return self._run(generation)

@@ -28,8 +28,7 @@ from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import FrameRule
 from prefect_ltx.flows.batch_artifacts import ProgressArtifact, plan_markdown, publish_plan, publish_report
 from prefect_ltx.flows.cancellation import cancel_paid_job
-from prefect_ltx.flows.forms import AtOnce, BatchSource, RecipeChoice
-from prefect_ltx.flows.pipeline import check_recipe
+from prefect_ltx.flows.forms import AtOnce, BatchSource, RecipeChoice, check_recipe
 from prefect_ltx.generation import Run, Services
 from prefect_ltx.generation.inspection import QualityMode
 from prefect_ltx.generation.retake import MOST_SEEDS, SEEDS
@@ -122,8 +121,8 @@ async def generate_batch(
         fresh: New videos for rows without a seed, even where an earlier run of this batch archived some.
         approve: Publish the plan and pause until a person approves it in the UI, before anything is spent.
         approve_within_seconds: How long to wait for that.
-        seed_scope: What seeds of rows without one are drawn from; empty for the flow run. Two runs of the same rows
-            in the same scope are one purchase, even at the same time.
+        seed_scope: What seeds of rows without one are drawn from; empty for the name of the batch. Two runs of the
+            same rows in the same scope are one purchase, even at the same time.
 
     Returns:
         The end of every row. Failed rows are in it: only what concerns the whole batch is raised.

@@ -11,13 +11,11 @@ from prefect.runtime import flow_run
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.cancellation import cancel_paid_job
-from prefect_ltx.flows.forms import GenerationName, RecipeChoice
+from prefect_ltx.flows.forms import GenerationName, RecipeChoice, check_recipe
 from prefect_ltx.flows.generate import run_name
-from prefect_ltx.flows.pipeline import check_recipe, finish_one, submit_one
-from prefect_ltx.generation import ArchivedGeneration, in_thread
-from prefect_ltx.generation.inputs import inputs_again
+from prefect_ltx.flows.steps import order_of, prepared, task_steps
+from prefect_ltx.generation import ArchivedGeneration, begin, finish, hold, in_thread
 from prefect_ltx.generation.inspection import KeepingMode
-from prefect_ltx.ledger import State
 from prefect_ltx.tasks import GenerationHandle
 
 
@@ -46,16 +44,10 @@ async def submit_only(
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=None, budget=budget)
     async with services_for(names) as services, AsyncExitStack() as stay:
-        handle, _ = await submit_one(
-            services,
-            request,
-            names,
-            tags=tags or [],
-            frame_rule=frame_rule,
-            stay=stay,
-            webhook_url=webhook_url,
-        )
-        return handle
+        order = order_of(tags=tags or [], quality="off")
+        ready = await prepared(services, request, order, frame_rule, stay)
+        steps = task_steps(services, names, webhook_url=webhook_url)
+        return GenerationHandle.of(await begin(steps, ready, order, stay))
 
 
 def _finish_name() -> str:
@@ -87,10 +79,8 @@ async def finish_generation(
     """
     check_recipe(recipe)
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive)
-    async with services_for(names) as services, AsyncExitStack() as stay:
+    async with services_for(names) as services:
+        order = order_of(recipe=recipe, quality=quality)
         row = await in_thread(services.ledger.get, generation)
-        inputs = {}
-        if quality != "off" and row.state is not State.ARCHIVED:
-            inputs = await inputs_again(services, row, stay)
-        handle = GenerationHandle.of(row)
-        return await finish_one(services, handle, inputs, names, recipe=recipe, quality=quality)
+        async with hold(services, row.id, order.owner) as held:
+            return await finish(task_steps(services, names), held, order)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, TypeAlias
 from pydantic import Field, WithJsonSchema
 
 from prefect_ltx.film.takes import MOST_TAKES
-from prefect_ltx.media import Recipe
+from prefect_ltx.media import Recipe, recipe_named
 from prefect_ltx.media.recipes import RECIPES
 
 MOST_AT_FAL: Final = 40
@@ -48,3 +48,17 @@ StoryboardSource: TypeAlias = Annotated[
         }
     ),
 ]
+
+
+def check_recipe(recipe: str | Recipe) -> None:
+    """Refuse an unknown recipe while nothing is paid for.
+
+    Raises:
+        ValueError: naming those there are.
+    """
+    if not isinstance(recipe, str):
+        return
+    try:
+        recipe_named(recipe)
+    except ValueError as error:
+        raise ValueError(f"{error}. Nothing was sent or spent.") from None

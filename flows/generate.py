@@ -11,10 +11,10 @@ from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.forms import RecipeChoice
 from prefect_ltx.flows.naming import words_of
-from prefect_ltx.flows.pipeline import generate_one
+from prefect_ltx.flows.steps import make_video
 from prefect_ltx.generation import ArchivedGeneration
 from prefect_ltx.generation.inspection import QualityMode
-from prefect_ltx.generation.retake import MOST_SEEDS, SEEDS
+from prefect_ltx.generation.retake import MOST_SEEDS, SEEDS, Takes
 
 
 def run_name() -> str:
@@ -56,14 +56,14 @@ async def reference_video_to_video(
         max_seeds: With quality next_seed, how many takes at most; each has its own price.
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
-    return await generate_one(
+    return await make_video(
         request,
         names,
         recipe=recipe,
         tags=tags or [],
         frame_rule=frame_rule,
         quality=quality,
-        max_seeds=max_seeds,
+        takes=Takes(quality, max_seeds),
     )
 
 
@@ -98,12 +98,12 @@ async def ingredient_to_video(
         max_seeds: With quality next_seed, how many takes at most; each has its own price.
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
-    return await generate_one(
+    return await make_video(
         request,
         names,
         recipe=recipe,
         tags=tags or [],
         frame_rule=frame_rule,
         quality=quality,
-        max_seeds=max_seeds,
+        takes=Takes(quality, max_seeds),
     )

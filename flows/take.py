@@ -21,7 +21,7 @@ from prefect_ltx.flows.comparison import (
 )
 from prefect_ltx.flows.defects import verdict_of
 from prefect_ltx.flows.judge import Judge, JudgedTake, judged
-from prefect_ltx.flows.pipeline import generate_one
+from prefect_ltx.flows.steps import make_video
 from prefect_ltx.generation import ArchivedGeneration, Services
 from prefect_ltx.generation.work_folders import TAKES
 from prefect_ltx.media import MediaError, Recipe, sha256_file
@@ -126,11 +126,11 @@ async def make_takes(
 
     async def one(number: int, seed: int) -> Take:
         async with slots:
-            made = await generate_one(
+            made = await make_video(
                 request.with_seed(seed), names, recipe=recipe, tags=tags, frame_rule=frame_rule
             )
         manifest = await services.archive.manifest(made.folder)
-        assert manifest is not None  # it is archived: generate_one has just read or written it
+        assert manifest is not None  # it is archived: make_video has just read or written it
         row.manifests[number] = manifest
         found = verdict_of(manifest)
         take = Take(

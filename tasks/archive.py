@@ -8,7 +8,17 @@ from prefect.tasks import exponential_backoff
 
 from prefect_ltx.archive import QualityRecord
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.generation import ArchivedGeneration, CollectedVideo, archived, hold, in_thread, store
+from prefect_ltx.generation import (
+    ArchivedGeneration,
+    CollectedVideo,
+    archived,
+    archived_before,
+    clean_up,
+    hold,
+    in_thread,
+    store,
+)
+from prefect_ltx.ledger import State
 from prefect_ltx.media import Rendition
 from prefect_ltx.tasks.context import current_owner, run_logger
 from prefect_ltx.tasks.handle import GenerationHandle
@@ -35,6 +45,8 @@ async def archive_video(
 ) -> ArchivedGeneration:
     """Write the video, its renditions and, last, its manifest to the archive, and close the ledger's row.
 
+    What is there already is given back as it is.
+
     Args:
         handle: what `submit_generation` gave.
         video: what `download_video` gave.
@@ -54,6 +66,11 @@ async def archive_video(
         services_for(names) as services,
         hold(services, handle.generation_id, current_owner()) as generation,
     ):
+        if generation.state is State.ARCHIVED:
+            found = await archived_before(services, generation)
+            clean_up(services, generation.id)
+            run_logger().info("In the archive already: %s/%s", found.archive, found.folder)
+            return found
         manifest = await store(services, generation, video, renditions, quality)
         generation = await in_thread(services.ledger.get, generation.id)
         found = archived(generation, manifest, location=services.archive.location, reused=False)

@@ -6,6 +6,8 @@ from prefect.tasks import exponential_backoff
 
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.generation import CollectedVideo, collect, hold, outcome
+from prefect_ltx.generation.store import collected_before
+from prefect_ltx.ledger import State
 from prefect_ltx.tasks.context import current_owner, run_logger
 from prefect_ltx.tasks.handle import GenerationHandle
 from prefect_ltx.tasks.policy import free_to_repeat
@@ -24,7 +26,8 @@ async def download_video(
 ) -> CollectedVideo:
     """Download the video of a completed generation to this machine: length and sha256 checked, decoded in full.
 
-    A download that is here already is not made again, and one that was cut off is gone on with.
+    A download that is here already is not made again, and one that was cut off is resumed. What is archived comes
+    from the archive, whether fal still has it or not.
 
     Args:
         handle: what `await_generation` gave.
@@ -34,6 +37,7 @@ async def download_video(
 
     Raises:
         PaidVideoLost: fal made the video and no longer has it; it is not bought again by itself.
+        ArchiveError: it is archived, and cannot be read there.
         FalDownloadError, FalUnavailable: the network, after six tries; the video is still at fal.
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive)
@@ -41,7 +45,10 @@ async def download_video(
         services_for(names) as services,
         hold(services, handle.generation_id, current_owner()) as generation,
     ):
-        video = await collect(services, outcome(generation))
+        if generation.state is State.ARCHIVED:
+            video = await collected_before(services, generation)
+        else:
+            video = await collect(services, outcome(generation))
     log = run_logger()
     log.info("Downloaded %s: %d bytes, sha256 %s", video.path, video.size, video.sha256[:12])
     for difference in video.differences:

@@ -1,22 +1,24 @@
 """Submit one generation, exactly once."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 
 from prefect import task
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.fal import FalRequestInvalid, IngredientRequest, ReferenceVideoRequest, media_kind
+from prefect_ltx.fal import IngredientRequest, ReferenceVideoRequest, media_kind
 from prefect_ltx.generation import (
+    Order,
     PlannedGeneration,
+    Prepared,
     Services,
     UploadedMedia,
-    in_thread,
-    ledger_plan,
     prepare,
-    submit_once,
     upload,
 )
-from prefect_ltx.ledger import State, generation_key
+from prefect_ltx.generation.plan import check_plan
+from prefect_ltx.generation.steps import submit
+from prefect_ltx.ledger import State
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.tasks.context import current_owner, flow_run_id, run_logger
 from prefect_ltx.tasks.handle import GenerationHandle
@@ -66,59 +68,39 @@ async def submit_generation(
     """
     owner, log = current_owner(), run_logger()
     names = BlockNames(credentials=credentials, ledger=ledger, archive=None, budget=budget)
-    async with services_for(names) as shared:
+    async with services_for(names) as shared, AsyncExitStack() as stay:
         services = shared.calling_back(webhook_url) if webhook_url else shared
+        order = Order(owner, flow_run_id(), tuple(tags))
         if plan is None:
-            plan, request, inputs = await prepare(services, request, owner=owner, seed_scope=flow_run_id())
-            for each in inputs.values():
-                each.discard()
-        _check(services, plan, request)
-        archived = await in_thread(services.ledger.find, key=plan.key, states=[State.ARCHIVED])
-        if archived:
-            log.info("Paid for and archived already: generation %s", archived[0].id)
-            return GenerationHandle.of(archived[0])
-        urls = await _urls(services, plan, request, media or {})
-        body = request.with_media(urls).body()
-        generation = await submit_once(
-            services, ledger_plan(plan, body, flow_run_id=flow_run_id(), tags=tuple(tags)), owner
-        )
+            ready = await prepare(services, request, owner=owner, seed_scope=order.flow_run_id)
+            for each in ready.inputs.values():
+                stay.callback(each.discard)
+        else:
+            check_plan(services, plan, request)
+            ready = Prepared(plan, request, {})
+        if not ready.plan.is_archived:
+            media = await _all_of(services, ready, media or {})
+        generation = await submit(services, ready, media or {}, order)
+        if generation.state is State.ARCHIVED:
+            log.info("Paid for and archived already: generation %s", generation.id)
+            return GenerationHandle.of(generation)
     log.info(
         "Generation %s is request %s at fal: seed %d, %d megapixels, %s expected",
         generation.id,
         generation.request_id,
         generation.seed,
-        plan.estimate.megapixels,
+        ready.plan.estimate.megapixels,
         dollars(generation.price_expected_usd),
     )
     return GenerationHandle.of(generation)
 
 
-def _check(
-    services: Services, plan: PlannedGeneration, request: ReferenceVideoRequest | IngredientRequest
-) -> None:
-    """Stop where the plan is not of this request, account and ledger: its cache key would then lie."""
-    key = generation_key(
-        services.client.account,
-        request.ENDPOINT,
-        request.body(),
-        {field: digest.sha256 for field, digest in plan.media.items()},
-    )
-    if (key, services.ledger.id) != (plan.key, plan.ledger_id):
-        raise FalRequestInvalid("the plan was made for another request, account or ledger; plan it again")
-
-
-async def _urls(
-    services: Services,
-    plan: PlannedGeneration,
-    request: ReferenceVideoRequest | IngredientRequest,
-    media: Mapping[str, UploadedMedia],
-) -> dict[str, str]:
-    urls: dict[str, str] = {}
-    for field, source in request.media().items():
-        given = media.get(field)
-        if given is None:
-            given = await upload(services, source, kind=media_kind(field))
-        if given.sha256 != plan.media[field].sha256:
-            raise FalRequestInvalid(f"{field}: the media changed between planning and upload; plan it again")
-        urls[field] = given.url
-    return urls
+async def _all_of(
+    services: Services, ready: Prepared, media: Mapping[str, UploadedMedia]
+) -> dict[str, UploadedMedia]:
+    """The media with those uploaded that are missing."""
+    found = dict(media)
+    for field, source in ready.request.media().items():
+        if field not in found:
+            found[field] = await upload(services, ready.inputs.get(field, source), kind=media_kind(field))
+    return found

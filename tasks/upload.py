@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.generation import UploadedMedia, upload
+from prefect_ltx.generation import InputMedia, UploadedMedia, upload
 from prefect_ltx.tasks.context import run_logger
 from prefect_ltx.tasks.policy import free_to_repeat
 
@@ -23,7 +23,7 @@ from prefect_ltx.tasks.policy import free_to_repeat
     retry_condition_fn=free_to_repeat,
 )
 async def upload_media(
-    source: str,
+    source: str | InputMedia,
     *,
     kind: Literal["video", "image", "any"] = "any",
     credentials: str = "",
@@ -33,7 +33,7 @@ async def upload_media(
     """Bring a local path, `s3://`, `https://` or data URI to a URL that fal can read, once for each content.
 
     Args:
-        source: where the media is. It is read on the machine that runs the task.
+        source: where the media is, read on the machine that runs the task; or what was read and hashed before.
         kind: what the field needs; checked before anything is sent.
         credentials: name of a `FalCredentials` block; empty for the environment's account.
         ledger: name of a `GenerationLedger` block; empty for the environment's ledger.

@@ -60,6 +60,9 @@ async def await_generation(
         elif generation.state is State.COMPLETED:
             generation = await with_price(services, generation)
         generation = outcome(generation)
+        if generation.state is State.ARCHIVED:
+            run_logger().info("Paid for and archived before: generation %s", generation.id)
+            return GenerationHandle.of(generation)
         billed = generation.settled_usd
         price = "not billed yet" if billed is None else f"{dollars(billed)} billed"
         run_logger().info("fal has the video of generation %s: %s", generation.id, price)

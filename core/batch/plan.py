@@ -1,7 +1,8 @@
 """What a batch will make and cost, row by row, before anything is spent: seeds settled, duplicates and hits found.
 
 A row without a seed stands for one video of its request. Where an earlier run of the same batch began or made
-one, that one counts; else a seed is drawn from the flow run (or the scope that is given) and the row's place.
+one, that one counts; else a seed is drawn from the batch's name and the row's place, so that two runs of one file
+are one purchase, even at the same time.
 """
 
 import asyncio
@@ -17,10 +18,11 @@ from prefect_ltx.batch.problems import BatchInvalid, Problem
 from prefect_ltx.batch.read import Batch, Row
 from prefect_ltx.fal import FalRequestInvalid, FrameRule, GenerationRequest
 from prefect_ltx.generation.inputs import MediaDigest
-from prefect_ltx.generation.one import Run
 from prefect_ltx.generation.plan import NO_ACCOUNT, PlannedGeneration, draw_seed, key_of, plan_of, status_of
+from prefect_ltx.generation.retake import is_retake
 from prefect_ltx.generation.services import Services, in_thread
-from prefect_ltx.ledger import Generation, State
+from prefect_ltx.generation.steps import Run
+from prefect_ltx.ledger import UNFINISHED, Generation
 
 PlanStatus = Literal["new", "in_flight", "archived", "parked", "lost", "duplicate"]
 
@@ -39,8 +41,6 @@ class PlannedRow:
     status: PlanStatus
     same_as: int | None = None
     """The place of an earlier row of this batch that asks for the very same video."""
-    may_adopt: bool = False
-    """Whether an unfinished generation of somebody who died may stand in for this row's own."""
 
 
 class BudgetLeft(BaseModel, frozen=True):
@@ -91,8 +91,8 @@ async def plan_rows(
 ) -> list[PlannedRow]:
     """Hash every input once, settle every seed, and look every row up in the ledger. Writes and sends nothing.
 
-    With `fresh`, rows without a seed get new videos even where an earlier run archived some. With `seed_scope`,
-    seeds are drawn from it instead of the flow run: runs of the same rows draw the same ones, even side by side.
+    Seeds are drawn from the batch's name, or from `seed_scope`: runs of the same rows draw the same ones, even side
+    by side. With `fresh`, rows without a seed get new videos, whatever other runs archived or are making.
 
     Raises:
         BatchInvalid: inputs that cannot be used, by row and field.
@@ -109,14 +109,13 @@ async def plan_rows(
         if number % _BREATH == 0:
             await asyncio.sleep(0)
         drawn = seeds.get(row.place)
-        settled = request if drawn is None else request.with_seed(drawn[0])
+        settled = request if drawn is None else request.with_seed(drawn)
         plan = await plan_of(run.services, settled, digests, seed_drawn=drawn is not None)
         settled_rows.append((row, settled, plan))
     known = await in_thread(_known, run.services, {plan.key for _, _, plan in settled_rows})
     first: dict[str, int] = {}
     found: list[PlannedRow] = []
     for row, settled, plan in settled_rows:
-        drawn = seeds.get(row.place)
         status = known.get(plan.key, "new")
         same_as = first.setdefault(plan.key, row.place)
         duplicate = same_as != row.place
@@ -127,7 +126,6 @@ async def plan_rows(
                 plan,
                 "duplicate" if duplicate else status,
                 same_as if duplicate else None,
-                may_adopt=drawn is not None and drawn[1] and status == "new",
             )
         )
     return found
@@ -208,41 +206,52 @@ async def _seeds(
     flow_run_id: str | None,
     fresh: bool,
     seed_scope: str,
-) -> dict[int, tuple[int, bool]]:
-    """By place, for rows without a seed: the seed, and whether the row may adopt what a stranger left."""
+) -> dict[int, int]:
+    """By place, for rows without a seed: the seed."""
     groups: dict[str, list[int]] = defaultdict(list)
     for row, request, media in rows:
         if request.seed is None:
             groups[key_of(services, request, media)].append(row.place)
     if not groups:
         return {}
-    before: dict[str, list[Generation]] = defaultdict(list)
-    for each in await in_thread(services.ledger.find, tag=batch_tag(name), live=True):
-        again = each.state is not State.ARCHIVED or each.flow_run_id == flow_run_id
-        if each.seed_drawn and (again or not fresh):
-            before[each.seedless_key].append(each)
-    seeds: dict[int, tuple[int, bool]] = {}
+    scope = flow_run_id if fresh else f"batch {name}"
+    before: dict[str, list[int]] = defaultdict(list)
+    for each in await _made_before(services, name, flow_run_id, fresh):
+        before[each.seedless_key].append(each.seed)
+    seeds: dict[int, int] = {}
     for key, places in groups.items():
         # The newest first: the oldest is taken from the end.
-        found = _shared_out(places, [each.seed for each in before[key]], seed_scope or flow_run_id)
-        # Whoever died with this scope left the very seed that is drawn again: a stranger's is not looked for.
-        seeds |= {place: (seed, adopt and not seed_scope) for place, (seed, adopt) in found.items()}
+        seeds |= _shared_out(places, before[key], seed_scope or scope)
     return seeds
 
 
-def _shared_out(places: list[int], made: list[int], scope: str | None) -> dict[int, tuple[int, bool]]:
+async def _made_before(
+    services: Services, name: str, flow_run_id: str | None, fresh: bool
+) -> list[Generation]:
+    """What runs of a batch of this name drew the seeds of, the newest first; with `fresh`, what this run did and
+    what others left unfinished.
+    """
+    found = await in_thread(services.ledger.find, tag=batch_tag(name), live=True)
+    # A take after the first is not a row's own video: another row must not be given it for its own.
+    drawn = [each for each in found if each.seed_drawn and not is_retake(each.tags)]
+    if not fresh:
+        return drawn
+    left = {each.id for each in await in_thread(services.ledger.unheld, UNFINISHED)}
+    return [each for each in drawn if each.id in left or (flow_run_id and each.flow_run_id == flow_run_id)]
+
+
+def _shared_out(places: list[int], made: list[int], scope: str | None) -> dict[int, int]:
     """Seeds for rows that ask for the same thing: their own of before, then any of before, then a drawn one."""
     own = {place: draw_seed(None if scope is None else f"{scope}/{place}") for place in places}
     left = list(made)
-    seeds: dict[int, tuple[int, bool]] = {}
+    seeds: dict[int, int] = {}
     for place in places:
         if own[place] in left:
             left.remove(own[place])
-            seeds[place] = (own[place], False)
+            seeds[place] = own[place]
     for place in places:
         if place not in seeds:
-            # What this batch left behind is some row's already; only where there is none may a row look further.
-            seeds[place] = (left.pop(), False) if left else (own[place], not made)
+            seeds[place] = left.pop() if left else own[place]
     return seeds
 
 

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
@@ -25,20 +25,19 @@ from prefect_ltx.fal import (
 )
 from prefect_ltx.generation.errors import (
     GenerationParked,
-    GenerationStopped,
     PaidVideoLost,
     QualityRejected,
     StillWaiting,
+    TakeNotMade,
 )
 from prefect_ltx.generation.inspection import QualityMode
-from prefect_ltx.generation.one import Run, generate
-from prefect_ltx.generation.plan import plan_of
+from prefect_ltx.generation.life import Order, generate, row_of
+from prefect_ltx.generation.plan import Prepared, looked_up
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.retake import SEEDS, Takes
-from prefect_ltx.generation.services import in_thread
+from prefect_ltx.generation.steps import Run
 from prefect_ltx.generation.store import ArchivedGeneration, RefusedTake
 from prefect_ltx.ledger import (
-    Generation,
     LedgerSchemaUnknown,
     LedgerUnavailable,
     Owner,
@@ -92,6 +91,8 @@ class RowResult(BaseModel, frozen=True):
     """Takes with other seeds that quality control refused before this one."""
     spent_usd: Decimal = Decimal(0)
     """What this run bought for the row, refused takes among it."""
+    held_usd: Decimal = Decimal(0)
+    """What a row without a video may have cost all the same: held against the budget."""
 
     @property
     def ok(self) -> bool:
@@ -108,6 +109,11 @@ class BatchReport(BaseModel):
     seconds: float
     spent_usd: Decimal
     """For what this run bought: billed where fal said so, expected where it did not yet."""
+
+    @property
+    def held_usd(self) -> Decimal:
+        """What rows without a video may have cost beyond that."""
+        return sum((row.held_usd for row in self.rows if row.same_as is None), Decimal(0))
 
     @property
     def ok(self) -> bool:
@@ -195,86 +201,59 @@ class BatchRun:
     async def _made(self, planned: PlannedRow) -> RowResult:
         if self._stopped:
             return self._result(planned, "not_started", self._stopped)
-        owner = Owner.here(announces_posts=True)
-        planned = await self._adopted(planned, owner)
         self.working_on.add(planned.plan.key)
         takes = Takes(self.quality, self.max_seeds)
         try:
-            made = await self._passing(planned, owner, takes)
+            made = await self._brought(planned, takes)
         except QualityRejected as error:
             assert takes.last is not None
             return self._archived(planned, takes.last, takes, rejected="; ".join(error.reasons))
         except Exception as error:
-            result = await self._failed(planned, error)
+            result = await self._failed(planned, takes, error)
             return result.model_copy(update={"refused": takes.refused, "spent_usd": takes.spent_usd})
         finally:
             self.working_on.discard(planned.plan.key)
         return self._archived(planned, made, takes)
 
-    async def _passing(self, planned: PlannedRow, owner: Owner, takes: Takes) -> ArchivedGeneration:
+    async def _brought(self, planned: PlannedRow, takes: Takes) -> ArchivedGeneration:
         """The row's video, or that of the first of its next seeds that quality control does not refuse."""
-        request, plan, is_new = planned.request, planned.plan, planned.status == "new"
-        takes.begun(plan.seed)
-        while True:
-            made = await generate(
-                self.run,
-                plan,
-                request,
-                owner=owner,
-                recipe=self.recipe,
-                quality=self.quality,
-                flow_run_id=self.flow_run_id,
-                tags=(batch_tag(self.name), *self.tags, *planned.row.tags, *takes.tags),
-                is_new=is_new,
-            )
-            seed = takes.again(made)
-            if seed is None:
-                return made
-            request = request.with_seed(seed)
-            # Not drawn, as the ledger understands it: another row must not take it for a row's own first video.
-            plan = await plan_of(self.run.services, request, plan.media, seed_drawn=False)
-            is_new = False
-            tell("retake", made.generation_id, takes.said(plan.estimate.price_expected_usd))
+        plan = planned.plan
+        if planned.status == "archived":
+            # Looked up when the batch was planned, which may be hours ago.
+            plan = await looked_up(self.run.services, plan)
+        order = Order(
+            Owner.here(announces_posts=True),
+            self.flow_run_id,
+            (batch_tag(self.name), *self.tags, *planned.row.tags),
+            self.recipe,
+            self.quality,
+        )
+        ready = Prepared(plan, planned.request, await self.run.inputs.media(planned.request))
+        return await generate(self.run.steps(), ready, order, takes)
 
-    async def _adopted(self, planned: PlannedRow, owner: Owner) -> PlannedRow:
-        """With the seed of an unfinished generation of the same request whose run died, where there is one."""
-        if not planned.may_adopt:
-            return planned
-        services = self.run.services
-        orphan = await in_thread(services.ledger.adopt_seedless, planned.plan.seedless_key, owner)
-        if orphan is None:
-            return planned
-        request = planned.request.with_seed(orphan.seed)
-        plan = await plan_of(services, request, planned.plan.media, seed_drawn=True)
-        return replace(planned, request=request, plan=plan)
-
-    async def _failed(self, planned: PlannedRow, error: Exception) -> RowResult:
-        if isinstance(error, STOPS_ALL) and not self._stopped:
+    async def _failed(self, planned: PlannedRow, takes: Takes, error: Exception) -> RowResult:
+        cause = error.error if isinstance(error, TakeNotMade) else error
+        if isinstance(cause, STOPS_ALL) and not self._stopped:
             self._stopped = (
-                f"not begun, because row {planned.row.place} showed that none can go on: {reason_of(error)}"
+                f"not begun, because row {planned.row.place} showed that none can go on: {reason_of(cause)}"
             )
         status: RowStatus = "failed"
         for kind, name in _ENDS:
-            if isinstance(error, kind):
+            if isinstance(cause, kind):
                 status = name
-        found = await self._row_of(planned, error)
+        found = await row_of(self.run.services, takes.plan or planned.plan, cause)
         if found is not None and found.state is State.CANCELLED:
             status = "cancelled"
         result = self._result(planned, status, reason_of(error))
         if found is None:
             return result
-        return result.model_copy(update={"generation_id": found.id, "request_id": found.request_id})
-
-    async def _row_of(self, planned: PlannedRow, error: Exception) -> Generation | None:
-        if isinstance(error, GenerationStopped):
-            return error.generation
-        if isinstance(error, LedgerUnavailable):
-            return None
-        try:
-            rows = await in_thread(self.run.services.ledger.find, key=planned.plan.key, limit=1)
-        except Exception:
-            return None
-        return rows[0] if rows else None
+        return result.model_copy(
+            update={
+                "generation_id": found.id,
+                "request_id": found.request_id,
+                "held_usd": Decimal(0) if found.state is State.ARCHIVED else found.held_usd,
+            }
+        )
 
     def _archived(
         self, planned: PlannedRow, made: ArchivedGeneration, takes: Takes, *, rejected: str = ""

@@ -26,7 +26,16 @@ from prefect_ltx.fal import (
     IngredientRequest,
     ReferenceVideoRequest,
 )
-from prefect_ltx.generation import PlannedGeneration, Run, Services, generate, in_thread, prepare
+from prefect_ltx.generation import (
+    Order,
+    PlannedGeneration,
+    Prepared,
+    Run,
+    Services,
+    generate,
+    in_thread,
+    prepare,
+)
 from prefect_ltx.generation.learned import Learned, write_learned
 from prefect_ltx.generation.submit import CLOCK_SKEW
 from prefect_ltx.ledger import BudgetLimit, Generation, Owner
@@ -140,7 +149,8 @@ async def _probe(
 ) -> tuple[Generation, Seen]:
     watching = asyncio.create_task(_watched(run.services, planned.key))
     try:
-        made = await generate(run, planned, request, owner=owner, recipe="none", tags=(TAG, tag), is_new=True)
+        ready = Prepared(planned, request, await run.inputs.media(request))
+        made = await generate(run.steps(), ready, Order(owner, tags=(TAG, tag), recipe="none"))
         seen = await watching
     finally:
         watching.cancel()

@@ -11,16 +11,18 @@ from prefect_ltx.generation.errors import (
     GenerationStopped,
     PaidVideoLost,
     StillWaiting,
+    TakeNotMade,
 )
 from prefect_ltx.generation.inputs import InputMedia, MediaDigest, fetch_input, fetch_inputs
 from prefect_ltx.generation.lease import hold
-from prefect_ltx.generation.one import Run, archived_before, finish, generate
+from prefect_ltx.generation.life import Order, Steps, begin, finish, generate
 from prefect_ltx.generation.paid import PaidVideoWaits
 from prefect_ltx.generation.plan import (
     NO_ACCOUNT,
     Estimate,
     PlannedGeneration,
     PlanReport,
+    Prepared,
     draw_seed,
     ledger_plan,
     plan_request,
@@ -28,10 +30,12 @@ from prefect_ltx.generation.plan import (
 )
 from prefect_ltx.generation.poller import Poller
 from prefect_ltx.generation.progress import CHECKPOINTS, Progress, observe, tell
+from prefect_ltx.generation.retake import Takes
 from prefect_ltx.generation.services import Options, Services, budget_from, in_thread
 from prefect_ltx.generation.shared_inputs import SharedInputs
 from prefect_ltx.generation.sharing import refuse_unshared
-from prefect_ltx.generation.store import ArchivedGeneration, archived, store
+from prefect_ltx.generation.steps import Run, plain_steps
+from prefect_ltx.generation.store import ArchivedGeneration, archived, archived_before, store
 from prefect_ltx.generation.submit import submit_once
 from prefect_ltx.generation.upload import UploadedMedia, upload
 from prefect_ltx.generation.usable import refuse_unusable_places
@@ -49,19 +53,25 @@ __all__ = [
     "InputMedia",
     "MediaDigest",
     "Options",
+    "Order",
     "PaidVideoLost",
     "PaidVideoWaits",
     "PlanReport",
     "PlannedGeneration",
     "Poller",
+    "Prepared",
     "Progress",
     "Run",
     "Services",
     "SharedInputs",
+    "Steps",
     "StillWaiting",
+    "TakeNotMade",
+    "Takes",
     "UploadedMedia",
     "archived",
     "archived_before",
+    "begin",
     "budget_from",
     "cancel",
     "clean_up",
@@ -76,6 +86,7 @@ __all__ = [
     "ledger_plan",
     "observe",
     "outcome",
+    "plain_steps",
     "plan_request",
     "prepare",
     "refuse_unshared",

@@ -1,9 +1,15 @@
 """How a generation can stop short, beside fal's own errors: what happened, the money, the next step."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from prefect_ltx.ledger import Generation, State
+from prefect_ltx.archive import ArchiveError
+from prefect_ltx.fal import FalError
+from prefect_ltx.ledger import Generation, LedgerError, State
 from prefect_ltx.ledger.life.budget import dollars
+
+if TYPE_CHECKING:
+    from prefect_ltx.generation.store import RefusedTake
 
 
 class GenerationStopped(Exception):
@@ -50,6 +56,49 @@ class QualityRejected(Exception):
 
     def __reduce__(self) -> tuple[type["QualityRejected"], tuple[str, str, tuple[str, ...], str]]:
         return type(self), (self.generation_id, self.place, self.reasons, self.tried)
+
+
+class TakeNotMade(Exception):
+    """Another seed could not be tried; those before it are paid for, archived and refused. `error` says why not."""
+
+    def __init__(self, message: str, error: Exception, refused: "Sequence[RefusedTake]") -> None:
+        super().__init__(message)
+        self.message = message
+        self.error = error
+        self.refused = tuple(refused)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.message, self.error, self.refused)
+
+
+def what_happened(error: BaseException) -> str:
+    """What an error says beside the money. One step's "nothing was spent" is not the truth about a whole run."""
+    what = error.what if isinstance(error, FalError | LedgerError | ArchiveError) else str(error)
+    return what.rstrip(". ") or type(error).__name__
+
+
+def money_of(error: BaseException, generation: Generation | None = None) -> str:
+    """What the member of a run that ended with `error` may have cost, in words; `generation` is its row."""
+    if isinstance(error, GenerationStopped):
+        generation = error.generation
+    if generation is not None and generation.held_usd:
+        if generation.settled_usd is not None:
+            return f"{dollars(generation.settled_usd)} billed"
+        return f"may have cost up to {dollars(generation.held_usd)}"
+    if isinstance(error, QualityRejected):
+        return "paid for and archived"
+    if generation is None and isinstance(error, FalError) and error.billed != "no":
+        return "billed" if error.billed == "yes" else "may have been billed"
+    return "cost nothing"
+
+
+def unsent(generation: Generation) -> GenerationStopped:
+    """The error for a generation that, as far as anybody can tell, never got to fal."""
+    return GenerationStopped(
+        f"Generation {generation.id} was not submitted: fal has no request of it. Not billed. Submit the same "
+        "request again to make it.",
+        generation,
+    )
 
 
 def parked(generation: Generation) -> GenerationParked:

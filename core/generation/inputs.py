@@ -57,6 +57,17 @@ class InputMedia:
     digest: MediaDigest
     fetched: bool
     """True where `path` is our own copy, to be removed after use."""
+    stamp: tuple[int, int, int]
+    """The file's inode, size and time of change when it was hashed."""
+
+    def check_unchanged(self) -> None:
+        """Make sure that the file still is what was hashed.
+
+        Raises:
+            FalRequestInvalid: it is not, or it is gone.
+        """
+        if _stamp(self.path) != self.stamp:
+            raise FalRequestInvalid(f"{self.digest.name} changed while it was used; run it again")
 
     def discard(self) -> None:
         """Remove our copy; a user's own file stays."""
@@ -74,6 +85,7 @@ async def fetch_input(
     """
     try:
         path, name = await _to_file(services, source)
+        stamp = _stamp(path)
         info = await asyncio.to_thread(probe, path)
     except (MediaError, OSError, FalError) as error:
         raise FalRequestInvalid(f"cannot use {describe(source)}: {_reason(error)}") from error
@@ -88,7 +100,7 @@ async def fetch_input(
         height=info.height,
         source=describe(source) if source.startswith("s3://") else "",
     )
-    return InputMedia(path, digest, fetched=path.parent == services.options.work_dir / INPUTS)
+    return InputMedia(path, digest, path.parent == services.options.work_dir / INPUTS, stamp)
 
 
 async def fetch_inputs(services: Services, request: GenerationRequest) -> dict[str, InputMedia]:
@@ -159,6 +171,14 @@ async def _to_file(services: Services, source: str) -> tuple[Path, str]:
     if path.stat().st_size > MAX_INPUT_BYTES:
         raise OSError(f"larger than {MAX_INPUT_BYTES >> 30} GiB")
     return path, path.name
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _bounded(done: int, total: int | None) -> None:

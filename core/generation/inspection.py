@@ -14,9 +14,7 @@ from prefect_ltx.archive import QualityRecord, RecordedFinding
 from prefect_ltx.fal import INGREDIENT
 from prefect_ltx.generation.collect import CollectedVideo
 from prefect_ltx.generation.errors import QualityRejected
-from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.store import ArchivedGeneration
-from prefect_ltx.ledger import Generation
 from prefect_ltx.media import MediaError, Rendition
 from prefect_ltx.quality import (
     Decision,
@@ -111,22 +109,6 @@ async def inspect_delivery(
         decision=decide(report, rules),
         pictures=pictures,
     )
-
-
-async def inspected(
-    video: CollectedVideo, generation: Generation, inputs: Mapping[str, Path], mode: QualityMode
-) -> Inspection | None:
-    """Inspect a generation's video as `mode` says; None where nobody looks, or where looking fails."""
-    if mode == "off":
-        return None
-    tell("inspect", generation.id, "checking quality")
-    try:
-        return await inspect_delivery(
-            video, asked=generation.asked, endpoint=generation.endpoint, inputs=inputs, policy=mode
-        )
-    except (MediaError, OSError):
-        # The video is paid for: it is archived without a report rather than not at all.
-        return None
 
 
 def reasons_against(result: ArchivedGeneration, mode: QualityMode) -> list[str]:

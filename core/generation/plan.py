@@ -2,13 +2,14 @@
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 
 from prefect_ltx.fal import (
+    FalRequestInvalid,
     FrameRule,
     GenerationRequest,
     megapixels,
@@ -46,6 +47,13 @@ class Estimate(BaseModel, frozen=True):
     warnings: list[str]
 
 
+class Known(BaseModel, frozen=True):
+    """A generation that the ledger has: unfinished, or archived."""
+
+    generation_id: str
+    state: State
+
+
 class PlannedGeneration(BaseModel, frozen=True):
     """One request, ready to be paid for. Safe to store: it holds content digests, no URLs and no API key."""
 
@@ -63,7 +71,31 @@ class PlannedGeneration(BaseModel, frozen=True):
     """How many generations of this key ended without a video, so that they may be tried again."""
     seed: int
     media: dict[str, MediaDigest]
+    asked: dict[str, Any]
+    """The request's body without its media: what the plan is a plan of."""
     estimate: Estimate
+    known: Known | None = None
+    """What the ledger had of this key when it was planned."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every key under which the ledger may have it, its own first."""
+        return (self.key, *self.older_keys)
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether its video was in the archive when it was planned."""
+        return self.known is not None and self.known.state is State.ARCHIVED
+
+
+class Prepared(NamedTuple):
+    """One request before its first step: planned, settled, its inputs read, probed and hashed once."""
+
+    plan: PlannedGeneration
+    request: GenerationRequest
+    """With its seed and frame count settled; its media are still the sources."""
+    inputs: dict[str, InputMedia]
+    """Every media field as a local file."""
 
 
 class PlanReport(Estimate):
@@ -95,13 +127,10 @@ async def prepare(
     owner: Owner,
     frame_rule: FrameRule = "as_is",
     seed_scope: str | None = None,
-    seed_drawn: bool = False,
-) -> tuple[PlannedGeneration, GenerationRequest, dict[str, InputMedia]]:
-    """Hash the media, settle seed and frames, and price the request.
+) -> Prepared:
+    """Read and hash the media, settle seed and frames, price the request, and look it up in the ledger.
 
-    The one write is taking over the drawn seed of a run that died. `seed_drawn` says that the request's seed is
-    no one else's, as one that follows from a drawn one is. Gives the plan, the request with its seed and frame
-    count settled, and the inputs as local files.
+    The one write is taking over the drawn seed of a run that died. `seed_scope` is the flow run.
 
     Raises:
         FalRequestInvalid: a media input cannot be used; nothing was sent or spent.
@@ -110,17 +139,40 @@ async def prepare(
     request = request.with_frames(frame_rule)
     inputs = await fetch_inputs(services, request)
     media = _digests(inputs)
-    if request.seed is None:
-        seed_drawn = True
-        # A run that died may have paid already: its unfinished twin goes on before a new seed is drawn.
-        orphan: Generation | None = None
-        for seedless_key in keys_of(services, request, media):
-            if orphan is None:
-                orphan = await in_thread(services.ledger.adopt_seedless, seedless_key, owner)
-        request = request.with_seed(orphan.seed if orphan else draw_seed(seed_scope))
-    planned = await plan_of(services, request, media, seed_drawn=seed_drawn)
-    attempts = await in_thread(services.ledger.released_attempts, planned.key)
-    return planned.model_copy(update={"earlier_attempts": attempts}), request, inputs
+    try:
+        drawn = request.seed is None
+        if drawn:
+            seed = await _seed_for(services, keys_of(services, request, media), owner, seed_scope)
+            request = request.with_seed(seed)
+        plan = await plan_of(services, request, media, seed_drawn=drawn)
+        return Prepared(await looked_up(services, plan), request, inputs)
+    except BaseException:
+        for source in inputs.values():
+            source.discard()
+        raise
+
+
+async def looked_up(services: Services, plan: PlannedGeneration) -> PlannedGeneration:
+    """The plan with what the ledger has of its key now."""
+    rows = await in_thread(services.ledger.find, keys=plan.keys, live=True)
+    attempts = await in_thread(services.ledger.released_attempts, plan.key)
+    known = Known(generation_id=rows[0].id, state=rows[0].state) if rows else None
+    return plan.model_copy(update={"known": known, "earlier_attempts": attempts})
+
+
+async def _seed_for(services: Services, seedless_keys: Sequence[str], owner: Owner, scope: str | None) -> int:
+    """This run's own seed where it has a generation; else that of one whose run died, which may have paid
+    already; else a drawn one.
+    """
+    if scope is not None:
+        for row in await in_thread(services.ledger.find, flow_run_id=scope, live=True):
+            if row.seedless_key in seedless_keys and row.seed_drawn:
+                return row.seed
+    for seedless_key in seedless_keys:
+        orphan = await in_thread(services.ledger.adopt_seedless, seedless_key, owner)
+        if orphan is not None:
+            return orphan.seed
+    return draw_seed(scope)
 
 
 async def plan_of(
@@ -139,6 +191,7 @@ async def plan_of(
         earlier_attempts=0,
         seed=request.seed,
         media=dict(media),
+        asked=_without_media(request),
         estimate=await estimate_of(services, request, media),
     )
 
@@ -196,6 +249,17 @@ async def plan_request(
         ],
         over_budget=any(each.left_usd < due for each in budget),
     )
+
+
+def check_plan(services: Services, plan: PlannedGeneration, request: GenerationRequest) -> None:
+    """Refuse a plan that is not of this request, account and ledger.
+
+    Raises:
+        FalRequestInvalid: nothing was sent or spent.
+    """
+    here = (services.client.account, services.ledger.id, request.ENDPOINT, _without_media(request))
+    if here != (plan.account, plan.ledger_id, plan.estimate.endpoint, plan.asked):
+        raise FalRequestInvalid("the plan was made for another request, account or ledger; plan it again")
 
 
 def ledger_plan(
@@ -265,6 +329,11 @@ def status_of(live: Generation) -> Literal["in_flight", "archived", "parked", "l
 
 def _size_of(media: MediaDigest | None) -> tuple[int, int] | None:
     return (media.width, media.height) if media else None
+
+
+def _without_media(request: GenerationRequest) -> dict[str, Any]:
+    media = request.media()
+    return {name: value for name, value in request.body().items() if name not in media}
 
 
 def _digests(inputs: Mapping[str, InputMedia]) -> dict[str, MediaDigest]:

@@ -11,9 +11,11 @@ from decimal import Decimal
 from typing import Final
 
 from prefect_ltx.film import take_seeds
-from prefect_ltx.generation.errors import QualityRejected
+from prefect_ltx.generation.errors import QualityRejected, TakeNotMade, money_of, what_happened
 from prefect_ltx.generation.inspection import QualityMode, place_of, reasons_against
+from prefect_ltx.generation.plan import PlannedGeneration
 from prefect_ltx.generation.store import ArchivedGeneration, RefusedTake
+from prefect_ltx.ledger import Generation
 from prefect_ltx.ledger.life.budget import dollars
 
 MOST_SEEDS: Final = 8
@@ -22,12 +24,19 @@ SEEDS: Final = 3
 _TAG: Final = re.compile(r"next_seed:(\d+)/(\d+)")
 
 
+def is_retake(tags: Sequence[str]) -> bool:
+    """Whether a generation with these tags is a take after the first."""
+    return any(_TAG.fullmatch(tag) for tag in tags)
+
+
 class Takes:
     """The takes of one request, one after the other. Without mode "next_seed" there is one."""
 
     def __init__(self, mode: QualityMode, max_seeds: int) -> None:
         self.refused: list[RefusedTake] = []
         self.last: ArchivedGeneration | None = None
+        self.plan: PlannedGeneration | None = None
+        """Of the take that was begun last."""
         self._mode = mode
         self._most = max_seeds if mode == "next_seed" else 1
         self._first: int | None = None
@@ -70,16 +79,45 @@ class Takes:
         self._number += 1
         if self._number >= self._most:
             raise QualityRejected(made.generation_id, place_of(made), reasons, self._tried())
+        return self.next_seed
+
+    @property
+    def next_seed(self) -> int | None:
+        """The seed of the take that comes next; None for the first, whose seed is the request's."""
+        if not self._number or self._first is None or not self.refused:
+            return None
         return take_seeds(self._first, self._number + 1)[self._number]
+
+    def not_made(self, error: Exception, generation: Generation | None) -> TakeNotMade:
+        """The end of a run whose next take failed with `error`, told with what the refused ones cost.
+
+        `generation` is the failed take's row, where it has one.
+        """
+        archived = "; ".join(
+            f"seed {each.seed} as generation {each.generation_id}, {self._paid(each)}"
+            for each in self.refused
+        )
+        money = f" ({money_of(error, generation)})"
+        return TakeNotMade(
+            f"Take {self._number + 1} of at most {self._most} was not made: {what_happened(error)}{money}. "
+            f"Before it quality control refused {len(self.refused)}, all paid for and archived: {archived}. "
+            f"This run spent {dollars(self.spent_usd)} on them. The same run again pays for none of them and goes "
+            "on with the next seed.",
+            error,
+            self.refused,
+        )
 
     def said(self, price: Decimal) -> str:
         """What is told before another take is begun; `price` is what that is expected to cost in USD."""
         refused = self.refused[-1]
-        paid = "by an earlier run" if refused.reused else dollars(refused.price_usd)
         return (
-            f"Take {self._number} of at most {self._most} (seed {refused.seed}, paid: {paid}) is archived and "
+            f"Take {self._number} of at most {self._most} (seed {refused.seed}, {self._paid(refused)}) is archived and "
             f"refused: {'; '.join(refused.reasons)}. The next seed costs {dollars(price)} unless it is paid for"
         )
+
+    @staticmethod
+    def _paid(take: RefusedTake) -> str:
+        return f"paid: {'by an earlier run' if take.reused else dollars(take.price_usd)}"
 
     def _tried(self) -> str:
         if len(self.refused) < 2:

@@ -1,12 +1,11 @@
 """The inputs of many generations: each source fetched and hashed once, each content uploaded once."""
 
 import asyncio
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 from prefect_ltx.fal import FalRequestInvalid, GenerationRequest, MediaKind, media_kind
 from prefect_ltx.generation.inputs import InputMedia, MediaDigest, fetch_input
+from prefect_ltx.generation.plan import Prepared
 from prefect_ltx.generation.services import Services
 from prefect_ltx.generation.upload import UploadedMedia, upload
 
@@ -38,26 +37,18 @@ class SharedInputs:
                 raise FalRequestInvalid(f"{field}: {error.what}") from error
         return found
 
-    async def urls(self, request: GenerationRequest, planned: Mapping[str, MediaDigest]) -> dict[str, str]:
-        """Where fal finds every media field; uploaded now unless fal has the bytes already.
+    async def media(self, request: GenerationRequest) -> dict[str, InputMedia]:
+        """The media fields of a request as local files, read and hashed once; they stay until `discard`."""
+        return {field: await self._media(field, source) for field, source in request.media().items()}
+
+    async def upload(self, ready: Prepared) -> dict[str, UploadedMedia]:
+        """Bring every media field to fal, unless fal has the bytes already.
 
         Raises:
             FalRequestInvalid: a file changed since it was planned.
             FalUploadError, FalUnavailable: fal's storage; nothing was spent, and the next call tries again.
         """
-        urls: dict[str, str] = {}
-        for field, source in request.media().items():
-            uploaded = await self._upload(field, source, planned[field].sha256)
-            if uploaded.sha256 != planned[field].sha256:
-                raise FalRequestInvalid(
-                    f"{field}: the media changed between planning and upload; run it again"
-                )
-            urls[field] = uploaded.url
-        return urls
-
-    async def paths(self, request: GenerationRequest) -> dict[str, Path]:
-        """The media fields of a request as local files, for quality control; they stay until `discard`."""
-        return {field: (await self._media(field, source)).path for field, source in request.media().items()}
+        return {field: await self._upload(media) for field, media in ready.inputs.items()}
 
     def discard(self) -> None:
         """Stop what is going on and remove our own copies; users' files stay."""
@@ -81,17 +72,14 @@ class SharedInputs:
         async with self._turn:
             return await fetch_input(self._services, source, kind=kind)
 
-    async def _upload(self, field: str, source: str, sha256: str) -> UploadedMedia:
+    async def _upload(self, media: InputMedia) -> UploadedMedia:
+        sha256 = media.digest.sha256
         task = self._uploaded.get(sha256)
         if task is None or (task.done() and (task.cancelled() or task.exception())):
-            # From the copy that was hashed, where it is ours: what an address serves may have changed since.
-            path = str((await self._media(field, source)).path)
-            task = self._uploaded.get(sha256) or asyncio.create_task(self._send(path))
-            if task.done() and (task.cancelled() or task.exception()):
-                task = asyncio.create_task(self._send(path))
+            task = asyncio.create_task(self._send(media))
             self._uploaded[sha256] = task
         return await asyncio.shield(task)
 
-    async def _send(self, path: str) -> UploadedMedia:
+    async def _send(self, media: InputMedia) -> UploadedMedia:
         async with self._turn:
-            return await upload(self._services, path)
+            return await upload(self._services, media)

@@ -11,7 +11,15 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from prefect_ltx.archive import ArchiveConflict, ArchivedFile, InputFile, Manifest, QualityRecord, folder_for
+from prefect_ltx.archive import (
+    ArchiveConflict,
+    ArchivedFile,
+    ArchiveNotFound,
+    InputFile,
+    Manifest,
+    QualityRecord,
+    folder_for,
+)
 from prefect_ltx.generation.collect import CollectedVideo, clean_up, video_key
 from prefect_ltx.generation.inputs import MediaDigest
 from prefect_ltx.generation.paid import told_as_paid
@@ -68,6 +76,60 @@ class ArchivedGeneration(BaseModel):
     """What quality control found; None where it did not look."""
     refused: list[RefusedTake] = []
     """Takes with other seeds that quality control refused before this one."""
+
+
+async def archived_before(services: Services, generation: Generation) -> ArchivedGeneration:
+    """What an earlier run archived; nothing was sent or spent.
+
+    Raises:
+        ArchiveNotFound: this archive is not the one that it is in.
+    """
+    manifest = await manifest_of(services, generation)
+    return archived(generation, manifest, location=services.archive.location, reused=True)
+
+
+async def manifest_of(services: Services, generation: Generation) -> Manifest:
+    """The manifest of an archived generation, as the archive has it now.
+
+    Raises:
+        ArchiveNotFound: this archive is not the one that it is in.
+    """
+    manifest = await services.archive.manifest(generation.folder or "")
+    if manifest is None:
+        raise ArchiveNotFound(
+            f"Generation {generation.id} was archived in {generation.location}/{generation.folder}, and its "
+            f"manifest is not in {services.archive.location}",
+            next_step="Point PREFECT_LTX_ARCHIVE at that archive; another seed makes and buys a new video",
+        )
+    return manifest
+
+
+async def collected_before(services: Services, generation: Generation) -> CollectedVideo:
+    """The video of an archived generation as a file on this machine again, from the archive and never from fal.
+
+    Raises:
+        ArchiveError: it cannot be read, or is not what its manifest says.
+    """
+    manifest = await manifest_of(services, generation)
+    video = manifest.video
+    if video is None:
+        raise ArchiveNotFound(
+            f"The manifest of generation {generation.id} names no video",
+            next_step="Run `prefect-ltx archive verify`",
+        )
+    path = services.work_dir(generation.id) / video.name
+    key = f"{manifest.folder}/{video.name}"
+    if not path.is_file() or await asyncio.to_thread(sha256_file, path) != video.sha256:
+        await services.archive.fetch(key, path, sha256=video.sha256)
+    return CollectedVideo(
+        generation_id=generation.id,
+        path=path,
+        sha256=video.sha256,
+        size=video.size,
+        delivered=manifest.delivered,
+        differences=manifest.differences,
+        stored=services.archive.url(key),
+    )
 
 
 async def store(

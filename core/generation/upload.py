@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from prefect_ltx.generation.inputs import MediaDigest, fetch_input
+from prefect_ltx.generation.inputs import InputMedia, MediaDigest, fetch_input
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.services import Services, in_thread
 
@@ -30,17 +30,23 @@ class UploadedMedia(BaseModel, frozen=True):
 
 
 async def upload(
-    services: Services, source: str, *, kind: Literal["video", "image", "any"] = "any"
+    services: Services, source: str | InputMedia, *, kind: Literal["video", "image", "any"] = "any"
 ) -> UploadedMedia:
     """Bring a source to fal unless fal has the same bytes from this account already. Free, and safe to retry.
+
+    What was read and hashed before is not read again, and stays where it is.
 
     Raises:
         FalRequestInvalid: the source is missing, unreadable or of the wrong kind.
         FalUploadError, FalUnavailable: fal's storage refused or cannot be reached; nothing was spent.
     """
+    if isinstance(source, InputMedia):
+        uploaded = await _upload_once(services, source.path, source.digest)
+        source.check_unchanged()
+        return uploaded
     media = await fetch_input(services, source, kind=kind)
     try:
-        return await _upload_once(services, media.path, media.digest)
+        return await upload(services, media)
     finally:
         media.discard()
 

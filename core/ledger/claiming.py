@@ -30,6 +30,20 @@ _LIVE: Final = select(_table).where(_table.c.key == bindparam("wanted"), _table.
 _BEGUN: Final = select(_table.c.begun_attempt).where(_table.c.id == bindparam("wanted"))
 _NEW: Final = _table.insert()
 _NEW_TAG: Final = schema.tag.insert()
+_INTENDED: Final = "Intended"
+_CLAIMED: Final = "Claimed"
+_ADOPTED: Final = "Adopted"
+_LEFT_BEHIND: Final = "LeftBehind"
+_WHOSE: Final = (
+    select(schema.event.c.event, schema.event.c.actor)
+    .where(
+        schema.event.c.generation_id == bindparam("wanted"),
+        schema.event.c.event.in_([_INTENDED, _CLAIMED, _ADOPTED, _LEFT_BEHIND]),
+    )
+    .order_by(schema.event.c.id.desc())
+    .limit(1)
+)
+"""The last that a row's history says of the run that wants its video: who that is, or that it gave up."""
 
 
 def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimit]) -> Claim:
@@ -39,6 +53,8 @@ def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimi
     row = _live_row(tx, plan)
     if row is not None:
         taken = take(tx, generation_of(row), owner)
+        if taken.outcome in ("submit", "resume") and row.owner != owner.token:
+            tx.log(taken.generation, _CLAIMED, owner.label)
         if taken.outcome in ("submit", "resume") and plan.flow_run_id is not None:
             # Whoever goes on with it is whose cancel counts.
             tx.update(taken.generation.id, flow_run_id=plan.flow_run_id)
@@ -58,7 +74,7 @@ def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimi
         tx.connection.execute(_NEW_TAG, {"generation_id": values["id"], "tag": tag})
     fresh = tx.load(values["id"])
     tx.moves.append((fresh.id, fresh.state))
-    tx.log(fresh, "Intended", owner.label, upper_usd=str(plan.price_upper_usd), tags=list(plan.tags))
+    tx.log(fresh, _INTENDED, owner.label, upper_usd=str(plan.price_upper_usd), tags=list(plan.tags))
     if stray is None:
         return _grant(tx, fresh, owner)
     record(tx, fresh, Found(stray, attempt=fresh.attempt), owner=owner, actor=owner.label)
@@ -104,20 +120,28 @@ def adopt_seedless(tx: Transaction, seedless_key: str, owner: Owner) -> Generati
             _table.c.live == 1,
             _table.c.state != State.ARCHIVED.value,
             _table.c.cancel.in_(["none", "too_late"]),
-            _table.c.handed_over.is_(False),
             tx.acting.ours() if tx.acting is not None else true(),
         )
         .order_by(waits_for_person, _table.c.created_at, _table.c.id)
     )
     for row in tx.connection.execute(query).all():
         found = generation_of(row)
-        if is_held(found, tx.now):
+        if is_held(found, tx.now) or not _is_left_behind(tx, found):
             continue
         if found.state is State.INTENDED and found.owner is not None:
             found = _owner_lost(tx, found, owner.label)
         _hold(tx, found, owner)
+        tx.log(found, _ADOPTED, owner.label)
         return tx.load(found.id)
     return None
+
+
+def leave_behind(tx: Transaction, keys: Sequence[str], owner: Owner) -> None:
+    """See `Ledger.leave_behind`."""
+    for key in keys:
+        row = tx.connection.execute(_LIVE, {"wanted": key}).one_or_none()
+        if row is not None and row.state != State.ARCHIVED.value and row.owner in (None, owner.token):
+            tx.log(generation_of(row), _LEFT_BEHIND, owner.label)
 
 
 def adopt_stray(tx: Transaction, request_id: str, owner: Owner) -> Claim | None:
@@ -150,6 +174,13 @@ def begin_post(tx: Transaction, row: Generation, owner: Owner, since: float | No
     record(tx, row, PostStarted(since, attempt=row.attempt), owner=owner, actor=owner.label)
     _hold(tx, row, owner, log=False)
     return tx.load(row.id)
+
+
+def expire(tx: Transaction, row: Generation) -> Generation:
+    """Take the lease from an owner that is dead or too late."""
+    if _is_left_behind(tx, row):
+        tx.log(row, _LEFT_BEHIND, "lease expired")
+    return hand_back(tx, row, "lease expired")
 
 
 def hand_back(tx: Transaction, row: Generation, actor: str) -> Generation:
@@ -207,7 +238,22 @@ def _grant(tx: Transaction, row: Generation, owner: Owner) -> Claim:
     return Claim("submit" if row.state is State.INTENDED else "resume", tx.load(row.id), effects)
 
 
+def _is_left_behind(tx: Transaction, row: Generation) -> bool:
+    """Whether the run that wanted the video of this row, which nobody holds, has failed or died.
+
+    A run that handed its row back has it still, although it has ended: `submit_only` and whoever submits now and
+    collects later. Looking at a row, as the sweep does, makes nobody the one who wants it.
+    """
+    last = tx.connection.execute(_WHOSE, {"wanted": row.id}).one_or_none()
+    if last is None or last.event == _LEFT_BEHIND:
+        return True
+    holder = Owner.parse(row.owner) if row.owner is not None else None
+    return holder is not None and holder.label == last.actor
+
+
 def _hold(tx: Transaction, row: Generation, owner: Owner, *, log: bool = True, **also: Any) -> None:
+    if row.owner not in (None, owner.token) and _is_left_behind(tx, row):
+        tx.log(row, _LEFT_BEHIND, owner.label)
     tx.update(row.id, owner=owner.token, lease_until=tx.now + tx.lease_seconds, **also)
     if log and row.owner != owner.token:
         tx.log(row, "Taken", owner.label)

@@ -131,13 +131,20 @@ class Ledger(LedgerWriter):
         return self._write(lambda tx: claiming.take(tx, tx.load(generation_id), owner))
 
     def adopt_seedless(self, seedless_key: str, owner: Owner) -> Generation | None:
-        """Take over one unfinished row that drew its seed and whose owner is gone; None if there is none.
+        """Take over one unfinished row that drew its seed and whose run failed or died; None if there is none.
 
-        Rows that can go on come first, then parked and lost ones, each the oldest first; rows that are being
-        cancelled, or were handed over by a run that has ended, are left alone. Two callers never
-        get the same row. Go on with `take(generation.id, owner)`.
+        The row of a run that lives, or that ended and handed its row back, is that run's own. Rows that can go on
+        come first, then parked and lost ones, each the oldest first; rows that are being cancelled are left
+        alone. Two callers never get the same row. Go on with `take(generation.id, owner)`.
         """
         return self._write(lambda tx: claiming.adopt_seedless(tx, seedless_key, owner), bill=NOTHING_SPENT)
+
+    def leave_behind(self, keys: Sequence[str], owner: Owner) -> None:
+        """Note that the run of `owner` failed, so that another one may go on with what it left of these keys.
+
+        No effect where there is no unfinished row, or where somebody else holds it.
+        """
+        self._write(lambda tx: claiming.leave_behind(tx, keys, owner))
 
     def adopt_stray(self, request_id: str, owner: Owner) -> Claim | None:
         """Go on with a request that ran after its row was closed, in a new row of its key. For a sweep.
@@ -173,19 +180,13 @@ class Ledger(LedgerWriter):
 
         return self._write(longer)
 
-    def release(self, generation_id: str, owner: Owner, *, handed_over: bool = False) -> None:
-        """Give the lease back on a clean exit. An intent that may have been sent becomes UNKNOWN.
-
-        `handed_over`: the run leaves it on purpose for whoever finishes it by its id, so that no other run with the
-        same seedless request adopts it.
-        """
+    def release(self, generation_id: str, owner: Owner) -> None:
+        """Give the lease back on a clean exit. An intent that may have been sent becomes UNKNOWN."""
 
         def hand_back(tx: Transaction) -> None:
             row = tx.load(generation_id)
             if row.owner == owner.token:
                 claiming.hand_back(tx, row, owner.label)
-                if handed_over:
-                    tx.update(row.id, handed_over=True)
 
         self._write(hand_back)
 
@@ -198,7 +199,7 @@ class Ledger(LedgerWriter):
                 generation_of(row)
                 for row in tx.connection.execute(select(_table).where(_table.c.owner.is_not(None), ours))
             ]
-            return [claiming.hand_back(tx, row, "lease expired") for row in held if not is_held(row, tx.now)]
+            return [claiming.expire(tx, row) for row in held if not is_held(row, tx.now)]
 
         return self._write(expire)
 

@@ -150,8 +150,6 @@ class Generation:
     """What was odd about fal's answers, in words."""
     refused_for_good: bool = False
     """Whether fal refuses this very request, so that sending it again would be paid in vain."""
-    handed_over: bool = False
-    """Whether its run left it on purpose for somebody else to finish, so that no other run adopts it."""
 
     @property
     def snapshot(self) -> Snapshot:

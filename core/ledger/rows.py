@@ -84,7 +84,6 @@ def new_row(plan: Plan, now: float, service: str = "") -> dict[str, Any]:
         "looks": 0,
         "oddities": [],
         "refused_for_good": False,
-        "handed_over": False,
     }
 
 

@@ -98,7 +98,6 @@ generation: Final = Table(
     Column("look_again_at", Double),
     Column("oddities", JSON, nullable=False, server_default="[]"),
     Column("refused_for_good", Boolean, nullable=False, server_default=false()),
-    Column("handed_over", Boolean, nullable=False, server_default=false()),
 )
 
 Index(

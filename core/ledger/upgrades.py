@@ -17,7 +17,6 @@ _COLUMNS_2: Final = (
     "look_again_at DOUBLE PRECISION",
     "oddities JSON NOT NULL DEFAULT '[]'",
     "refused_for_good BOOLEAN NOT NULL DEFAULT false",
-    "handed_over BOOLEAN NOT NULL DEFAULT false",
 )
 _TABLES_2: Final = (
     """CREATE TABLE ltx_account (

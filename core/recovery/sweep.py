@@ -13,12 +13,13 @@ from prefect_ltx.fal import FalError, plain
 from prefect_ltx.generation.cancel import cancel
 from prefect_ltx.generation.collect import clean_up
 from prefect_ltx.generation.errors import GenerationStopped, QualityRejected
-from prefect_ltx.generation.inspection import KeepingMode, refuse_rejected
+from prefect_ltx.generation.inspection import KeepingMode
 from prefect_ltx.generation.lease import keep
-from prefect_ltx.generation.one import archived_before, finish
+from prefect_ltx.generation.life import Order, finish
 from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.steps import plain_steps
 from prefect_ltx.generation.submit import look_again, settle_submit
-from prefect_ltx.generation.wait import outcome, read_result, with_price
+from prefect_ltx.generation.wait import outcome, read_result
 from prefect_ltx.ledger import Generation, LedgerError, NotSent, Owner, Resolved, State
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.media import MediaError, Recipe
@@ -149,10 +150,8 @@ async def _advance(services: Services, generation: Generation, owner: Owner, mak
             await read_result(services, generation)
             generation = await in_thread(ledger.get, generation.id)
     if generation.state in (State.COMPLETED, State.COLLECTED):
-        generation = await with_price(services, outcome(generation))
-        generation = await finish(services, generation, recipe=making.recipe, quality=making.quality)
-        if making.quality == "reject":
-            refuse_rejected(await archived_before(services, generation), "reject")
+        order = Order(owner, recipe=making.recipe, quality=making.quality)
+        await finish(plain_steps(services), outcome(generation), order)
 
 
 def _unexpected(error: Exception) -> str:

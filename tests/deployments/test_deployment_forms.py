@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_ltx import flows
 from prefect_ltx.deployments.apply import DeployOptions, deploy
-from prefect_ltx.flows.pipeline import check_recipe
+from prefect_ltx.flows.forms import check_recipe
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 

@@ -12,9 +12,9 @@ from support import submits
 from prefect_ltx.archive import Archive
 from prefect_ltx.batch import BatchInvalid, BatchReport, BatchRun, plan_rows, read_batch, summary
 from prefect_ltx.fal import IngredientRequest
-from prefect_ltx.generation import Run, Services, in_thread, ledger_plan, submit_once, wait_for
+from prefect_ltx.generation import Run, Services, in_thread, wait_for
 from prefect_ltx.generation.poller import Pace
-from prefect_ltx.ledger import Owner, State
+from prefect_ltx.ledger import State
 from prefect_ltx.local import LocalFal
 
 Make = Callable[..., IngredientRequest]
@@ -115,11 +115,8 @@ async def test_a_row_that_fails_stops_no_other(run: Run, fal: LocalFal, make_req
     assert (submits(fal), len(fal.bill)) == (6, 5)
 
 
-async def test_too_many_at_once_is_waited_out(
-    run: Run, fal: LocalFal, make_request: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_too_many_at_once_is_waited_out(run: Run, fal: LocalFal, make_request: Make) -> None:
     """A 429 at the submit proves that nothing runs: the row comes again a little later, and is charged once."""
-    monkeypatch.setattr("prefect_ltx.generation.one.SUBMIT_PAUSE_SECONDS", 0.05)
     fal.faults.add("reject_429", times=2)
     report = await made(run, [make_request(seed=seed) for seed in range(3)])
     assert report.ok
@@ -160,17 +157,30 @@ async def test_rows_without_a_seed_are_made_once_a_batch(run: Run, fal: LocalFal
     assert len(fal.bill) == 4
 
 
-async def test_row_without_a_seed_adopts_what_a_dead_run_left(
-    run: Run, fal: LocalFal, make_request: Make
+@pytest.mark.parametrize("same", [False, True])
+async def test_two_runs_of_one_batch_at_once_are_one_purchase(
+    run: Run, fal: LocalFal, make_request: Make, same: bool
 ) -> None:
-    """An unfinished generation with a drawn seed, whose run is gone, stands in for a row that asks for the same."""
-    (row,) = await plan_rows(run, read_batch([make_request(seed=None)]), flow_run_id="dead")
-    body = row.request.with_media(await run.inputs.urls(row.request, row.plan.media)).body()
-    ticket = ledger_plan(row.plan, body, flow_run_id="dead", tags=())
-    dead = await submit_once(run.services, ticket, Owner.here(announces_posts=True))
-    report = await made(run, [make_request(seed=None)], flow_run_id="alive")
-    assert (report.rows[0].generation_id, report.rows[0].status) == (dead.id, "archived")
-    assert len(fal.bill) == 1
+    """Seeds come from the batch's name and the row: started twice at the same time, three rows are three POSTs."""
+    requests = [
+        make_request(seed=None, prompt="A cup." if same else f"A cup {number}.") for number in range(3)
+    ]
+    reports = await asyncio.gather(*(made(run, requests, flow_run_id=f"run-{number}") for number in range(2)))
+    assert all(report.ok for report in reports)
+    assert [row.folder for row in reports[0].rows] == [row.folder for row in reports[1].rows]
+    assert (submits(fal), len(fal.bill)) == (3, 3)
+
+
+async def test_two_fresh_runs_at_once_share_nothing(run: Run, fal: LocalFal, make_request: Make) -> None:
+    """Who asks for new videos gets videos that nobody else has, also beside a run that makes its own."""
+    fal.faults.add("slow_run", times=4, value=0.3)
+    requests = [make_request(seed=None)] * 2
+    first = asyncio.create_task(made(run, requests, flow_run_id="run-1", fresh=True))
+    while submits(fal) < 2:
+        await asyncio.sleep(0.02)
+    second = await made(run, requests, flow_run_id="run-2", fresh=True)
+    folders = {row.folder for report in (await first, second) for row in report.rows}
+    assert (len(folders), submits(fal), len(fal.bill)) == (4, 4, 4)
 
 
 async def test_plan_counts_what_would_be_sent(run: Run, fal: LocalFal, make_request: Make) -> None:

@@ -363,3 +363,35 @@ def test_rows_are_found_by_what_they_are(ledger: Ledger) -> None:
     assert [row.id for row in ledger.find(states=["INTENDED"])] == [two.id]  # type: ignore[list-item]
     assert ledger.find(live=False) == ledger.find(tag="other") == []
     assert {row.id for row in ledger.unfinished()} == {one.id, two.id}
+
+
+def test_what_a_run_handed_back_is_its_own(ledger: Ledger, clock: Clock) -> None:
+    """A run that submits and ends has its row still, whoever looked at it since; one that failed or died has not."""
+    row = submitted(ledger, a_plan(seedless_key="like-this"), YOU)
+    ledger.release(row.id, YOU)
+    assert ledger.adopt_seedless("like-this", ME) is None
+
+    looking = an_owner("sweep")
+    ledger.take(row.id, looking)
+    clock.sleep(61)
+    ledger.expire_dead_leases()  # the sweep died over it
+    assert ledger.adopt_seedless("like-this", ME) is None
+
+    ledger.leave_behind([row.key], YOU)
+    adopted = ledger.adopt_seedless("like-this", ME)
+    assert adopted is not None
+    assert adopted.id == row.id
+    ledger.release(row.id, ME)
+    assert ledger.adopt_seedless("like-this", an_owner("third")) is None
+
+
+def test_a_dead_run_left_its_row_although_the_sweep_looked_at_it(ledger: Ledger, clock: Clock) -> None:
+    """That a lease ran out is remembered: after a sweep the next run still finds what was paid for."""
+    row = submitted(ledger, a_plan(seedless_key="like-this"), YOU)
+    clock.sleep(61)
+    looking = an_owner("sweep")
+    assert ledger.take(row.id, looking).outcome == "resume"
+    ledger.release(row.id, looking)
+    adopted = ledger.adopt_seedless("like-this", ME)
+    assert adopted is not None
+    assert adopted.id == row.id
