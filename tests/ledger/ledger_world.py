@@ -12,7 +12,7 @@ from uuid import UUID
 
 from ledger_parts import ENDPOINT, Clock, a_plan, an_owner
 
-from prefect_ltx.fal import CancelOutcome
+from prefect_ltx.fal import CancelOutcome, Heard, Moment
 from prefect_ltx.ledger import (
     Accepted,
     Archived,
@@ -21,6 +21,7 @@ from prefect_ltx.ledger import (
     Collected,
     Event,
     Generation,
+    GoneSaid,
     LeaseLost,
     Ledger,
     NotSent,
@@ -33,12 +34,10 @@ from prefect_ltx.ledger import (
     RemoteFailed,
     ReplyLost,
     Resolved,
-    ResultGone,
     State,
-    Wait,
     WebhookReceived,
-    match,
 )
+from prefect_ltx.ledger.life.evidence import Trust, Wait, about, verdict
 
 LAG = 600.0
 LEASE = 120.0
@@ -72,6 +71,16 @@ class Request:
     @property
     def json_input(self) -> dict[str, Any]:
         return {**self.body, "a_default_of_fal": 1}
+
+
+@dataclass
+class Seen:
+    """fal's listing at one moment, all of it."""
+
+    items: list[Request]
+    heard: Heard
+    complete: bool = True
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass
@@ -165,7 +174,7 @@ class World:
             return self._send(worker, row, wire, listing_delay)
         if worker.may_post:
             worker.may_post = False
-            begun = self.ledger.begin_post(row.id, worker.owner)
+            begun = self.ledger.begin_post(row.id, worker.owner, since=self.clock.now)
             assert begun.lease_until is not None
             worker.send_before = begun.lease_until.timestamp()
             return True
@@ -205,7 +214,8 @@ class World:
                     record(row.id, event)
             case State.COMPLETED:
                 gone = self.by_id(row.request_id).gone
-                record(row.id, ResultGone("404") if gone else Collected(f"{row.attempt:064x}", 10))
+                said = GoneSaid(self.clock.now, "404")
+                record(row.id, said if gone else Collected(f"{row.attempt:064x}", 10))
             case State.COLLECTED:
                 record(row.id, Archived("file:///archive", row.id, "f" * 64))
             case _:
@@ -213,24 +223,26 @@ class World:
         return True
 
     def _reconcile(self, worker: Worker, row: Generation) -> bool:
-        verdict = match(
-            self.listing(),
+        moment = Moment(self.clock.now, self.clock.now)
+        seen = Seen(self.listing(), Heard("fal", moment))
+        trust = Trust(LAG, lists_unfinished=True, absence_is_proof=self.absence_is_proof)
+        found = verdict(
             row,
-            now=self.clock.now,
-            lag=LAG,
-            absence_is_proof=self.absence_is_proof,
+            about(row, account=row.account, service="fal.ai"),
+            seen,
+            trust,
             claimed=self.ledger.claimed_request_ids(ENDPOINT),
         )
-        if not isinstance(verdict, Wait):
-            step = self.ledger.record(row.id, verdict, owner=worker.owner)
-            worker.may_post = isinstance(verdict, ProvablyAbsent) and step.state is State.INTENDED
+        if not isinstance(found, Wait):
+            step = self.ledger.record(row.id, found, owner=worker.owner)
+            worker.may_post = isinstance(found, ProvablyAbsent) and step.state is State.INTENDED
         return True
 
     def _answer(self, row: Generation) -> Event | None:
         request = self.by_id(row.request_id)
         match request.state:
             case "done":
-                return ResultGone("404") if request.gone else self.completed(request)
+                return GoneSaid(self.clock.now, "404") if request.gone else self.completed(request)
             case "failed":
                 return RemoteFailed("500", "no")
             case "cancelled":
@@ -282,9 +294,10 @@ class World:
                 self._everything_runs_to_its_end()
                 if not self.workers:
                     break
-                looking = self.ledger.get(self.workers[0].row_id).state is State.UNKNOWN
+                row = self.ledger.get(self.workers[0].row_id)
                 self.act(self.workers[0], "accepted", 0.0)
-                self.clock.sleep(LAG + 1 if looking else 1)
+                pause = 2 * LAG if row.state is State.UNKNOWN else 200 if row.gone_at is not None else 1
+                self.clock.sleep(pause)
             self.decide()
             outcome = self.start()
             if outcome == "done":

@@ -307,7 +307,7 @@ def test_every_transition_says_which_fact_it_rests_on() -> None:
 
 
 def test_the_page_in_docs_is_the_table() -> None:
-    """docs/ledger-states.md is generated: `python -m prefect_ltx.ledger.life.diagram > docs/ledger-states.md`."""
+    """docs/ledger-states.md is generated: `python -m prefect_ltx.ledger.life.diagram docs`."""
     docs = Path(__file__).parents[2] / "docs" / "ledger-states.md"
     assert docs.read_text() == page()
 

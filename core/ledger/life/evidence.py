@@ -30,12 +30,23 @@ The table for people is `docs/evidence.md`, made from `ABSENCE` and `ANSWERS`.
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Final, NamedTuple, Protocol
 
+from prefect_ltx.ledger.life.answers import Answer, Asked, Heard, Moment, Reply, proof_of
+from prefect_ltx.ledger.life.asking import (
+    ASK_LOST_SECONDS,
+    BEFORE_POST_SECONDS,
+    Question,
+    Trust,
+    about,
+    is_about,
+    is_due,
+    pause_after,
+)
 from prefect_ltx.ledger.life.events import (
-    GONE_APART_SECONDS,
     Doubt,
+    Event,
     Found,
     LookedAt,
     ProvablyAbsent,
@@ -45,38 +56,26 @@ from prefect_ltx.ledger.life.matching import Listed, Sorted, Window, sort_out
 from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.records import Generation
 
-ASK_LOST_SECONDS: Final = 7 * 24 * 3600.0
-"""How long a lost result is asked for again, from fal's first word that it is gone."""
-_PAUSES: Final = (60.0, 6 * 3600.0)
-_BEFORE_POST_SECONDS: Final = 3600.0
-"""How long before the first POST a listing has to begin, so that no rounding and no lagging clock cuts it off."""
-_UNKNOWN_CLOCK_SECONDS: Final = 24 * 3600.0
+__all__ = [
+    "ABSENCE",
+    "ASK_LOST_SECONDS",
+    "Condition",
+    "Listing",
+    "Look",
+    "Question",
+    "Trust",
+    "Verdict",
+    "Wait",
+    "about",
+    "is_about",
+    "is_due",
+    "pause_after",
+    "verdict",
+    "what_it_proves",
+]
+
 _CLOCKS_DIFFER_SECONDS: Final = 300.0
 """What two clocks that were not compared may differ by, where only a match is at stake and never its absence."""
-
-
-class Moment(Protocol):
-    """A moment by fal's clock, as bounds in Unix seconds."""
-
-    @property
-    def earliest(self) -> float:
-        """It was not before this."""
-
-    @property
-    def latest(self) -> float:
-        """It was not after this."""
-
-
-class Heard(Protocol):
-    """Who gave an answer, and when it was asked for."""
-
-    @property
-    def by(self) -> str:
-        """ "fal", "between" (a gateway, a proxy) or "nobody"."""
-
-    @property
-    def asked_at(self) -> Moment | None:
-        """The moment before the question, by fal's clock; None where the answer did not tell the time."""
 
 
 class Listing(Protocol):
@@ -100,45 +99,6 @@ class Listing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is about to be asked: of whom, about which row and attempt. Made before asking, never after."""
-
-    generation_id: str
-    attempt: int
-    state: State
-    account: str
-    """The account whose key asks."""
-    service: str
-    """The service that is asked; `Service.id`."""
-    since: float
-    """From when on requests are listed, Unix seconds by fal's clock."""
-
-    @property
-    def listing_start(self) -> datetime:
-        """`since` as the listing takes it."""
-        return datetime.fromtimestamp(self.since, UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """How much a service is believed; times in seconds. The defaults are for a service of which nothing is known."""
-
-    lag: float = 600.0
-    """After how long a request that exists is listed."""
-    lists_unfinished: bool = False
-    """Whether it lists requests that wait or run."""
-    absence_is_proof: bool = False
-    """Whether what it does not list after the lag does not exist."""
-    gone_apart: float = GONE_APART_SECONDS
-    """How far apart it has to say twice that something is gone."""
-
-    @property
-    def patience(self) -> float:
-        """The lag with a margin for what its measure was off by."""
-        return self.lag * 1.1 + 0.5
-
-
-@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing is proven: ask again after `seconds`."""
 
@@ -147,24 +107,6 @@ class Wait:
 
 
 Verdict = Found | LookedAt | ProvablyAbsent | Undecidable | Wait
-
-
-def about(row: Generation, *, account: str, service: str) -> Question:
-    """The question that is going to be asked about `row`, with this account's key, of this service."""
-    if row.fal_since is not None:
-        since = row.fal_since - 2 * _BEFORE_POST_SECONDS
-    else:
-        since = row.created_at.timestamp() - _UNKNOWN_CLOCK_SECONDS
-    return Question(row.id, row.attempt, row.state, account, service, since)
-
-
-def is_about(question: Question, row: Generation) -> bool:
-    """Whether the question was asked of the row's own account and service."""
-    return (
-        question.generation_id == row.id
-        and question.account == row.account
-        and row.service in ("", question.service)
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,40 +165,39 @@ ABSENCE: Final[tuple[Condition, ...]] = (
         "fal's clock was known when the first POST began",
         lambda look: look.row.fal_since is not None,
         "clock unknown",
-        "B3: a local clock that is minutes off cuts our request out of the window",
+        "design, Evidence: a local clock that is minutes off cuts our request out of the window",
     ),
     Condition(
         "the listing begins an hour or more before that, by fal's clock",
         lambda look: (
-            look.row.fal_since is not None
-            and look.question.since <= look.row.fal_since - _BEFORE_POST_SECONDS
+            look.row.fal_since is not None and look.question.since <= look.row.fal_since - BEFORE_POST_SECONDS
         ),
         "incomplete",
-        "B3: the window is wide, by fal's clock",
+        "design, Evidence: the window is wide, by fal's clock",
     ),
     Condition(
         "fal's clock was known at both looks",
         lambda look: look.asked_at is not None and look.row.first_look_at is not None,
         "clock unknown",
-        "B4: evidence is as old as the moment before the question, by fal's clock",
+        "design, Evidence: evidence is as old as the moment before the question, by fal's clock",
     ),
     Condition(
         "the lag, with a margin, has passed between the first look and the moment before this one",
         lambda look: look.wait <= 0,
         "absence unproven",
-        "B4: the lag is waited out before the question, not before its answer",
+        "design, Evidence: the lag is waited out before the question, not before its answer",
     ),
     Condition(
         "the service lists requests that wait or run",
         lambda look: look.trust.lists_unfinished,
         "absence unproven",
-        "§7.3, B8: a listing sorted by its end does not show what has not ended",
+        "§7.3: a listing sorted by its end does not show what has not ended",
     ),
     Condition(
         "absence counts as proof on this service",
         lambda look: look.trust.absence_is_proof,
         "absence unproven",
-        "B6: only what was learned or set, or what the embedded server says of itself, is believed",
+        "design, Evidence: only what was learned or set, or what the embedded server says of itself, is believed",
     ),
 )
 """What absence needs beside fal's own answer to the right question: all of it."""
@@ -305,20 +246,36 @@ def verdict(
     return ProvablyAbsent(attempt=row.attempt)
 
 
-def pause_after(looks: int) -> float:
-    """Seconds until fal is asked again, after so many questions in vain: a minute, doubling up to six hours."""
-    first, longest = _PAUSES
-    return min(first * 2.0 ** min(max(looks - 1, 0), 30), longest)
+def what_it_proves(
+    asked: Asked,
+    row: Generation,
+    question: Question,
+    reply: Reply,
+    trust: Trust,
+    *,
+    usd: Decimal | None = None,
+) -> Event | None:
+    """What an answer about one request proves: an event to record, or None for nothing.
 
+    `FailsToSay` is no verdict, only a note with a growing pause: for whoever stops asking for now.
 
-def is_due(row: Generation, now: float) -> bool:
-    """Whether it is time to ask about this row by its id; `now` is the ledger's clock.
-
-    A lost row is asked about for a week.
+    Args:
+        asked: what was asked for: the submit itself, a status, a result, a cancel, the video's file.
+        row: as it is now.
+        question: as it was made before asking.
+        reply: the answer, or the `FalError` in its place.
+        trust: how much this service is believed.
+        usd: what fal bills for the result, where the unit price is known; a guess is no bill.
     """
-    if row.look_again_at is not None and row.look_again_at.timestamp() > now:
-        return False
-    return row.state is not State.LOST or row.gone_at is None or now - row.gone_at < ASK_LOST_SECONDS
+    heard: Heard | None = getattr(reply, "heard", None)
+    line = proof_of(asked, reply, heard)
+    if line is None or not is_about(question, row):
+        return None
+    if asked == "submit":
+        same = question.attempt == row.attempt
+    else:
+        same = question.request_id is not None and question.request_id == row.request_id
+    return line.event(Answer(row, reply, heard, usd, trust.gone_apart)) if same else None
 
 
 _LOOKED_FOR: Final = frozenset({State.UNKNOWN, State.PARKED})
