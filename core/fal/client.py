@@ -3,6 +3,7 @@
 What may cost money (`submit`, `run`) is sent exactly once by everything below it. What is free is retried.
 """
 
+import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -17,13 +18,18 @@ from prefect_ltx.fal.addresses import RequestUrls
 from prefect_ltx.fal.blob import Blob
 from prefect_ltx.fal.clock import FalClock
 from prefect_ltx.fal.download import Copy, OnProgress, download
-from prefect_ltx.fal.errors import FalRequestInvalid, FalRequestRejected
+from prefect_ltx.fal.errors import (
+    FalAuthenticationError,
+    FalNotFound,
+    FalPermissionDenied,
+    FalRequestInvalid,
+)
 from prefect_ltx.fal.hosts import FalHosts
 from prefect_ltx.fal.platform_api import Platform
 from prefect_ltx.fal.queue_api import Queue, submit_headers
 from prefect_ltx.fal.reply import Reply
 from prefect_ltx.fal.retry import RetryRule
-from prefect_ltx.fal.service import FAL, WHO_PATH, Service, service_from
+from prefect_ltx.fal.service import FAL, WHO_PATH, Service, custom_service, service_from
 from prefect_ltx.fal.storage import Storage
 from prefect_ltx.fal.transport import OnRequestId, Transport, check_key
 from prefect_ltx.fal.verdicts import refusal
@@ -40,6 +46,8 @@ from prefect_ltx.fal.wire import (
 )
 
 _JWKS_SECONDS: Final = 24 * 3600
+_ASK_AGAIN: Final = (0.1, 0.1, 0.0)
+"""Seconds after each answer that is not JSON, when a service is asked who it is."""
 
 
 class FalClient:
@@ -298,7 +306,7 @@ class FalClient:
         """
         try:
             return await self._platform.user_name()
-        except FalRequestRejected:
+        except (FalAuthenticationError, FalPermissionDenied, FalNotFound):
             return None
 
     async def webhook_keys(self, *, refresh: bool = False) -> list[dict[str, Any]]:
@@ -315,7 +323,12 @@ class FalClient:
 
     async def _ask_who(self) -> Service:
         url = f"{self.hosts.queue}{WHO_PATH}"
-        return await self._http.free("GET", url, lambda reply: _read_who(reply, self.hosts))
+        for pause in _ASK_AGAIN:
+            said = await self._http.free("GET", url, _read_who)
+            if said is not None:
+                return service_from(said, self.hosts)
+            await asyncio.sleep(pause)
+        return custom_service(self.hosts)
 
     def _urls(self, endpoint: str, request_id: str, receipt: SubmitReceipt | None) -> RequestUrls:
         named = receipt.model_dump() if receipt is not None and receipt.request_id == request_id else {}
@@ -335,7 +348,8 @@ def _read_keys(reply: Reply) -> list[dict[str, Any]]:
     return [key for key in keys if isinstance(key, dict)]
 
 
-def _read_who(reply: Reply, hosts: FalHosts) -> Service:
+def _read_who(reply: Reply) -> object | None:
+    """What a server says of itself: JSON, or None for a page or nothing, which may have come from in between."""
     if reply.status >= 500 or reply.status in (408, 425, 429):
         raise reply.gateway("asked which service it is")
-    return service_from(reply.data if reply.ok else None, hosts)
+    return reply.data if reply.ok or reply.data is None else {}

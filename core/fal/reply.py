@@ -201,6 +201,15 @@ class Reply:
             return False
         return any(name in self.headers for name in _FALS_HEADERS) or _in_a_shape_of_fals(body)
 
+    @property
+    def is_page(self) -> bool:
+        """Whether the body is a web page: a login page or a gateway's, whatever the status."""
+        kind: str = self.headers.get("content-type", "").strip().lower()
+        start = self.body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+        return kind.startswith(("text/html", "application/xhtml")) or start.startswith(
+            (b"<!doctype", b"<html")
+        )
+
     @cached_property
     def request_id(self) -> str | None:
         """The request's id, from the body (even one cut off behind it), else from the header."""

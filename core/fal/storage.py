@@ -8,6 +8,7 @@ token. Uploads cost nothing, so a second attempt is only a second file.
 import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from prefect_ltx.fal.blob import Blob
 from prefect_ltx.fal.errors import (
     FalAuthenticationError,
     FalError,
+    FalGateway,
     FalHostRefused,
     FalPermissionDenied,
     FalProtocolError,
@@ -26,11 +28,13 @@ from prefect_ltx.fal.errors import (
 from prefect_ltx.fal.reply import Reply
 from prefect_ltx.fal.safe_text import strip_url
 from prefect_ltx.fal.transport import Content, Transport
+from prefect_ltx.fal.urls import why_not_fetchable
 from prefect_ltx.fal.verdicts import refusal
 
 MULTIPART_OVER: Final = 100 * 1024 * 1024
 PART_SIZE: Final = 10 * 1024 * 1024
 PARTS_IN_FLIGHT: Final = 4
+_NO_OTHER_WAY: Final = (FalAuthenticationError, FalPermissionDenied, FalHostRefused, FalRequestInvalid)
 _TOKEN_MARGIN: Final = timedelta(seconds=60)
 
 
@@ -47,37 +51,37 @@ class Storage:
 
         Raises:
             FalAuthenticationError, FalPermissionDenied, FalHostRefused, FalUploadError.
+            FalGateway: something between took neither way.
         """
         try:
             if blob.size > MULTIPART_OVER:
                 return await self._in_parts(blob, content_type, file_name)
             try:
                 return await self._to_cdn(blob, content_type, file_name)
-            except (FalAuthenticationError, FalPermissionDenied, FalHostRefused, FalRequestInvalid):
+            except _NO_OTHER_WAY:
                 raise
             except FalError as first:
                 return await self._to_signed_url(blob, content_type, file_name, first)
-        except (FalAuthenticationError, FalPermissionDenied, FalHostRefused, FalRequestInvalid):
+        except (*_NO_OTHER_WAY, FalGateway):
             raise
         except FalError as error:
-            raise FalUploadError(
-                f"{file_name} could not be uploaded: {error.what}", status=error.status
-            ) from error
+            failed = FalUploadError(f"{file_name} could not be uploaded: {error.what}", status=error.status)
+            failed.heard = error.heard
+            raise failed from error
 
     async def _to_cdn(self, blob: Blob, content_type: str, file_name: str) -> str:
         url = f"{self._http.hosts.cdn}/files/upload"
         reply = await self._with_token("POST", url, _file_headers(blob, content_type, file_name), blob.stream)
-        return _text(_accepted(reply, "the upload"), "access_url")
+        [access_url] = self._http.judge(reply, partial(_texts, ("access_url",)))
+        return _fetchable(access_url, "access_url")
 
     async def _in_parts(self, blob: Blob, content_type: str, file_name: str) -> str:
         token = await self._cdn_token()
         named = token.base_url or ""
         base = named.rstrip("/") if self._http.hosts.may_receive_token(named) else self._http.hosts.cdn
         headers = _file_headers(None, content_type, file_name)
-        started = _accepted(
-            await self._with_token("POST", f"{base}/files/upload/multipart", headers), "the upload in parts"
-        )
-        access_url, upload_id = _text(started, "access_url"), _text(started, "uploadId")
+        started = await self._with_token("POST", f"{base}/files/upload/multipart", headers)
+        access_url, upload_id = self._http.judge(started, partial(_texts, ("access_url", "uploadId")))
         prefix = f"{access_url}/multipart/{quote(upload_id, safe='')}"
         self._guard(prefix)
         count = -(-blob.size // PART_SIZE)
@@ -95,19 +99,17 @@ class Storage:
         done = await self._with_token(
             "POST", f"{prefix}/complete", {"Content-Type": "application/json"}, body
         )
-        _require(done, "the end of the upload in parts")
-        return access_url
+        self._http.judge(done, _require)
+        return _fetchable(access_url, "access_url")
 
     async def _part(self, url: str, piece: bytes, content_type: str) -> str:
         # The same part under the same number replaces itself, so it may be sent again.
         def etag(reply: Reply) -> str:
-            _require(reply, "a part of the upload")
+            _require(reply)
             named = reply.data.get("etag") if isinstance(reply.data, dict) else None
             value = reply.headers.get("etag") or named
             if not isinstance(value, str) or not value:
-                raise FalProtocolError(
-                    "fal took a part of the upload without giving its etag", status=reply.status
-                )
+                raise reply.unreadable("to a part of the upload gives no etag", fals=True)
             return value
 
         headers = {"Content-Type": content_type, "Accept-Encoding": "identity"}
@@ -116,22 +118,24 @@ class Storage:
 
     async def _to_signed_url(self, blob: Blob, content_type: str, file_name: str, first: FalError) -> str:
         url = f"{self._http.hosts.rest}/storage/upload/initiate?storage_type=gcs"
-        started = await self._http.free(
+        upload_url, file_url = await self._http.free(
             "POST",
             url,
-            lambda reply: _accepted(reply, "the upload"),
+            partial(_texts, ("upload_url", "file_url")),
             headers=self._http.key_header(url) | {"Content-Type": "application/json"},
             content=_Initiate(file_name=file_name, content_type=content_type).model_dump_json().encode(),
         )
-        upload_url, file_url = _text(started, "upload_url"), _text(started, "file_url")
         # No key and no token: the URL is its own permission, and its host is a stranger.
         headers = {"Content-Type": content_type, "Content-Length": str(blob.size)}
+        upload_url = _fetchable(upload_url, "upload_url")
         reply = await self._http.write_free("PUT", upload_url, headers=headers, content=blob.stream)
+        if reply.is_page:
+            raise reply.gateway("the upload to a signed URL")
         if not reply.ok:
             raise FalUploadError(
                 f"{first.what}; and then the signed URL answered HTTP {reply.status}", status=reply.status
             )
-        return file_url
+        return _fetchable(file_url, "file_url")
 
     async def _with_token(
         self, method: str, url: str, headers: dict[str, str], content: Content = None
@@ -187,12 +191,12 @@ class _Initiate(BaseModel):
 
 
 def _read_token(reply: Reply) -> _Token:
-    data = _accepted(reply, "an upload token")
+    _require(reply)
     try:
-        token = _Token.model_validate(data)
+        token = _Token.model_validate(reply.any_object())
     except ValidationError as error:
         where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
-        raise FalProtocolError(f"fal's upload token is unreadable: {where}") from None
+        raise reply.unreadable(f"is no upload token: {where}") from None
     if token.expires_at.tzinfo is None:
         return token.model_copy(update={"expires_at": token.expires_at.replace(tzinfo=UTC)})
     return token
@@ -205,23 +209,26 @@ def _file_headers(blob: Blob | None, content_type: str, file_name: str) -> dict[
     return headers
 
 
-def _require(reply: Reply, subject: str) -> None:
+def _require(reply: Reply) -> None:
     if not reply.ok:
-        raise refusal(reply, subject)
+        raise refusal(reply, "the upload")
+    if reply.is_page:
+        raise reply.gateway("the upload")
 
 
-def _accepted(reply: Reply, subject: str) -> dict[str, object]:
-    _require(reply, subject)
-    if not isinstance(reply.data, dict):
-        raise reply.unreadable(f"to {subject} is not a JSON object")
-    return reply.data
+def _texts(names: tuple[str, ...], reply: Reply) -> list[str]:
+    """The texts of these names in an answer that is a JSON object."""
+    _require(reply)
+    texts = [value for name in names if isinstance(value := reply.any_object().get(name), str) and value]
+    if len(texts) < len(names):
+        raise reply.unreadable(f"to the upload does not name {' and '.join(names)}")
+    return texts
 
 
-def _text(data: dict[str, object], name: str) -> str:
-    value = data.get(name)
-    if not isinstance(value, str) or not value:
-        raise FalProtocolError(f"fal's answer to the upload has no {name}")
-    return value
+def _fetchable(url: str, name: str) -> str:
+    if why := why_not_fetchable(url):
+        raise FalProtocolError(f"The {name} of an upload cannot be used: {why}")
+    return url
 
 
 async def _all(send: Callable[[int], Coroutine[None, None, None]], count: int) -> None:

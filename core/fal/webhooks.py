@@ -7,14 +7,13 @@ shared by all of fal, so a good signature alone does not say for whom: give `use
 import base64
 import binascii
 import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from prefect_ltx.fal.errors import (
     WebhookHeaderMissing,
@@ -24,11 +23,20 @@ from prefect_ltx.fal.errors import (
     WebhookStale,
     WebhookWrongUser,
 )
+from prefect_ltx.fal.lenient_json import NOT_JSON, read_json
+from prefect_ltx.fal.reply import valid_request_id
+from prefect_ltx.fal.wire import Json, Text
 
 REQUEST_ID_HEADER: Final = "X-Fal-Webhook-Request-Id"
 USER_ID_HEADER: Final = "X-Fal-Webhook-User-Id"
 TIMESTAMP_HEADER: Final = "X-Fal-Webhook-Timestamp"
 SIGNATURE_HEADER: Final = "X-Fal-Webhook-Signature"
+
+
+def _an_id(value: str) -> str:
+    if not valid_request_id(value):
+        raise ValueError("is not a request id")
+    return value
 
 
 class VerifiedWebhook(BaseModel):
@@ -40,12 +48,12 @@ class VerifiedWebhook(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    request_id: str = Field(min_length=1)
-    gateway_request_id: str | None = None
+    request_id: Annotated[str, AfterValidator(_an_id)]
+    gateway_request_id: Text | None = None
     status: Literal["OK", "ERROR"]
-    payload: JsonValue = Field(default=None, repr=False)
-    error: str | None = None
-    payload_error: str | None = None
+    payload: Json = Field(default=None, repr=False)
+    error: Text | None = None
+    payload_error: Text | None = None
     user_id: str
     timestamp: int
 
@@ -136,13 +144,13 @@ def _signed_by(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
 
 
 def _content(body: bytes, user_id: str, timestamp: int) -> VerifiedWebhook:
+    data = read_json(body)
+    if data is NOT_JSON:
+        raise WebhookMalformed("The webhook's body is not JSON")
+    if not isinstance(data, dict):
+        raise WebhookMalformed("The webhook's body is not a JSON object")
     try:
-        data = json.loads(body)
-        if not isinstance(data, dict):
-            raise WebhookMalformed("The webhook's body is not a JSON object")
         return VerifiedWebhook.model_validate(data | {"user_id": user_id, "timestamp": timestamp})
     except ValidationError as error:
         where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
         raise WebhookMalformed(f"The webhook's body is not fal's: {where}") from None
-    except (ValueError, RecursionError):
-        raise WebhookMalformed("The webhook's body is not JSON") from None
