@@ -33,7 +33,8 @@ class Answer:
 
     `cut`: announce the whole body, send only that many bytes, then end. `end`: "keep" the connection, "close"
     it, "reset" it (RST), "hang" (never answer), "silent" (close without a byte), "stale" (answer as if the
-    connection were kept, and close it).
+    connection were kept, and close it), "endless" (a chunked body without an end). An empty `content-length` is
+    left out.
     """
 
     status: int = 200
@@ -124,11 +125,18 @@ class Wire:
             return False
         if what.end != "reset" or what.cut is not None:
             headers = {"content-length": str(len(what.body))} | what.headers
+            if what.end == "endless":
+                headers["transfer-encoding"] = "chunked"
+            if not headers["content-length"] or what.end == "endless":
+                del headers["content-length"]
             if what.end == "close":
                 headers["connection"] = "close"
             head = f"HTTP/1.1 {what.status} Scripted\r\n"
             head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
             writer.write(head.encode("latin-1") + b"\r\n" + what.body[: what.cut])
+            await writer.drain()
+        while what.end == "endless":
+            writer.write(b"10000\r\n" + b"v" * 0x10000 + b"\r\n")
             await writer.drain()
         if what.end == "reset":
             raw = writer.get_extra_info("socket")

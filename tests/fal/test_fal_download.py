@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from fal_wire import Answer, Seen, Wire
 
+import prefect_ltx.fal.download as download_module
 from prefect_ltx.fal import FalClient, FalDownloadError
 
 DATA = os.urandom(300_000)
 SHA = hashlib.sha256(DATA).hexdigest()
 FILE = "/files/video.mp4"
+NO_LENGTH = {"content-length": ""}
 
 
 def whole(**headers: str) -> Answer:
@@ -153,6 +155,47 @@ async def test_a_whole_file_beats_what_fals_result_said(
     assert got.sha256 == SHA
     assert got.oddities == (f"the file has {len(DATA)} bytes, fal's result said {len(DATA) + off}",)
     assert len(wire.seen) == 1
+
+
+@pytest.mark.parametrize("expected_size", [1000, None])
+async def test_a_file_that_never_ends_does_end(
+    client: FalClient,
+    wire: Wire,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    expected_size: int | None,
+) -> None:
+    """Without an announced length, a file may be little longer than fal said, or than any file is."""
+    monkeypatch.setattr(download_module, "SLACK_BYTES", 1 << 20)
+    monkeypatch.setattr(download_module, "UNANNOUNCED_BYTES", 1 << 20)
+    wire.on(FILE, Answer(200, end="endless"))
+    with pytest.raises(FalDownloadError, match="longer than"):
+        await client.download(wire.url + FILE, tmp_path / "v.mp4", expected_size=expected_size)
+    assert list(tmp_path.iterdir()) == []
+    assert len(wire.seen) == 1
+
+
+@pytest.mark.parametrize("length", [str(2**40), "9" * 18, "9" * 17])
+async def test_a_file_that_announces_too_much_is_not_begun(
+    client: FalClient, wire: Wire, tmp_path: Path, length: str
+) -> None:
+    """The file limit holds whatever the server announces."""
+    wire.on(FILE, Answer(200, DATA, {"content-length": length}, cut=1000))
+    with pytest.raises(FalDownloadError, match="the most that is taken"):
+        await client.download(wire.url + FILE, tmp_path / "v.mp4", expected_size=len(DATA))
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_length_that_nobody_announces_is_believed_the_second_time(
+    client: FalClient, wire: Wire, tmp_path: Path
+) -> None:
+    """A close may be the end or a cut; the same length again is the file's own, and the difference is noted."""
+    wire.on(FILE, Answer(200, DATA[:5000], NO_LENGTH, end="close"), Answer(200, DATA, NO_LENGTH, end="close"))
+    got = await client.download(wire.url + FILE, tmp_path / "v.mp4", expected_size=len(DATA))
+    assert (got.sha256, got.oddities) == (SHA, ())
+    got = await client.download(wire.url + FILE, tmp_path / "v.mp4", expected_size=len(DATA) + 1)
+    assert (got.sha256, len(got.oddities)) == (SHA, 1)
+    assert len(wire.seen) == 4
 
 
 async def test_redirects_are_followed_without_any_credential(
