@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from prefect_ltx.cli.frame import Output, command
+from prefect_ltx.cli.frame import Output, command, complain
 
 
 def register(app: typer.Typer) -> None:
@@ -58,11 +58,12 @@ async def deploy(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change; write nothing.")
     ] = False,
-) -> None:
+) -> bool:
     """Register blocks, deployments, schedules, triggers and automations with the Prefect server in use.
 
     Run again, it changes nothing. What people did on the server stays: schedules and automations switched on or
-    off, pauses, and schedules, tags and default parameters of their own.
+    off, pauses, and schedules, tags and default parameters of their own. Says where the runs keep the ledger, the
+    archive and unfinished work; exit code 1 where that does not last, and then no schedule that collects is made.
     """
     if save_blocks and not blocks:
         raise typer.BadParameter("--save-blocks needs their name: --blocks NAME.")
@@ -87,13 +88,27 @@ async def deploy(
         for each in report.entries
     ]
     pools = sorted({each.name for each in report.entries if each.kind == "work pool"})
+    places = [(each.name, each.place or "not known here", each.source, each.note) for each in report.places]
     output.result(
         report,
         grid(("what", "name", "change", "detail"), rows),
         "",
+        grid(("runs keep", "where", "by", ""), places),
+        *(
+            f"{name} holds a password and is in no job variables: give it to the workers, or use blocks."
+            for name in report.not_written
+        ),
+        "",
         _summary(report.changed, dry_run=dry_run, server=report.server),
         *(f"A worker for it: prefect worker start --pool {each}" for each in pools),
     )
+    for each in report.refused:
+        complain(
+            f"The schedule {each}. It is left out, because its runs would lose what they collect or refuse to begin. "
+            "Set PREFECT_LTX_HOME, or PREFECT_LTX_LEDGER and PREFECT_LTX_ARCHIVE, to places that last, or name blocks "
+            "(--blocks NAME), and run this again."
+        )
+    return not report.refused
 
 
 def _summary(changed: int, *, dry_run: bool, server: str) -> str:

@@ -16,12 +16,14 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 
+from prefect_ltx.blocks.machines import ONE_MACHINE_POOLS
 from prefect_ltx.deployments import AUTOMATIONS_FILE, PREFECT_FILE
 from prefect_ltx.deployments.automated import notification_block, sync_automations, sync_triggers
 from prefect_ltx.deployments.block_store import existing_blocks, register_types, save_blocks
 from prefect_ltx.deployments.changes import DeployError, DeployReport
-from prefect_ltx.deployments.deployed import deploy_one, read_deployed
+from prefect_ltx.deployments.deployed import collects, deploy_one, desired_of, read_deployed
 from prefect_ltx.deployments.files import Deployment, read_automations, read_deployments
+from prefect_ltx.deployments.places import kept_by, pool_of, shell_places
 from prefect_ltx.deployments.pools import ensure_pools
 from prefect_ltx.settings import Settings
 
@@ -72,12 +74,33 @@ async def deploy(options: DeployOptions) -> DeployReport:
         for each in wanted:
             there = found[each.name]
             each.work_pool.name = options.pool or (there and there.work_pool_name) or each.work_pool.name
-        places = [(each.work_pool.name, each.work_pool.work_queue_name) for each in wanted]
-        report.add(await ensure_pools(client, places, dry_run=dry_run))
+        queues = [(each.work_pool.name, each.work_pool.work_queue_name) for each in wanted]
+        report.add(await ensure_pools(client, queues, dry_run=dry_run))
+        settings = Settings()
+        environ, report.not_written = shell_places(settings)
+        pools = {name: await pool_of(client, name) for name in {pool for pool, _ in queues}}
         for each in wanted:
-            deployment_id, changes = await deploy_one(
-                client, each, flows[each.name], found[each.name], parameters=names, dry_run=dry_run
+            pool = pools[each.work_pool.name]
+            desired = desired_of(
+                each,
+                flows[each.name],
+                found[each.name],
+                names,
+                environ if pool.type in ONE_MACHINE_POOLS else {},
             )
+            problem = ""
+            if collects(desired):
+                kept = await kept_by(client, settings, pool, desired["parameters"], desired["job_variables"])
+                problem = kept.problem
+                report.places += [place for place in kept.places if place not in report.places]
+            deployment_id, changes = await deploy_one(
+                client, each, flows[each.name], found[each.name], desired, problem=problem, dry_run=dry_run
+            )
+            report.refused += [
+                f"{change.name}: {problem}"
+                for change in changes
+                if change.kind == "schedule" and change.what == "left out"
+            ]
             report.add(changes)
             report.add(await sync_triggers(client, each.name, deployment_id, each.triggers, dry_run=dry_run))
         report.add(await sync_automations(client, automations, notify=notify, dry_run=dry_run))

@@ -26,12 +26,33 @@ class Change(BaseModel):
     note: str = ""
 
 
+class Place(BaseModel):
+    """Where runs keep something that must last, who says so, and what is known against it."""
+
+    name: str
+    place: str = Field(description="Empty where it cannot be known from here.")
+    source: str
+    note: str = ""
+
+
 class DeployReport(BaseModel):
     """Everything that was looked at, in the order in which it was applied."""
 
     server: str
     dry_run: bool
     entries: list[Change] = Field(default_factory=list)
+    places: list[Place] = Field(
+        default_factory=list, description="Of the runs that collect what was paid for."
+    )
+    refused: list[str] = Field(
+        default_factory=list,
+        description="Schedules left out because their runs would lose what they collect.",
+    )
+
+    not_written: list[str] = Field(
+        default_factory=list,
+        description="Settings of this shell that hold a password and are in no job variables.",
+    )
 
     @computed_field  # type: ignore[prop-decorator]
     @property

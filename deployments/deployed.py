@@ -39,30 +39,40 @@ async def deploy_one(
     wanted: Deployment,
     flow: "Flow[Any, Any]",
     found: DeploymentResponse | None,
+    desired: dict[str, Any],
     *,
-    parameters: dict[str, Any],
+    problem: str,
     dry_run: bool,
 ) -> tuple[str | None, list[Change]]:
     """Create or update one deployment and its schedules.
+
+    A schedule that would run by itself is left out where there is a `problem`; one that is on the server already keeps
+    its switch.
 
     Args:
         client: of the server in use.
         wanted: what the file says, with the work pool that is to be used.
         flow: the flow that its entrypoint names.
         found: what the server has.
-        parameters: default parameters besides the file's, which win over those on the server.
+        desired: what it is to be, as `desired_of` says.
+        problem: why its runs would lose what they collect; empty where they would not.
         dry_run: write nothing.
 
     Returns:
         the deployment's id (None where it is only planned) and what was done.
     """
-    desired = _desired(wanted, flow, found, parameters)
     if found is None:
-        made = None if dry_run else str(await _create(client, wanted, flow, desired))
+        kept = [each for each in wanted.schedules if not (problem and each.active)]
+        made = None if dry_run else str(await _create(client, wanted, kept, flow, desired))
         change = Change(kind="deployment", name=wanted.name, what="created", id=made)
         return made, [
             change,
-            *(_schedule_change(wanted, each, "created", note=_switch(each)) for each in wanted.schedules),
+            *(
+                _schedule_change(wanted, each, "created", note=_switch(each))
+                if each in kept
+                else _schedule_change(wanted, each, "left out", note=problem)
+                for each in wanted.schedules
+            ),
         ]
     fields = differing(desired, _as_found(found))
     if fields and not dry_run:
@@ -78,13 +88,31 @@ async def deploy_one(
         )
     ]
     for schedule in wanted.schedules:
-        changes.append(await _scheduled(client, wanted, schedule, found, dry_run=dry_run))
+        changes.append(await _scheduled(client, wanted, schedule, found, problem=problem, dry_run=dry_run))
     return str(found.id), changes
 
 
-def _desired(
-    wanted: Deployment, flow: "Flow[Any, Any]", found: DeploymentResponse | None, parameters: dict[str, Any]
+def collects(desired: dict[str, Any]) -> bool:
+    """Whether its runs put something into an archive: then they name one among their parameters."""
+    return "archive" in desired["parameter_openapi_schema"]["properties"]
+
+
+def desired_of(
+    wanted: Deployment,
+    flow: "Flow[Any, Any]",
+    found: DeploymentResponse | None,
+    parameters: dict[str, Any],
+    environ: dict[str, str],
 ) -> dict[str, Any]:
+    """What a deployment is to be on the server: the file, with what people added there.
+
+    Args:
+        wanted: what the file says.
+        flow: the flow that its entrypoint names.
+        found: what the server has.
+        parameters: default parameters besides the file's, which win over those on the server.
+        environ: environment variables for its job variables.
+    """
     schema = parameter_schema(flow).model_dump(exclude_unset=True)
     takes = schema["properties"]
     theirs = found.parameters if found else {}
@@ -106,10 +134,22 @@ def _desired(
         "pull_steps": [],
         "work_pool_name": wanted.work_pool.name,
         "work_queue_name": wanted.work_pool.work_queue_name or "default",
-        "job_variables": {**(found.job_variables if found else {}), **wanted.work_pool.job_variables},
+        "job_variables": _job_variables(found.job_variables if found else {}, wanted, environ),
         "concurrency_limit": limit,
         "concurrency_options": options,
     }
+
+
+def _job_variables(
+    theirs: dict[str, Any] | None, wanted: Deployment, environ: dict[str, str]
+) -> dict[str, Any]:
+    variables = {**(theirs or {}), **wanted.work_pool.job_variables}
+    env = {
+        **((theirs or {}).get("env") or {}),
+        **(wanted.work_pool.job_variables.get("env") or {}),
+        **environ,
+    }
+    return {**variables, "env": env} if env else variables
 
 
 def _as_found(found: DeploymentResponse) -> dict[str, Any]:
@@ -143,13 +183,17 @@ def _limit(wanted: int | ConcurrencyLimit | None) -> tuple[int | None, Concurren
 
 
 async def _create(
-    client: PrefectClient, wanted: Deployment, flow: "Flow[Any, Any]", desired: dict[str, Any]
+    client: PrefectClient,
+    wanted: Deployment,
+    kept: list[Schedule],
+    flow: "Flow[Any, Any]",
+    desired: dict[str, Any],
 ) -> object:
     schedules = [
         DeploymentScheduleCreate(
             schedule=_when(each), active=each.active, parameters=each.parameters, slug=each.slug
         )
-        for each in wanted.schedules
+        for each in kept
     ]
     return await client.create_deployment(
         flow_id=await client.create_flow_from_name(flow.name),
@@ -160,11 +204,19 @@ async def _create(
 
 
 async def _scheduled(
-    client: PrefectClient, wanted: Deployment, schedule: Schedule, found: DeploymentResponse, *, dry_run: bool
+    client: PrefectClient,
+    wanted: Deployment,
+    schedule: Schedule,
+    found: DeploymentResponse,
+    *,
+    problem: str,
+    dry_run: bool,
 ) -> Change:
     there = {each.slug: each for each in found.schedules if each.slug}
     known = there.get(schedule.slug) or there.get(schedule.replaces or "")
     when = _when(schedule)
+    if known is None and problem and schedule.active:
+        return _schedule_change(wanted, schedule, "left out", note=problem)
     if known is None:
         if not dry_run:
             await client.create_deployment_schedules(
@@ -191,7 +243,7 @@ async def _scheduled(
         what="updated" if fields else "unchanged",
         id=str(known.id),
         fields=fields,
-        note="on" if known.active else "off",
+        note="off" if not known.active else f"on, although {problem}" if problem else "on",
     )
 
 
