@@ -122,8 +122,8 @@ GROUPS: Final[Mapping[str, Mapping[str, FaultKind]]] = {
             reads=("route",),
         ),
         "result_500_bare": FaultKind(
-            "A result read answers 500 without a body or a header of fal's; with `reply` fal as fal's JSON, without "
-            "a word on whether to retry.",
+            "A result read answers 500 without a body and without a word on whether to retry; with `reply` fal the "
+            "body is fal's JSON.",
             reads=("reply",),
         ),
     },
@@ -149,6 +149,9 @@ GROUPS: Final[Mapping[str, Mapping[str, FaultKind]]] = {
         ),
         "corrupted_download": FaultKind("A file download has the right length and other bytes."),
         "slow_download": FaultKind("A file download runs at `value` bytes a second.", 1, 100_000),
+        "endless_download": FaultKind(
+            "A file download has no length and no end, at `value` bytes a second.", 1, 20_000_000
+        ),
         "expired_file": FaultKind("A file is gone from the CDN: 404."),
         "refused_upload": FaultKind(
             "A write to storage (upload, part, signed PUT, initiate) answers `value`.", 1, 500

@@ -21,6 +21,7 @@ class RequestLog:
     def __init__(self, limit: int = 50_000) -> None:
         """Keep the last `limit` requests."""
         self._entries: deque[LogEntry] = deque(maxlen=limit)
+        self._limit = limit
         self._headers: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
 
@@ -35,6 +36,8 @@ class RequestLog:
         """Note what came with an accepted request; the key is not kept."""
         with self._lock:
             self._headers[request_id] = {name: value for name, value in headers if name != "authorization"}
+            if len(self._headers) > self._limit:
+                del self._headers[next(iter(self._headers))]
 
     def headers_of(self, request_id: str) -> dict[str, str]:
         """The headers, in lower case, with which a request was sent since the server started; {} for others."""

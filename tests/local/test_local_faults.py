@@ -282,6 +282,20 @@ def test_an_expired_file_and_a_slow_one(fal: LocalFal, caller: Caller, video_bod
     assert time.monotonic() - begun >= 0.4
 
 
+def test_a_download_may_have_no_end(fal: LocalFal, caller: Caller, video_body: dict[str, Any]) -> None:
+    """endless_download: the file again and again, with no length announced; the next one is whole."""
+    video = caller.generate(video_body).json()["video"]
+    fal.faults.add("endless_download", value=video["file_size"] * 100)
+    size = 0
+    with caller.http.stream("GET", video["url"]) as reply:
+        assert "content-length" not in reply.headers
+        for block in reply.iter_bytes():
+            size += len(block)
+            if size > video["file_size"] * 3:
+                break
+    assert len(caller.get(video["url"]).content) == video["file_size"]
+
+
 def test_a_cap_on_megapixels_is_a_422(fal: LocalFal, caller: Caller, sheet_body: dict[str, Any]) -> None:
     """As observed on fal's control path: size times frames above a budget."""
     fal.faults.add("megapixel_cap", value=100, endpoint="ingredient")

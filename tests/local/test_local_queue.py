@@ -123,7 +123,7 @@ def test_a_bad_resolution_is_one_complaint_of_the_branch_that_was_meant(
 
 def test_fields_that_the_page_does_not_name_are_ignored(caller: Caller, video_body: dict[str, Any]) -> None:
     """fal's schema grows: an input this version does not know is no error."""
-    assert caller.generate(video_body | {"mid_image_url": "x", "extra_arguments": 3}).status_code == 200
+    assert caller.generate(video_body | {"input_of_next_year": "x", "extra_arguments": 3}).status_code == 200
 
 
 @pytest.mark.parametrize("body", ["{", "NaN", '{"seed": Infinity}', "", "[" * 100_000])
