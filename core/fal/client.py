@@ -3,9 +3,6 @@
 What may cost money (`submit`, `run`) is sent exactly once by everything below it. What is free is retried.
 """
 
-import asyncio
-import hashlib
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,25 +11,21 @@ from typing import Any, Final, Self
 
 from pydantic import SecretStr
 
+from prefect_ltx.fal._answer import OnRequestId
+from prefect_ltx.fal._growing_file import Copy, OnProgress
 from prefect_ltx.fal.addresses import RequestUrls
 from prefect_ltx.fal.blob import Blob
 from prefect_ltx.fal.clock import FalClock
-from prefect_ltx.fal.download import Copy, OnProgress, download
-from prefect_ltx.fal.errors import (
-    FalAuthenticationError,
-    FalNotFound,
-    FalPermissionDenied,
-    FalRequestInvalid,
-)
+from prefect_ltx.fal.download import download
+from prefect_ltx.fal.errors import FalRequestInvalid
 from prefect_ltx.fal.hosts import FalHosts
 from prefect_ltx.fal.platform_api import Platform
 from prefect_ltx.fal.queue_api import Queue, submit_headers
-from prefect_ltx.fal.reply import Reply
 from prefect_ltx.fal.retry import RetryRule
-from prefect_ltx.fal.service import FAL, WHO_PATH, Service, custom_service, service_from
+from prefect_ltx.fal.service import Service
 from prefect_ltx.fal.storage import Storage
-from prefect_ltx.fal.transport import OnRequestId, Transport, check_key
-from prefect_ltx.fal.verdicts import refusal
+from prefect_ltx.fal.transport import Transport, check_key
+from prefect_ltx.fal.well_known import WellKnown
 from prefect_ltx.fal.wire import (
     BillingEvent,
     CancelOutcome,
@@ -44,10 +37,6 @@ from prefect_ltx.fal.wire import (
     QueueStatus,
     SubmitReceipt,
 )
-
-_JWKS_SECONDS: Final = 24 * 3600
-_ASK_AGAIN: Final = (0.1, 0.1, 0.0)
-"""Seconds after each answer that is not JSON, when a service is asked who it is."""
 
 
 class FalClient:
@@ -83,15 +72,14 @@ class FalClient:
         self.hosts: Final = hosts or (FalHosts.from_base_url(base_url) if base_url else FalHosts.default())
         secret = check_key(key)
         key_id = secret.get_secret_value().partition(":")[0] if secret else ""
-        self.account: Final = _fingerprint(self.hosts, key_id)
+        self.account: Final = self.hosts.fingerprint(key_id)
         """16 hex digits that stand for the account: where it is and which key, never the secret itself."""
         rule = RetryRule(attempts=max(read_attempts, 1), base=read_backoff)
         self._http = Transport(secret, self.hosts, timeout=timeout, rule=rule)
         self._queue = Queue(self._http, submit_timeout=submit_timeout)
         self._storage = Storage(self._http)
         self._platform = Platform(self._http)
-        self._service: Service | None = None
-        self._jwks: tuple[float, list[dict[str, Any]]] | None = None
+        self._well_known = WellKnown(self._http)
 
     async def __aenter__(self) -> Self:
         """Itself."""
@@ -294,9 +282,7 @@ class FalClient:
         Raises:
             FalUnavailable: it does not answer, or only a gateway in front of it does.
         """
-        if self._service is None:
-            self._service = FAL if self.hosts.is_fal else await self._ask_who()
-        return self._service
+        return await self._well_known.service()
 
     async def whoami(self) -> str | None:
         """The account's user name at fal; None where the key may not ask (fal-protocol §7.2).
@@ -304,52 +290,17 @@ class FalClient:
         Raises:
             FalUnavailable, FalProtocolError: fal did not say.
         """
-        try:
-            return await self._platform.user_name()
-        except (FalAuthenticationError, FalPermissionDenied, FalNotFound):
-            return None
+        return await self._platform.user_name()
 
     async def webhook_keys(self, *, refresh: bool = False) -> list[dict[str, Any]]:
         """fal's public keys for `verify_webhook`, kept for at most 24 hours (fal-protocol §4)."""
-        if refresh or self._jwks is None or time.monotonic() - self._jwks[0] > _JWKS_SECONDS:
-            url = f"{self.hosts.rest}/.well-known/jwks.json"
-            self._jwks = (time.monotonic(), await self._http.free("GET", url, _read_keys))
-        return self._jwks[1]
+        return await self._well_known.webhook_keys(refresh=refresh)
 
     @property
     def clock(self) -> FalClock:
         """What this client knows of fal's clock, from every answer that fal itself wrote."""
         return self._http.clock
 
-    async def _ask_who(self) -> Service:
-        url = f"{self.hosts.queue}{WHO_PATH}"
-        for pause in _ASK_AGAIN:
-            said = await self._http.free("GET", url, _read_who)
-            if said is not None:
-                return service_from(said, self.hosts)
-            await asyncio.sleep(pause)
-        return custom_service(self.hosts)
-
     def _urls(self, endpoint: str, request_id: str, receipt: SubmitReceipt | None) -> RequestUrls:
         named = receipt.model_dump() if receipt is not None and receipt.request_id == request_id else {}
         return RequestUrls.chosen(self.hosts, endpoint, request_id, named)
-
-
-def _fingerprint(hosts: FalHosts, key_id: str) -> str:
-    return hashlib.sha256(f"{hosts.account_host}\n{key_id}".encode()).hexdigest()[:16]
-
-
-def _read_keys(reply: Reply) -> list[dict[str, Any]]:
-    if not reply.ok:
-        raise refusal(reply, "the webhook keys")
-    keys = reply.any_object().get("keys")
-    if not isinstance(keys, list):
-        raise reply.unreadable("is not a key set")
-    return [key for key in keys if isinstance(key, dict)]
-
-
-def _read_who(reply: Reply) -> object | None:
-    """What a server says of itself: JSON, or None for a page or nothing, which may have come from in between."""
-    if reply.status >= 500 or reply.status in (408, 425, 429):
-        raise reply.gateway("asked which service it is")
-    return reply.data if reply.ok or reply.data is None else {}

@@ -12,19 +12,17 @@ Every transfer ends: by length, by a ceiling, or because it hardly moves.
 import asyncio
 import base64
 import binascii
-import hashlib
-import os
 import re
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 import httpx
 
+from prefect_ltx.fal._growing_file import Copy, GrowingFile, OnProgress, PassingError
 from prefect_ltx.fal.clock import Heard
 from prefect_ltx.fal.errors import FalDownloadError, FalError, FalGateway
 from prefect_ltx.fal.reply import Reply
@@ -34,26 +32,6 @@ from prefect_ltx.fal.transport import Transport
 from prefect_ltx.fal.urls import why_not_fetchable
 from prefect_ltx.fal.wire import Downloaded
 
-OnProgress = Callable[[int, int | None], None]
-"""Called with (bytes so far, bytes in all or None)."""
-
-
-class Copy(Protocol):
-    """Somewhere else that the same bytes go in the same pass. What it raises ends the download."""
-
-    async def add(self, piece: bytes) -> None:
-        """Take the next piece."""
-        ...
-
-    def start_over(self) -> None:
-        """Forget the pieces so far: they come again from the first one on."""
-        ...
-
-
-UNANNOUNCED_BYTES: Final = 1 << 30
-"""The most that is taken where neither the server nor fal's result says how long the file is."""
-SLACK_BYTES: Final = 64 << 20
-"""By how much a file whose length nobody announces may exceed fal's `file_size` (or twice it, if that is more)."""
 SLOWEST: Final = 1024
 """Bytes per second that a transfer must reach on the average, once it has lasted `PATIENCE` seconds."""
 PATIENCE: Final = 300.0
@@ -82,7 +60,7 @@ async def download(
         raise FalDownloadError(f"{strip_url(url)} cannot be fetched: {why}", next_step="Check the address")
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        growing = await asyncio.to_thread(_Growing, part, on_progress, copy, expected_size)
+        growing = await asyncio.to_thread(GrowingFile, part, on_progress, copy, expected_size)
         try:
             if url[:5].lower() == "data:":
                 await _from_data_uri(url, growing)
@@ -109,109 +87,7 @@ async def download(
     )
 
 
-class _Growing:
-    """The file as far as it has come, with its running sha256 and what the server said about it.
-
-    Bytes are written by the megabyte: a small file takes one turn in a thread instead of one for every packet.
-    """
-
-    def __init__(
-        self, part: Path, on_progress: OnProgress | None, copy: Copy | None, expected_size: int | None
-    ) -> None:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        self._part = part
-        self._file: BinaryIO = part.open("wb")
-        self._on_progress = on_progress
-        self._copy = copy
-        self._block = bytearray()
-        self._expected = expected_size
-        self._other_sizes: set[int] = set()
-        self.content_type: str | None = None
-        self.oddities: list[str] = []
-        self._reset()
-
-    async def add(self, chunk: bytes) -> None:
-        self.digest.update(chunk)
-        self.size += len(chunk)
-        if self.size > (ceiling := self._ceiling()):
-            raise FalDownloadError(
-                f"The file is longer than {ceiling} bytes, the most that is taken",
-                next_step="Ask fal: its result said otherwise, or said nothing",
-            )
-        self._block += chunk
-        if len(self._block) >= _BLOCK:
-            await self.flush()
-        if self._on_progress is not None:
-            self._on_progress(self.size, self.total)
-
-    async def flush(self) -> None:
-        """Write what has gathered; to be called before `finish`."""
-        block = bytes(self._block)
-        self._block.clear()
-        if not block:
-            return
-        await asyncio.to_thread(self._file.write, block)
-        if self._copy is not None:
-            await self._copy.add(block)
-
-    def start_over(self) -> None:
-        self._file.seek(0)
-        self._file.truncate()
-        self._reset()
-
-    def check(self, url: str) -> None:
-        """Compare the length with what the server said, and with what fal's result said.
-
-        Where the server said nothing, the same other length a second time is the file's own.
-        """
-        size, total = self.size, self.total
-        if total is not None and total != size:
-            self.start_over()
-            raise _PassingError(f"{strip_url(url)} gave {size} bytes in place of {total}")
-        if self._expected is None or self._expected == size:
-            return
-        if self.total is None and size not in self._other_sizes:
-            self._other_sizes.add(size)
-            self.start_over()
-            raise _PassingError(f"{strip_url(url)} gave {size} bytes in place of {self._expected}")
-        self.oddities.append(f"the file has {size} bytes, fal's result said {self._expected}")
-
-    def _ceiling(self) -> int:
-        if self.total is not None:
-            return self.total
-        if self._expected is not None:
-            return min(max(2 * self._expected, self._expected + SLACK_BYTES), MAX_FILE_BYTES)
-        return UNANNOUNCED_BYTES
-
-    def finish(self, path: Path) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        os.replace(self._part, path)
-
-    def discard(self) -> None:
-        self._file.close()
-        self._part.unlink(missing_ok=True)
-
-    def _reset(self) -> None:
-        self.size = 0
-        self.total: int | None = None
-        self.validator: str | None = None
-        self.digest = hashlib.sha256()
-        self._block.clear()
-        if self._copy is not None:
-            self._copy.start_over()
-
-
-class _PassingError(FalDownloadError):
-    """A failure after which another attempt makes sense; `.asked` is the wait that the server asked for."""
-
-    asked: float | None = None
-    by_a_page: bool = False
-    """Whether a web page came in place of the file: something between answered, not fal."""
-
-
-async def _fetch(transport: Transport, url: str, growing: _Growing) -> None:
+async def _fetch(transport: Transport, url: str, growing: GrowingFile) -> None:
     attempt, best = 0, 0
     while True:
         attempt += 1
@@ -219,7 +95,7 @@ async def _fetch(transport: Transport, url: str, growing: _Growing) -> None:
             await _transfer(transport, url, growing)
             growing.check(url)
             return
-        except _PassingError as error:
+        except PassingError as error:
             if growing.size > best:
                 # Attempts that get further are not counted, so a slow line ends only when it stands still.
                 attempt, best = 1, growing.size
@@ -232,7 +108,7 @@ async def _fetch(transport: Transport, url: str, growing: _Growing) -> None:
         await asyncio.sleep(wait)
 
 
-async def _transfer(transport: Transport, url: str, growing: _Growing) -> None:
+async def _transfer(transport: Transport, url: str, growing: GrowingFile) -> None:
     """One attempt, from where the last one broke if the server allows it."""
     headers = {"Accept-Encoding": "identity"}
     if growing.size and growing.validator:
@@ -246,13 +122,13 @@ async def _transfer(transport: Transport, url: str, growing: _Growing) -> None:
                     return
                 url = _redirected(url, response.headers.get("location", ""))
         except (httpx.HTTPError, httpx.StreamError) as error:
-            broken = _PassingError(f"The transfer of {strip_url(url)} broke ({type(error).__name__})")
+            broken = PassingError(f"The transfer of {strip_url(url)} broke ({type(error).__name__})")
             broken.heard = Heard("nobody")
             raise broken from error
     raise FalDownloadError(f"{strip_url(url)}: more than {_MAX_REDIRECTS} redirects")
 
 
-async def _take(response: httpx.Response, head: Reply, url: str, growing: _Growing) -> None:
+async def _take(response: httpx.Response, head: Reply, url: str, growing: GrowingFile) -> None:
     began, had = time.monotonic(), growing.size
     async for chunk in response.aiter_bytes():
         if not growing.size and chunk.lstrip()[:1] == b"<":
@@ -265,13 +141,13 @@ async def _take(response: httpx.Response, head: Reply, url: str, growing: _Growi
             )
 
 
-async def _begin(response: httpx.Response, head: Reply, url: str, growing: _Growing) -> None:
+async def _begin(response: httpx.Response, head: Reply, url: str, growing: GrowingFile) -> None:
     """Look at the head of the answer: does it go on, start over, or refuse?"""
     if response.status_code == 206:
         found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
         if not found or int(found[1]) != growing.size:
             growing.start_over()
-            raise _PassingError(f"{strip_url(url)} answered with another part of the file than asked for")
+            raise PassingError(f"{strip_url(url)} answered with another part of the file than asked for")
         growing.total = _bounded(int(found[2]), url) if found[2] != "*" else growing.total
         return
     if response.status_code != 200:
@@ -296,7 +172,7 @@ def _bounded(total: int, url: str) -> int:
     return total
 
 
-async def _refused(response: httpx.Response, head: Reply, url: str, growing: _Growing) -> FalError:
+async def _refused(response: httpx.Response, head: Reply, url: str, growing: GrowingFile) -> FalError:
     status = response.status_code
     if status == 416:
         growing.start_over()
@@ -304,7 +180,7 @@ async def _refused(response: httpx.Response, head: Reply, url: str, growing: _Gr
         return _page(head, url)
     what = f"{strip_url(url)} answered HTTP {status}"
     if status >= 500 or status in _PASSING:
-        error: FalDownloadError = (passing := _PassingError(what, status=status))
+        error: FalDownloadError = (passing := PassingError(what, status=status))
         passing.asked = head.retry_after
     else:
         error = FalDownloadError(what, status=status, gone=status in _GONE)
@@ -322,9 +198,9 @@ def _is_a_page(response: httpx.Response) -> bool:
     return kind.startswith(_PAGES)
 
 
-def _page(head: Reply, url: str) -> _PassingError:
+def _page(head: Reply, url: str) -> PassingError:
     """The error for a web page, or another program's JSON, in place of a file."""
-    error = _PassingError(
+    error = PassingError(
         f"Something between, not fal, answered HTTP {head.status} with a page in place of the file {strip_url(url)}",
         status=head.status,
     )
@@ -350,7 +226,7 @@ def _redirected(url: str, location: str) -> str:
     return str(target)
 
 
-async def _from_data_uri(url: str, growing: _Growing) -> None:
+async def _from_data_uri(url: str, growing: GrowingFile) -> None:
     head, comma, data = url[5:].partition(",")
     if not comma:
         raise FalDownloadError("The inline media is not a data URI")

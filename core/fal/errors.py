@@ -6,7 +6,7 @@ key or a URL's query string. All classes can be pickled, and raise no second err
                                                                                         billed?
     FalError
     ├── FalRequestInvalid         found here, before anything was sent (a ValueError)    no
-    ├── FalNotSent                no connection was made, no byte of a request left      no
+    ├── FalNotSent                not a byte of the request left this machine            no
     ├── FalSubmitUnknown          the one POST left, no usable answer: NEVER repeat it   maybe
     ├── FalRequestRejected        any other definite refusal (4xx)                       no
     │   ├── FalAuthenticationError    401: the key                                       no
@@ -129,7 +129,7 @@ class FalRequestInvalid(_WithFields, ValueError):
 
 
 class FalNotSent(FalError):
-    """No connection was ever made, so nothing of the request left this machine."""
+    """Not a byte of the request left this machine: the connection was watched."""
 
     default_next_step = "Nothing was sent; check the network and the fal URL, then try again"
 

@@ -5,6 +5,7 @@ the origins (scheme, host, port) that are configured, and to nothing else: no su
 serves users' files and users' apps from subdomains of its own.
 """
 
+import hashlib
 import ipaddress
 import re
 from functools import cached_property
@@ -80,6 +81,10 @@ class FalHosts(BaseModel):
             return "fal.ai"
         host = httpx.URL(self.queue).host
         return host if _is_loopback(host) else f"{host}:{port_of(self.queue)}"
+
+    def fingerprint(self, key_id: str) -> str:
+        """16 hex digits for the account of this key id at this service."""
+        return hashlib.sha256(f"{self.account_host}\n{key_id}".encode()).hexdigest()[:16]
 
     def may_receive_key(self, url: str) -> bool:
         """Whether the account's key may be sent to `url`: same scheme, host and port as a configured host.

@@ -11,7 +11,13 @@ from pydantic import BaseModel, ValidationError
 
 from prefect_ltx.fal.addresses import endpoint_path
 from prefect_ltx.fal.clock import Heard
-from prefect_ltx.fal.errors import FalProtocolError, FalRequestInvalid
+from prefect_ltx.fal.errors import (
+    FalAuthenticationError,
+    FalNotFound,
+    FalPermissionDenied,
+    FalProtocolError,
+    FalRequestInvalid,
+)
 from prefect_ltx.fal.reply import Reply, valid_request_id
 from prefect_ltx.fal.safe_text import plain, storable
 from prefect_ltx.fal.transport import Transport
@@ -85,9 +91,12 @@ class Platform:
         )
 
     async def user_name(self) -> str | None:
-        """The account's user name."""
+        """The account's user name; None where the key may not ask."""
         url = f"{self._http.hosts.api}/v1/account/billing"
-        return await self._http.free("GET", url, _user_name, headers=self._http.key_header(url))
+        try:
+            return await self._http.free("GET", url, _user_name, headers=self._http.key_header(url))
+        except (FalAuthenticationError, FalPermissionDenied, FalNotFound):
+            return None
 
     async def prices(self, endpoints: Iterable[str]) -> dict[str, ModelPrice]:
         """The price of each endpoint that fal lists, by its id."""

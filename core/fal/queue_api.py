@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import httpx
 
+from prefect_ltx.fal._answer import OnRequestId
 from prefect_ltx.fal.addresses import RequestUrls, endpoint_path
 from prefect_ltx.fal.clock import Heard
 from prefect_ltx.fal.errors import (
@@ -20,7 +21,7 @@ from prefect_ltx.fal.errors import (
     FalUnavailable,
 )
 from prefect_ltx.fal.reply import Reply
-from prefect_ltx.fal.transport import OnRequestId, Transport
+from prefect_ltx.fal.transport import Transport
 from prefect_ltx.fal.verdicts import (
     ResultDoubtful,
     cancel_outcome,

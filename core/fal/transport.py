@@ -9,15 +9,16 @@ with it. The two httpx clients are made when first used, because each costs 45 m
 
 import asyncio
 import contextlib
-import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import httpx
 from pydantic import SecretStr
 
-from prefect_ltx.fal.clock import FalClock, Heard, Stopwatch, asked_at
+from prefect_ltx.fal._answer import Answer, OnRequestId, head_of
+from prefect_ltx.fal._environment import new_client, tls_context
+from prefect_ltx.fal.clock import FalClock, Heard, Stopwatch
 from prefect_ltx.fal.errors import (
     FalError,
     FalHostRefused,
@@ -39,11 +40,6 @@ Content = bytes | Callable[[], AsyncIterator[bytes]] | None
 
 CONNECT_SECONDS: Final = 30.0
 _MAX_BODY: Final = 512 * 1024 * 1024
-
-OnRequestId = Callable[[str], None]
-"""Called with fal's id of a request as soon as an answer names it."""
-
-_log = logging.getLogger(__name__)
 
 
 class Transport:
@@ -88,7 +84,7 @@ class Transport:
             FalNotSent: not a byte of its head was written to a connection.
             FalSubmitUnknown: it left, and what came back is no answer or only part of one.
         """
-        answer = _Answer(on_request_id)
+        answer = Answer(on_request_id)
         waits = httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
         try:
             async with asyncio.timeout(timeout):
@@ -170,7 +166,7 @@ class Transport:
         except (httpx.InvalidURL, ValueError, OverflowError) as error:
             raise _uncallable(url) from error
         try:
-            yield response, _head(response, began)
+            yield response, head_of(response, began)
         finally:
             await response.aclose()
 
@@ -185,7 +181,7 @@ class Transport:
     async def _attempt(
         self, client: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], content: Content
     ) -> Reply:
-        answer = _Answer()
+        answer = Answer()
         body = content() if callable(content) else content
         try:
             await self._exchange(client, method, url, headers, body, self._timeout, answer)
@@ -207,7 +203,7 @@ class Transport:
         headers: Mapping[str, str],
         content: bytes | AsyncIterator[bytes] | None,
         timeout: httpx.Timeout,
-        answer: "_Answer",
+        answer: Answer,
     ) -> None:
         request = client.build_request(
             method,
@@ -257,83 +253,9 @@ class Transport:
             self.clock.hear(reply.asked_at, reply.clocks, Stopwatch.read())
 
     def _client(self, limits: httpx.Limits) -> httpx.AsyncClient:
-        # An AsyncClient's own transport is made with retries=0. A proxy from the environment is honoured, as
-        # by the official client, but never for this machine's own addresses.
-        direct: dict[str, httpx.AsyncBaseTransport | None] = {
-            f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")
-        }
-        try:
-            if self._tls is None:
-                self._tls = httpx.create_ssl_context()
-            return httpx.AsyncClient(
-                verify=self._tls, limits=limits, timeout=self._timeout, mounts=direct, follow_redirects=False
-            )
-        except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
-            raise _unusable_environment(error) from error
-
-
-class _Answer:
-    """What has arrived so far, kept outside the call so that a cut answer can still be read."""
-
-    def __init__(self, on_request_id: OnRequestId | None = None) -> None:
-        self.status = 0
-        self.headers = httpx.Headers()
-        self.body = bytearray()
-        self._watched = self._left = False
-        self.began = Stopwatch.read()
-        self._answered = self.began
-        self._on_request_id = on_request_id
-        self._named = ""
-
-    async def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """httpcore's `trace` extension. Opening a tunnel through a proxy is a request as well (CONNECT), but none
-        of ours: ours follows only once the tunnel is open."""
-        self._watched = True
-        if ".send_" in event and event.endswith(".started"):
-            self._left = self._left or getattr(info.get("request"), "method", b"") != b"CONNECT"
-
-    def surely_not_sent(self, error: Exception) -> bool:
-        """Whether not a byte of the request's head was written. Where nothing could be watched, only errors from
-        before any connection say so."""
-        early = isinstance(error, FalError | httpx.PoolTimeout | httpx.InvalidURL | httpx.UnsupportedProtocol)
-        return not self._left and not self.status and (self._watched or early)
-
-    def head(self, response: httpx.Response) -> None:
-        self._answered = Stopwatch.read()
-        self.status, self.headers = response.status_code, response.headers
-        self._name()
-
-    def add(self, chunk: bytes) -> None:
-        self.body += chunk
-        self._name()
-
-    def reply(self, *, complete: bool) -> Reply:
-        return _reply(self.status, self.headers, bytes(self.body), self.began, self._answered, complete)
-
-    def _name(self) -> None:
-        """Tell of the request id as soon as one can be read."""
-        if self._on_request_id is None:
-            return
-        found = self.reply(complete=False).request_id
-        if found is None or found == self._named:
-            return
-        self._named = found
-        try:
-            self._on_request_id(found)
-        except Exception:
-            # Where it cannot be kept, the answer is still to be read: the id is in the receipt or the error too.
-            _log.exception("The id %s of an accepted request could not be kept", found)
-
-
-def _head(response: httpx.Response, began: Stopwatch) -> Reply:
-    return _reply(response.status_code, response.headers, b"", began, Stopwatch.read(), False)
-
-
-def _reply(
-    status: int, headers: httpx.Headers, body: bytes, began: Stopwatch, answered: Stopwatch, complete: bool
-) -> Reply:
-    asked = asked_at(headers.get("date"), headers.get("age"), began, answered)
-    return Reply(status, headers, body, complete, asked_at=asked, clocks=began)
+        if self._tls is None:
+            self._tls = tls_context()
+        return new_client(self._tls, limits, self._timeout)
 
 
 def _not_sent(url: str, error: Exception) -> FalNotSent:
@@ -348,24 +270,6 @@ def _not_sent(url: str, error: Exception) -> FalNotSent:
 
 def _uncallable(url: str) -> FalProtocolError:
     return FalProtocolError(f"{strip_url(url)} is not a URL that can be called")
-
-
-def _unusable_environment(error: Exception) -> FalRequestInvalid:
-    if isinstance(error, ImportError):
-        return FalRequestInvalid(
-            "The environment names a SOCKS proxy (ALL_PROXY, HTTP_PROXY or HTTPS_PROXY), which needs the package "
-            "socksio",
-            next_step="pip install 'httpx[socks]', or name an HTTP proxy",
-        )
-    if isinstance(error, OSError):
-        return FalRequestInvalid(
-            f"The TLS certificates of the environment cannot be read: {_named(error)}",
-            next_step="Correct SSL_CERT_FILE and SSL_CERT_DIR, or unset them",
-        )
-    return FalRequestInvalid(
-        f"The proxy settings of the environment cannot be used ({type(error).__name__})",
-        next_step="Correct HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY (an IPv6 address without brackets)",
-    )
 
 
 def check_key(key: str | SecretStr | None) -> SecretStr | None:

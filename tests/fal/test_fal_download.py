@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from fal_wire import Answer, Seen, Wire
 
-import prefect_ltx.fal.download as download_module
-from prefect_ltx.fal import FalClient, FalDownloadError
+from prefect_ltx.fal import FalClient, FalDownloadError, _growing_file
 
 DATA = os.urandom(300_000)
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -166,8 +165,8 @@ async def test_a_file_that_never_ends_does_end(
     expected_size: int | None,
 ) -> None:
     """Without an announced length, a file may be little longer than fal said, or than any file is."""
-    monkeypatch.setattr(download_module, "SLACK_BYTES", 1 << 20)
-    monkeypatch.setattr(download_module, "UNANNOUNCED_BYTES", 1 << 20)
+    monkeypatch.setattr(_growing_file, "SLACK_BYTES", 1 << 20)
+    monkeypatch.setattr(_growing_file, "UNANNOUNCED_BYTES", 1 << 20)
     wire.on(FILE, Answer(200, end="endless"))
     with pytest.raises(FalDownloadError, match="longer than"):
         await client.download(wire.url + FILE, tmp_path / "v.mp4", expected_size=expected_size)
