@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     """A folder or `s3://bucket/prefix`; empty: `archive` in `home`."""
     budget_usd: Decimal | None = Field(default=None, ge=0)
     """The most that may be spent per UTC day, over everything in the ledger."""
+    unit_price_usd: Decimal | None = Field(default=None, gt=0)
+    """Dollars per megapixel by your account's page, for when fal's pricing API does not say."""
+    stop_factor: Decimal = Field(default=Decimal(3), ge=1)
+    """How many times its bound fal may bill one request before nothing more is bought until a person has looked."""
     listing_lag_seconds: float | None = Field(default=None, ge=0)
     """How long fal's request listing may lag behind a submit; empty: 0 on a custom URL, 600 on fal."""
     absence_is_proof: bool | None = None
@@ -77,6 +81,7 @@ class Settings(BaseSettings):
     @field_validator(
         "fal_url",
         "budget_usd",
+        "unit_price_usd",
         "listing_lag_seconds",
         "absence_is_proof",
         "distributed",

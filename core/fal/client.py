@@ -20,6 +20,7 @@ from prefect_ltx.fal.download import download
 from prefect_ltx.fal.errors import FalRequestInvalid
 from prefect_ltx.fal.hosts import FalHosts
 from prefect_ltx.fal.platform_api import Platform
+from prefect_ltx.fal.presence import is_there
 from prefect_ltx.fal.queue_api import Queue, submit_headers
 from prefect_ltx.fal.retry import RetryRule
 from prefect_ltx.fal.service import Service
@@ -275,6 +276,10 @@ class FalClient:
         return await download(
             self._http, url, Path(path), on_progress=on_progress, expected_size=expected_size, copy=copy
         )
+
+    async def has_file(self, url: str) -> bool:
+        """Whether `url` gives out its file now, asked without the key; False where that cannot be known."""
+        return await is_there(self._http, url)
 
     async def identify(self) -> Service:
         """Which service this is, by its own word and without the key; asked once, fal itself not at all.

@@ -18,6 +18,7 @@ from prefect_ltx.fal import (
     upper_bound_megapixels,
 )
 from prefect_ltx.generation.inputs import InputMedia, MediaDigest, fetch_inputs
+from prefect_ltx.generation.pricing import PriceSource
 from prefect_ltx.generation.services import Services, in_thread
 from prefect_ltx.ledger import Generation, Owner, Plan, State, generation_keys
 
@@ -40,6 +41,12 @@ class Estimate(BaseModel, frozen=True):
     height: int
     num_frames: int
     megapixels: int
+    most_megapixels: int
+    """What may be billed at most: padded frames, and the largest delivery."""
+    unit_price_usd: Decimal
+    """Dollars per megapixel."""
+    price_from: PriceSource
+    """Whose word the price is; "page" is a guess, at which nothing is sent under a budget."""
     price_expected_usd: Decimal
     """For the size that was asked for."""
     price_upper_usd: Decimal
@@ -278,6 +285,7 @@ def ledger_plan(
         seed_drawn=planned.seed_drawn,
         price_expected_usd=estimate.price_expected_usd,
         price_upper_usd=estimate.price_upper_usd,
+        price_is_guess=estimate.price_from == "page",
         flow_run_id=flow_run_id,
         tags=tags,
         asked={
@@ -286,6 +294,12 @@ def ledger_plan(
             "num_frames": estimate.num_frames,
             "frames_per_second": body["frames_per_second"],
             "audio": body["generate_audio"],
+            "price": {
+                "megapixels": estimate.megapixels,
+                "most_megapixels": estimate.most_megapixels,
+                "unit_price_usd": str(estimate.unit_price_usd),
+                "from": estimate.price_from,
+            },
             "media": {field: digest.model_dump() for field, digest in planned.media.items()},
         },
     )
@@ -302,15 +316,19 @@ async def estimate_of(
     amount = megapixels(width, height, request.num_frames)
     most = upper_bound_megapixels(request, size, control_size=control, auto_side=side)
     price = await services.unit_price(request.ENDPOINT)
+    warnings = _warnings(request, width, height) + ([price.note] if price.note else [])
     return Estimate(
         endpoint=request.ENDPOINT,
         width=width,
         height=height,
         num_frames=request.num_frames,
         megapixels=amount,
-        price_expected_usd=amount * price,
-        price_upper_usd=most * price,
-        warnings=_warnings(request, width, height),
+        most_megapixels=most,
+        unit_price_usd=price.usd,
+        price_from=price.source,
+        price_expected_usd=amount * price.usd,
+        price_upper_usd=most * price.usd,
+        warnings=warnings,
     )
 
 

@@ -14,12 +14,13 @@ from types import TracebackType
 from typing import Final, ParamSpec, Self, TypeVar
 
 from prefect_ltx.archive import Archive
-from prefect_ltx.fal import UNIT_PRICE_USD, FalClient, FalError, FalHosts
+from prefect_ltx.fal import FalClient, FalHosts
 from prefect_ltx.generation.callback import public_base
 from prefect_ltx.generation.learned import Learned, read_learned
+from prefect_ltx.generation.pricing import UnitPrice, unit_price
 from prefect_ltx.generation.sharing import refuse_unshared
 from prefect_ltx.generation.usable import refuse_unusable_places
-from prefect_ltx.ledger import BudgetLimit, Ledger
+from prefect_ltx.ledger import STOP_FACTOR, BudgetLimit, Ledger
 from prefect_ltx.provenance import Signer, SigningFailed
 from prefect_ltx.settings import Settings, SettingsError
 
@@ -46,6 +47,10 @@ class Options:
     """Signs renditions with Content Credentials (C2PA)."""
     learned: Learned | None = None
     """What `doctor --live` found out about the account."""
+    stated_price: Decimal | None = None
+    """Dollars per megapixel by `PREFECT_LTX_UNIT_PRICE_USD`, for when fal does not say."""
+    stop_factor: Decimal = STOP_FACTOR
+    """How many times its bound fal may bill one request before nothing more is bought."""
 
     @classmethod
     def from_settings(cls, settings: Settings, hosts: FalHosts, account: str | None = None) -> Self:
@@ -72,6 +77,8 @@ class Options:
             webhook_url=public_base(settings.webhook_url) if settings.webhook_url else None,
             signer=signer,
             learned=learned,
+            stated_price=settings.unit_price_usd,
+            stop_factor=settings.stop_factor,
         )
 
 
@@ -86,7 +93,8 @@ class Services:
     limits: tuple[BudgetLimit, ...] = ()
     has_account: bool = True
     """False where neither a key nor a URL is set: only prices can be said then, and nothing of what is paid for."""
-    _unit_prices: dict[str, Decimal] = field(default_factory=dict, repr=False)
+    unit_prices: dict[str, UnitPrice] = field(default_factory=dict, repr=False)
+    """What `unit_price` found out, by endpoint."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot hold together, however it was opened.
@@ -94,6 +102,7 @@ class Services:
         Raises:
             SettingsError: the lease is too short. Nothing was sent.
         """
+        self.ledger.stop_factor = self.options.stop_factor
         refuse_short_lease(self.ledger.lease_seconds)
 
     @classmethod
@@ -151,23 +160,9 @@ class Services:
         await self.archive.aclose()
         await in_thread(self.ledger.close)
 
-    async def unit_price(self, endpoint: str) -> Decimal:
-        """Dollars a megapixel for this account, asked once; the page's price where fal does not say.
-
-        A price in another unit or currency is not used (fal-protocol §7.1: other models quote cents).
-        """
-        if not self.has_account:
-            return UNIT_PRICE_USD
-        if endpoint not in self._unit_prices:
-            price = UNIT_PRICE_USD
-            try:
-                quoted = (await self.client.prices([endpoint])).get(endpoint)
-            except FalError:
-                quoted = None
-            if quoted and quoted.unit.rstrip("s").lower() == "megapixel" and quoted.currency.upper() == "USD":
-                price = quoted.unit_price
-            self._unit_prices[endpoint] = price
-        return self._unit_prices[endpoint]
+    async def unit_price(self, endpoint: str) -> UnitPrice:
+        """Dollars per megapixel for this account, and whose word it is (`pricing`)."""
+        return await unit_price(self, endpoint)
 
     def work_dir(self, generation_id: str) -> Path:
         """The folder of one generation's unfinished files, made when missing."""

@@ -10,6 +10,8 @@ from prefect_ltx.generation.inputs import InputMedia, MediaDigest, fetch_input
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.services import Services, in_thread
 
+TRUSTED_SECONDS = 24 * 3600
+"""How long an upload at fal is used without another look: fal may delete files, and a run without them is billed."""
 UPLOAD_REUSE_SECONDS = 6 * 24 * 3600
 """fal promises "at least 7 days" for its files (fal-protocol §6.3); ours are used a day less."""
 
@@ -53,7 +55,7 @@ async def upload(
 
 async def _upload_once(services: Services, path: Path, digest: MediaDigest) -> UploadedMedia:
     ledger, account = services.ledger, services.client.account
-    url = await in_thread(ledger.find_upload, account, digest.sha256)
+    url = await _still_there(services, digest.sha256)
     reused = url is not None
     if url is None:
         tell("upload", "", f"uploading {digest.name}")
@@ -70,3 +72,20 @@ async def _upload_once(services: Services, path: Path, digest: MediaDigest) -> U
     return UploadedMedia(
         url=url, sha256=digest.sha256, size=digest.size, content_type=digest.content_type, reused=reused
     )
+
+
+async def _still_there(services: Services, sha256: str) -> str | None:
+    """Where these bytes are at fal from before; None where they never were, or are not given out any more.
+
+    An old upload is looked at before it is used, and one on another server always: an embedded fal comes back on
+    another port, or with an empty data folder.
+    """
+    ledger, account = services.ledger, services.client.account
+    stored = await in_thread(ledger.stored_upload, account, sha256)
+    if stored is None:
+        return None
+    trusted = services.client.hosts.is_fal and stored.age < TRUSTED_SECONDS
+    if trusted or await services.client.has_file(stored.url):
+        return stored.url
+    await in_thread(ledger.forget_upload, account, sha256, stored.url)
+    return None

@@ -21,6 +21,7 @@ from prefect_ltx.fal import (
     QueueStatus,
     read_video,
 )
+from prefect_ltx.generation.billing import billed_usd
 from prefect_ltx.generation.errors import StillWaiting, ended, lost, parked
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.services import Services, in_thread
@@ -154,7 +155,7 @@ async def _record_video(services: Services, generation: Generation, result: Gene
             prompt=video.prompt,
             file_size=video.video.file_size,
             units=units,
-            usd=None if units is None else units * await services.unit_price(generation.endpoint),
+            usd=await billed_usd(services, generation, units),
         ),
     )
     tell("after-completed", generation.id, "fal has the video")

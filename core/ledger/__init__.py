@@ -18,6 +18,7 @@ from prefect_ltx.ledger.errors import (
     NotRecordable,
     PlanInvalid,
     PostNotPermitted,
+    PriceUnknown,
     RequestClaimed,
     SpendingStopped,
 )
@@ -57,13 +58,14 @@ from prefect_ltx.ledger.life.states import CLOSED, LIVE, RANK, UNFINISHED, Effec
 from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.records import Claim, DoubleCharge, Drift, Generation, LedgerEvent, Plan, Stray, Total
 from prefect_ltx.ledger.spend import Period, Spend
-from prefect_ltx.ledger.stops import Stop
+from prefect_ltx.ledger.stops import STOP_FACTOR, Stop
 from prefect_ltx.ledger.watching import BudgetLow, Moved, News, SpendingStop, unwatch, watch
 
 __all__ = [
     "CLOSED",
     "LIVE",
     "RANK",
+    "STOP_FACTOR",
     "UNFINISHED",
     "Accepted",
     "Acting",
@@ -109,6 +111,7 @@ __all__ = [
     "PlanInvalid",
     "PostNotPermitted",
     "PostStarted",
+    "PriceUnknown",
     "ProvablyAbsent",
     "Receipt",
     "Rejected",

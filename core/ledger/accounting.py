@@ -86,6 +86,12 @@ def unsettled(connection: Connection, before: float, *, by_billing: bool) -> lis
     return [generation_of(row) for row in connection.execute(query.order_by(_table.c.created_at))]
 
 
+def billed_since(connection: Connection, since: float) -> list[Generation]:
+    """Rows made since then that billing events have settled: more of these may still come."""
+    query = select(_table).where(_table.c.settled_by == "billing_events", _table.c.created_at >= since)
+    return [generation_of(row) for row in connection.execute(query.order_by(_table.c.created_at))]
+
+
 def drift(connection: Connection) -> list[Drift]:
     """Settled rows that cost something else than expected, the newest first."""
     query = (

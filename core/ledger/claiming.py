@@ -14,7 +14,7 @@ from prefect_ltx.fal import nano_to_usd, usd_to_nano
 from prefect_ltx.ledger import schema, stops
 from prefect_ltx.ledger.accounting import held_in_period
 from prefect_ltx.ledger.accounts import check_ours
-from prefect_ltx.ledger.errors import AnotherAccount, BudgetExceeded, PostNotPermitted
+from prefect_ltx.ledger.errors import AnotherAccount, BudgetExceeded, PostNotPermitted, PriceUnknown
 from prefect_ltx.ledger.life.budget import BudgetLimit
 from prefect_ltx.ledger.life.events import Found, OwnerLost, PostStarted
 from prefect_ltx.ledger.life.machine import todo
@@ -260,10 +260,11 @@ def _hold(tx: Transaction, row: Generation, owner: Owner, *, log: bool = True, *
 
 
 def _check_budgets(tx: Transaction, plan: Plan, limits: Sequence[BudgetLimit]) -> None:
+    counted = [limit for limit in limits if limit.tag is None or limit.tag in plan.tags]
+    if counted and plan.price_is_guess:
+        raise PriceUnknown(plan.endpoint)
     needed = nano_to_usd(max(usd_to_nano(plan.price_upper_usd), usd_to_nano(plan.price_expected_usd)))
-    for limit in limits:
-        if limit.tag is not None and limit.tag not in plan.tags:
-            continue
+    for limit in counted:
         held: Decimal = held_in_period(tx.connection, limit, tx.now)
         if held + needed > limit.usd:
             raise BudgetExceeded(limit, held_usd=held, needed_usd=needed)

@@ -11,6 +11,7 @@ a URL's query or a request's body. All can be pickled.
     ├── PlanInvalid             a plan that cannot be written down must not be sent
     ├── NotRecordable           the database does not take a row's values; other rows are not concerned
     ├── BudgetExceeded          a limit would be passed; raised before the row exists
+    ├── PriceUnknown            a budget is set, and nobody who could know has said the price
     ├── SpendingStopped         a bill was far beyond its bound, and nobody has looked at it yet
     ├── AnotherAccount          the row belongs to another account, or to another service
     ├── RequestClaimed          the request that was found belongs to another live row
@@ -79,6 +80,20 @@ class AnotherAccount(LedgerError):
             f"Generation {generation_id} is another account's (account {account}{where})",
             bill="It was left alone; nothing was sent or spent",
             next_step="Use that account's key, or the fal URL that it was sent to",
+        )
+
+
+class PriceUnknown(LedgerError):
+    """A budget is set and the price is only a guess, with which none can be held. Raised before the row exists."""
+
+    def __init__(self, endpoint: str) -> None:
+        """`endpoint` is the one whose price fal did not say."""
+        self.endpoint = endpoint
+        super().__init__(
+            f"fal does not say what a megapixel of {endpoint} costs this account, and never has: a budget cannot be "
+            "held with a guess",
+            next_step="Try again when fal's pricing API answers, or set PREFECT_LTX_UNIT_PRICE_USD to the price per "
+            "megapixel on your account's page",
         )
 
 

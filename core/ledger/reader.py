@@ -5,12 +5,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from prefect_ltx.ledger import accounting, accounts, reading, spend, stops
+from prefect_ltx.ledger import accounting, accounts, quotes, reading, spend, stops
 from prefect_ltx.ledger.accounts import Acting, KnownAccount
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.life.budget import BudgetLimit, BudgetStatus
 from prefect_ltx.ledger.life.evidence import is_due
 from prefect_ltx.ledger.life.states import State
+from prefect_ltx.ledger.quotes import Quote
+from prefect_ltx.ledger.reading import StoredUpload
 from prefect_ltx.ledger.recording import is_held
 from prefect_ltx.ledger.records import DoubleCharge, Drift, Generation, LedgerEvent, Stray, StrayKind, Total
 from prefect_ltx.ledger.rows import seconds
@@ -175,6 +177,20 @@ class LedgerReader:
     def drift(self) -> list[Drift]:
         """Settled rows that cost something else than expected, the newest first."""
         return self._database.read(accounting.drift)
+
+    def billed_since(self, since: datetime) -> list[Generation]:
+        """Rows intended since then that fal's billing events have settled, the oldest first."""
+        return self._database.read(lambda each: accounting.billed_since(each, since.timestamp()))
+
+    def last_quote(self, account: str, endpoint: str) -> Quote | None:
+        """What fal last quoted for a megapixel of this endpoint to this account."""
+        return self._database.read(lambda each: quotes.last(each, account, endpoint))
+
+    def stored_upload(self, account: str, sha256: str) -> StoredUpload | None:
+        """Where these bytes were uploaded and how long ago, unless that has expired."""
+        return self._database.read(
+            lambda each: reading.stored_upload(each, account, sha256, self._database.now(each))
+        )
 
     def find_upload(
         self, account: str, sha256: str, *, now: float | datetime | None = None, valid_for: float = 0

@@ -1,6 +1,7 @@
 """Finding rows: by id, prefix, request id, key, state, flow run or tag; histories, strays, uploads."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Select, or_, select
@@ -144,6 +145,36 @@ def find_upload(connection: Connection, account: str, sha256: str, until: float)
             or_(table.c.expires_at.is_(None), table.c.expires_at > until),
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUpload:
+    """Where bytes were uploaded, and how many seconds ago."""
+
+    url: str
+    age: float
+
+
+def stored_upload(connection: Connection, account: str, sha256: str, now: float) -> StoredUpload | None:
+    """The upload of these bytes that is remembered and should still be there."""
+    table = schema.upload
+    row = connection.execute(
+        select(table.c.url, table.c.saved_at).where(
+            table.c.account == account,
+            table.c.sha256 == sha256,
+            or_(table.c.expires_at.is_(None), table.c.expires_at > now),
+        )
+    ).one_or_none()
+    return None if row is None else StoredUpload(row.url, max(0.0, now - row.saved_at))
+
+
+def forget_uploads(
+    connection: Connection, account: str, sha256: Collection[str], url: str | None = None
+) -> None:
+    """Forget where these bytes were uploaded; with `url` only if it is still the place."""
+    table = schema.upload
+    gone = table.delete().where(table.c.account == account, table.c.sha256.in_(sha256))
+    connection.execute(gone if url is None else gone.where(table.c.url == url))
 
 
 def save_upload(connection: Connection, values: dict[str, Any]) -> None:

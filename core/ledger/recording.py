@@ -23,6 +23,7 @@ from prefect_ltx.ledger.life.events import (
     PostStarted,
     ProvablyAbsent,
     Rejected,
+    RemoteFailed,
     ReplyLost,
     Resolved,
     Settled,
@@ -33,6 +34,7 @@ from prefect_ltx.ledger.life.events import (
 from prefect_ltx.ledger.life.machine import Step, advance
 from prefect_ltx.ledger.life.states import UNFINISHED, Effect, State
 from prefect_ltx.ledger.owner import Owner
+from prefect_ltx.ledger.reading import forget_uploads
 from prefect_ltx.ledger.records import Generation
 from prefect_ltx.ledger.rows import changes, generation_of, storable
 from prefect_ltx.ledger.stops import STOP_FACTOR, Stop
@@ -41,6 +43,8 @@ _DECISIONS: Final = (PostStarted, Rejected, NotSent, ProvablyAbsent)
 """Events that permit a POST, or free the key for the next one: only from the holder of the lease."""
 _JUDGEMENTS: Final = (ReplyLost, Undecidable)
 """Events about one's own looking: from the holder, or from anybody while nobody works on the row."""
+_UNREAD_MEDIA: Final = ("file_download_error", "image_load_error")
+"""fal's types of an error about an input that it could not fetch or read; a reason names them."""
 _WITHOUT_OWNER: Final = frozenset(State) - UNFINISHED | {State.PARKED, State.LOST}
 
 _table = schema.generation
@@ -154,6 +158,8 @@ def record(tx: Transaction, row: Generation, event: Event, *, owner: Owner | Non
         tx.update(row.id, **values)
         _stop_where_absurd(tx, row, event, values)
     tx.log(row, type(event).__name__, actor, step, **public_detail(event))
+    if isinstance(event, RemoteFailed) and any(kind in event.reason for kind in _UNREAD_MEDIA):
+        _forget_media(tx, row)
     if step.moved:
         tx.moves.append((row.id, step.after.state))
     if isinstance(event, Found):
@@ -222,6 +228,14 @@ def _stop_where_absurd(tx: Transaction, row: Generation, event: Event, values: M
         return
     if (stop := stops.open_where_absurd(tx.connection, tx.now, row, billed, tx.stop_factor)) is not None:
         tx.stopped.append(stop)
+
+
+def _forget_media(tx: Transaction, row: Generation) -> None:
+    """fal could not read an input, so nobody relies on where it was uploaded: the next run uploads it again."""
+    media = row.asked.get("media", {})
+    forget_uploads(
+        tx.connection, row.account, [each["sha256"] for each in media.values() if "sha256" in each]
+    )
 
 
 def _mark_adopted(tx: Transaction, row: Generation, request_id: str) -> None:

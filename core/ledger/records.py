@@ -31,6 +31,7 @@ class Plan:
         price_expected_usd: what it should cost.
         price_upper_usd: what it may cost at most; this is reserved.
         asked: size, frames and so on, for later comparison with what was delivered.
+        price_is_guess: whether nobody who could know has said the price; under a budget such a plan is refused.
         older_keys: the other keys under which an earlier release may know the same video (`generation_keys`).
 
     Raises:
@@ -50,6 +51,7 @@ class Plan:
     tags: tuple[str, ...] = ()
     asked: Mapping[str, Any] = field(default_factory=dict, repr=False)
     older_keys: tuple[str, ...] = field(default=(), repr=False)
+    price_is_guess: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what could not be accounted for."""

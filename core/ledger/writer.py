@@ -7,7 +7,8 @@ from typing import Self, TypeVar
 
 from sqlalchemy import Connection
 
-from prefect_ltx.ledger import accounting, accounts, reading, seen, stops, watching
+from prefect_ltx.fal import usd_to_nano
+from prefect_ltx.ledger import accounting, accounts, quotes, reading, seen, stops, watching
 from prefect_ltx.ledger.accounts import Acting, KnownAccount, NamedBy
 from prefect_ltx.ledger.database import NOT_RECORDED, Database
 from prefect_ltx.ledger.errors import NOTHING_SPENT
@@ -71,6 +72,37 @@ class LedgerWriter(LedgerReader):
             GenerationNotFound: there is no such stop.
         """
         return self._write(lambda tx: stops.resolve(tx.connection, tx.now, stop_id, by))
+
+    def report_bill(self, generation_id: str, usd: Decimal) -> Stop | None:
+        """fal has named a price that is not believed as a bill: it settles nothing, and beyond `stop_factor` times the
+        bound it stops spending. The stop that it opened, or None.
+
+        Raises:
+            GenerationNotFound: there is no such row.
+        """
+
+        def report(tx: Transaction) -> Stop | None:
+            row = tx.load(generation_id)
+            stop = stops.open_where_absurd(tx.connection, tx.now, row, usd_to_nano(usd), tx.stop_factor)
+            if stop is not None:
+                tx.stopped.append(stop)
+            return stop
+
+        return self._write(report)
+
+    def remember_quote(self, account: str, endpoint: str, usd: Decimal, again_after: float = 0.0) -> None:
+        """Keep what fal quotes for a megapixel; the same again is written only `again_after` seconds later."""
+        last = self.last_quote(account, endpoint)
+        now = self._database.read(self._database.now)
+        if last is not None and last.usd == usd and now - last.quoted_at.timestamp() < again_after:
+            return
+        self._write(
+            lambda tx: quotes.remember(tx.connection, tx.now, account, endpoint, usd), bill=NOTHING_SPENT
+        )
+
+    def forget_upload(self, account: str, sha256: str, url: str) -> None:
+        """These bytes are not at `url` any more; another place that was remembered since stays."""
+        self._write(lambda tx: reading.forget_uploads(tx.connection, account, [sha256], url))
 
     def save_upload(
         self,
