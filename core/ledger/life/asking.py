@@ -9,7 +9,7 @@ from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.records import Generation
 
 ASK_LOST_SECONDS: Final = 7 * 24 * 3600.0
-"""How long a lost result is asked for again, from fal's first word that it is gone."""
+"""How long a lost result is asked for again."""
 BEFORE_POST_SECONDS: Final = 3600.0
 """How long before the first POST a listing has to begin, so that no rounding and no lagging clock cuts it off."""
 _PAUSES: Final = (60.0, 6 * 3600.0)
@@ -83,8 +83,8 @@ def pause_after(looks: int) -> float:
 def is_due(row: Generation, now: float) -> bool:
     """Whether it is time to ask about this row by its id; `now` is the ledger's clock.
 
-    A lost row is asked about for a week.
+    A lost row is asked about until its pauses add up to a week: its `gone_at` is by fal's clock, not by this one.
     """
     if row.look_again_at is not None and row.look_again_at.timestamp() > now:
         return False
-    return row.state is not State.LOST or row.gone_at is None or now - row.gone_at < ASK_LOST_SECONDS
+    return row.state is not State.LOST or sum(map(pause_after, range(1, row.looks))) < ASK_LOST_SECONDS
