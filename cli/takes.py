@@ -90,7 +90,10 @@ async def takes(
         )
         for each in made.takes
     ]
-    rows += [(each.number, each.seed, f"failed: {each.reason}", "", None, "", "") for each in made.failed]
+    rows += [
+        (each.number, each.seed, f"failed: {each.reason} ({each.money})", "", None, "", "")
+        for each in made.failed
+    ]
     output.result(
         made,
         grid(("#take", "#seed", "result", "#score", "$price", "", "folder"), rows),

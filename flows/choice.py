@@ -10,7 +10,7 @@ from prefect.input.run_input import keyset_from_base_key
 from pydantic import Field, create_model
 
 from prefect_ltx.flows.naming import in_markdown, unmarked
-from prefect_ltx.flows.take import Take, TakeRow
+from prefect_ltx.flows.take_row import Take, TakeRow
 from prefect_ltx.tasks.context import run_logger
 
 POLL_SECONDS = 2

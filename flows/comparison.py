@@ -12,7 +12,7 @@ from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.media import BITEXACT, run_ffmpeg, source, target
 
 if TYPE_CHECKING:
-    from prefect_ltx.flows.take import Take
+    from prefect_ltx.flows.take_row import Take
 
 POSTER_WIDTH = 384
 
@@ -24,7 +24,7 @@ main{{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap
 figure{{margin:0;padding:.8rem;background:#1c1c1c;border-radius:8px;border:2px solid transparent}}
 figure.chosen{{border-color:#5b9}} figure.rejected{{opacity:.55}} img{{width:100%;border-radius:4px}}
 pre{{white-space:pre-wrap;background:#1c1c1c;padding:1rem;border-radius:8px}} code{{word-break:break-all}}
-</style></head><body><h1>{title}</h1><pre>{prompt}</pre><main>{takes}</main></body></html>
+</style></head><body><h1>{title}</h1><pre>{prompt}</pre><main>{takes}</main>{notes}</body></html>
 """
 FIGURE = """<figure class="{kind}"><img alt="take {number}" src="{poster}"><figcaption><b>Take {number}</b>, \
 seed {seed}<br>{result}<br>{price}<br><code>{video}</code></figcaption></figure>"""
@@ -69,8 +69,10 @@ def choice_markdown(takes: "Sequence[Take]", posters: Sequence[str]) -> str:
     )
 
 
-def comparison_page(prompt: str, takes: "Sequence[Take]", posters: Sequence[str]) -> str:
-    """The same as one HTML file without a script; every text in it is escaped."""
+def comparison_page(
+    prompt: str, takes: "Sequence[Take]", posters: Sequence[str], notes: Sequence[str] = ()
+) -> str:
+    """The same as one HTML file without a script, `notes` below the takes; every text in it is escaped."""
     figures = "".join(
         FIGURE.format(
             kind="chosen" if take.chosen else "rejected" if take.defects else "",
@@ -83,7 +85,8 @@ def comparison_page(prompt: str, takes: "Sequence[Take]", posters: Sequence[str]
         )
         for take, poster in zip(takes, posters, strict=True)
     )
-    return PAGE.format(title=f"{len(takes)} takes", prompt=escape(prompt), takes=figures)
+    lines = "".join(f"<p>{escape(each)}</p>" for each in notes)
+    return PAGE.format(title=f"{len(takes)} takes", prompt=escape(prompt), takes=figures, notes=lines)
 
 
 def page_key(group: str, page: bytes) -> str:

@@ -1,6 +1,7 @@
 """A storyboard becomes a film: its shots in parallel, each paid for once, then joined and archived."""
 
 import asyncio
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,9 +23,13 @@ from prefect_ltx.flows.film_store import ArchivedFilm, finish_film
 from prefect_ltx.flows.forms import AtOnce, RecipeChoice, Seconds, StoryboardSource
 from prefect_ltx.flows.judge import load_judge
 from prefect_ltx.flows.sheeting import draw_sheets
-from prefect_ltx.flows.take import Take, TakeRow, make_takes
+from prefect_ltx.flows.take import check_archived, make_takes
+from prefect_ltx.flows.take_row import Take, TakeRow
 from prefect_ltx.flows.takes import CHOICE_SECONDS, choose_take
-from prefect_ltx.generation import Services
+from prefect_ltx.generation import Services, in_thread
+from prefect_ltx.generation.errors import what_happened
+from prefect_ltx.ledger import State
+from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.tasks.context import flow_run_id, run_logger
 
 
@@ -110,7 +115,7 @@ async def storyboard_film(
             ),
             return_exceptions=True,
         )
-        rows = _complete(board, done, services)
+        rows = await _complete(board, done, services)
         chosen: list[tuple[TakeRow, Take]] = []
         # One after the other: a run has one pause at a time, and no task may start meanwhile.
         for shot, row in zip(board.shots, rows, strict=True):
@@ -122,6 +127,9 @@ async def storyboard_film(
                 services, row, judge, label=f"shot {shot.id}", choice_timeout=choice_timeout_seconds
             )
             chosen.append((row, take))
+        for row, take in chosen:
+            # Choices may have taken days.
+            await check_archived(services, row, take)
         film = await finish_film(services, board, chosen, tags=tags or [])
     for warning in film.warnings:
         run_logger().warning("%s", warning)
@@ -166,7 +174,9 @@ async def _approved(plan: FilmPlan, timeout: float) -> None:
         raise NotApproved("the plan was not approved. Nothing was sent or spent.")
 
 
-def _complete(board: Storyboard, done: "list[TakeRow | BaseException]", services: Services) -> list[TakeRow]:
+async def _complete(
+    board: Storyboard, done: "list[TakeRow | BaseException]", services: Services
+) -> list[TakeRow]:
     rows = [each for each in done if isinstance(each, TakeRow)]
     failed = [
         (shot, each) for shot, each in zip(board.shots, done, strict=True) if isinstance(each, BaseException)
@@ -176,9 +186,20 @@ def _complete(board: Storyboard, done: "list[TakeRow | BaseException]", services
             raise error
     if failed:
         run_logger().error("%d of %d shots of run %s were not made", len(failed), len(done), flow_run_id())
-        told = "; ".join(f"shot {shot.id}: {error}" for shot, error in failed)
+        told = "; ".join(f"shot {shot.id}: {what_happened(error)}" for shot, error in failed)
         raise FilmIncomplete(
-            f"{len(failed)} of {len(done)} shots were not made: {told} The other {len(rows)} are archived under "
-            f"{services.archive.location}; run again to make what is missing, it pays for nothing twice."
+            f"{len(failed)} of {len(done)} shots were not made: {told}. The other {len(rows)} are archived under "
+            f"{services.archive.location}. {await _money(services)} Run again to make what is missing, it pays for "
+            "nothing twice."
         ) from failed[0][1]
     return rows
+
+
+async def _money(services: Services) -> str:
+    """What this run has bought, and what it may have bought, by the ledger."""
+    run_id = flow_run_id()
+    found = await in_thread(services.ledger.find, flow_run_id=run_id) if run_id else []
+    spent = sum((row.held_usd for row in found if row.state is State.ARCHIVED), Decimal(0))
+    open_usd = sum((row.held_usd for row in found if row.state is not State.ARCHIVED), Decimal(0))
+    more = f", and up to {dollars(open_usd)} more may have been billed" if open_usd else ""
+    return f"This run spent {dollars(spent)}{more}."

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from prefect_ltx.archive import Manifest
 from prefect_ltx.film import Clip, ShotLineage, Storyboard, Timeline, fitting_overlaps, frames_at
-from prefect_ltx.flows.take import Take, TakeRow, local_video
+from prefect_ltx.flows.take import local_video
+from prefect_ltx.flows.take_row import Take, TakeRow
 from prefect_ltx.generation import Services
 from prefect_ltx.media import probe
 

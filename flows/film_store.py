@@ -31,7 +31,7 @@ from prefect_ltx.film import (
 )
 from prefect_ltx.film.manifest import FILM_ENDPOINT
 from prefect_ltx.flows.film_clips import fetch_clips, lineage_of
-from prefect_ltx.flows.take import Take, TakeRow
+from prefect_ltx.flows.take_row import Take, TakeRow
 from prefect_ltx.generation import Services, tell
 from prefect_ltx.generation.work_folders import FILMS, own_folder
 from prefect_ltx.media import (

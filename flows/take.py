@@ -1,104 +1,31 @@
 """Making takes of one request: one seed after the other, or all of them, until there is enough to choose from."""
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
-from pydantic import BaseModel
-
-from prefect_ltx.archive import Manifest
+from prefect_ltx.archive import ArchiveNotFound, Manifest
 from prefect_ltx.blocks.services import BlockNames
 from prefect_ltx.fal import FalGenerationFailed, FrameRule, GenerationRequest
 from prefect_ltx.film import TakePolicy, take_seeds
-from prefect_ltx.flows.comparison import (
-    choice_markdown,
-    comparison_markdown,
-    comparison_page,
-    page_key,
-    poster_of,
-)
+from prefect_ltx.flows.comparison import poster_of
 from prefect_ltx.flows.defects import verdict_of
 from prefect_ltx.flows.judge import Judge, JudgedTake, judged
 from prefect_ltx.flows.steps import make_video
-from prefect_ltx.generation import ArchivedGeneration, Services
+from prefect_ltx.flows.take_row import FailedTake, Take, TakeRow
+from prefect_ltx.generation import Services, Takes
+from prefect_ltx.generation.errors import money_of, what_happened
+from prefect_ltx.generation.life import KNOWN_ENDS, row_of
 from prefect_ltx.generation.work_folders import TAKES
+from prefect_ltx.ledger import Generation
+from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.media import MediaError, Recipe, sha256_file
 from prefect_ltx.tasks.context import run_logger
 
 
-class Take(BaseModel):
-    """One archived take: its place in the row (from 1), what speaks against it, its rank."""
-
-    number: int
-    seed: int
-    generation: ArchivedGeneration
-    defects: tuple[str, ...] = ()
-    skip_frames: int = 0
-    """Frames at its start that show the reference sheet."""
-    score: float | None = None
-    """What the judge gave it; higher is better."""
-    chosen: bool = False
-
-
-class FailedTake(BaseModel):
-    """A seed that ended without a video, and why."""
-
-    number: int
-    seed: int
-    reason: str
-
-
 class NoTakePassed(Exception):
-    """Every take has a defect. All are archived and paid for; nothing more was sent."""
-
-
-@dataclass
-class TakeRow:
-    """All takes of one request, with what it takes to look at them."""
-
-    request: GenerationRequest
-    policy: TakePolicy
-    takes: list[Take]
-    failed: list[FailedTake]
-    manifests: dict[int, Manifest]
-    folder: Path
-    posters: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def group(self) -> str:
-        """The same for the same takes, in hex."""
-        keys = " ".join(take.generation.key for take in self.takes)
-        return hashlib.sha256(keys.encode()).hexdigest()
-
-    @property
-    def passed(self) -> list[Take]:
-        """The takes without a defect."""
-        return [take for take in self.takes if not take.defects]
-
-    def choose(self, number: int) -> Take:
-        """Mark one take as the chosen one."""
-        self.takes = [take.model_copy(update={"chosen": take.number == number}) for take in self.takes]
-        return next(take for take in self.takes if take.chosen)
-
-    def markdown(self) -> str:
-        """The comparison for Prefect's UI."""
-        return comparison_markdown(self.request.prompt, self.takes, self._posters())
-
-    def choice_markdown(self) -> str:
-        """The same for the dialog in which a person chooses."""
-        return choice_markdown(self.takes, self._posters())
-
-    async def publish_page(self, services: Services) -> str:
-        """Write the comparison page into the archive; gives its address."""
-        page = comparison_page(self.request.prompt, self.takes, self._posters()).encode()
-        key = page_key(self.group, page)
-        await services.archive.put_bytes(key, page, content_type="text/html; charset=utf-8")
-        return services.archive.url(key)
-
-    def _posters(self) -> list[str]:
-        return [self.posters.get(take.number, "") for take in self.takes]
+    """No take can be used: each has a defect or was not made. The message counts every one and what it cost."""
 
 
 async def make_takes(
@@ -117,62 +44,98 @@ async def make_takes(
     A take that was paid for before is not paid for again, so the same call gives the same row.
 
     Raises:
-        NoTakePassed: every take has a defect.
-        FalError, GenerationStopped, LedgerError, ArchiveError: the first error of a take, where none was made.
+        NoTakePassed: no take can be used; it counts every one.
+        FalError, GenerationStopped, LedgerError, ArchiveError: the error of a take that was the only one.
     """
     assert request.seed is not None
     seeds = take_seeds(request.seed, policy.n)
     row = TakeRow(request, policy, [], [], {}, services.options.work_dir / TAKES)
 
-    async def one(number: int, seed: int) -> Take:
-        async with slots:
-            made = await make_video(
-                request.with_seed(seed), names, recipe=recipe, tags=tags, frame_rule=frame_rule
-            )
+    async def one(number: int, seed: int) -> Take | FailedTake:
+        begun = Takes("warn", 1)
+        try:
+            async with slots:
+                made = await make_video(
+                    request.with_seed(seed),
+                    names,
+                    recipe=recipe,
+                    tags=tags,
+                    frame_rule=frame_rule,
+                    takes=begun,
+                )
+        except KNOWN_ENDS as error:
+            errors.append(error)
+            found = await row_of(services, begun.plan, error) if begun.plan else None
+            failed = _failed(number, seed, error, found)
+            run_logger().warning("%s", failed.line)
+            return failed
         manifest = await services.archive.manifest(made.folder)
         assert manifest is not None  # it is archived: make_video has just read or written it
         row.manifests[number] = manifest
-        found = verdict_of(manifest)
+        verdict = verdict_of(manifest)
         take = Take(
-            number=number, seed=seed, generation=made, defects=found.defects, skip_frames=found.skip_frames
+            number=number,
+            seed=seed,
+            generation=made,
+            defects=verdict.defects,
+            skip_frames=verdict.skip_frames,
         )
         run_logger().info("Take %d, seed %d: %s", number, seed, "; ".join(take.defects) or "no defect")
         return take
 
+    errors: list[Exception] = []
     if policy.stop == "first_pass":
         for number, seed in enumerate(seeds, 1):
-            try:
-                take = await one(number, seed)
-            except FalGenerationFailed as error:
-                # The model stumbled over this seed; another may do. What is wrong with the request ends the row.
-                if number == len(seeds) and not row.takes:
-                    raise
-                row.failed.append(FailedTake(number=number, seed=seed, reason=str(error)))
-                continue
-            row.takes.append(take)
-            if not take.defects:
+            row.add(await one(number, seed))
+            # The model stumbles over one seed, and another may do; whatever else went wrong ends the row.
+            if row.passed or (errors and not isinstance(errors[-1], FalGenerationFailed)):
                 break
     else:
         done = await asyncio.gather(
             *(one(number, seed) for number, seed in enumerate(seeds, 1)), return_exceptions=True
         )
-        for number, (seed, made) in enumerate(zip(seeds, done, strict=True), 1):
-            if isinstance(made, Take):
-                row.takes.append(made)
-            elif isinstance(made, Exception):
-                row.failed.append(FailedTake(number=number, seed=seed, reason=str(made)))
-            else:
-                raise made
-        if not row.takes:
-            raise next(each for each in done if isinstance(each, Exception))
+        for each in done:
+            if isinstance(each, BaseException):
+                raise each
+            row.add(each)
     row.folder = row.folder / row.group[:16]
     if not row.passed:
-        told = "; ".join(f"take {take.number}: {', '.join(take.defects)}" for take in row.takes)
-        raise NoTakePassed(
-            f"All {len(row.takes)} takes have defects ({told}). They are paid for and archived under "
-            f"{services.archive.location}; nothing more was sent. Ask for more takes, or change the request."
-        )
+        if len(errors) == 1 and not row.takes:
+            raise errors[0]
+        raise NoTakePassed(row.account(services.archive.location)) from (errors[-1] if errors else None)
     return row
+
+
+def _failed(number: int, seed: int, error: Exception, generation: Generation | None) -> FailedTake:
+    return FailedTake(
+        number=number,
+        seed=seed,
+        reason=what_happened(error),
+        state=str(generation.state) if generation else "",
+        generation_id=generation.id if generation else None,
+        money=money_of(error, generation),
+        may_have_cost_usd=generation.held_usd if generation else Decimal(0),
+    )
+
+
+async def check_archived(services: Services, row: TakeRow, take: Take) -> None:
+    """Look again whether a take is in the archive: a person may have taken a day to choose it.
+
+    Raises:
+        ArchiveNotFound: it is not there any more.
+    """
+    folder = take.generation.folder
+    manifest = await services.archive.manifest(folder)
+    video = manifest.video if manifest else None
+    if manifest is None or video is None or not await services.archive.exists(f"{folder}/{video.name}"):
+        copy = row.folder / f"{take.number}.mp4"
+        kept = f"; a copy of its video is in {copy}" if copy.is_file() else ""
+        raise ArchiveNotFound(
+            f"Take {take.number} was chosen, and its folder {folder} is no longer whole in {services.archive.location}",
+            bill=f"It is paid for ({dollars(take.generation.price_usd)}){kept}",
+            next_step="Bring the folder back from a backup, or run again and choose another take: that pays nothing",
+        )
+    row.manifests[take.number] = manifest
 
 
 async def draw_posters(services: Services, row: TakeRow) -> None:

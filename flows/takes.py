@@ -1,6 +1,7 @@
 """Several seeds of one request, and the best of them."""
 
 import asyncio
+from decimal import Decimal
 from typing import Any, Literal
 
 from prefect import flow
@@ -15,7 +16,8 @@ from prefect_ltx.flows.choice import person_chooses, publish_comparison
 from prefect_ltx.flows.forms import AtOnce, JudgeName, RecipeChoice, Seconds, TakesCount
 from prefect_ltx.flows.judge import Judge, load_judge
 from prefect_ltx.flows.naming import words_of
-from prefect_ltx.flows.take import FailedTake, Take, TakeRow, draw_posters, make_takes, rank
+from prefect_ltx.flows.take import check_archived, draw_posters, make_takes, rank
+from prefect_ltx.flows.take_row import FailedTake, Take, TakeRow
 from prefect_ltx.generation import Services, draw_seed
 from prefect_ltx.tasks.context import flow_run_id
 
@@ -29,6 +31,10 @@ class TakesResult(BaseModel):
     takes: list[Take]
     failed: list[FailedTake]
     page: str
+    spent_usd: Decimal = Decimal(0)
+    """What this run bought: billed where fal said so, else expected."""
+    may_have_cost_usd: Decimal = Decimal(0)
+    """What takes without a video may have cost beyond that."""
 
 
 def _run_name() -> str:
@@ -98,7 +104,14 @@ async def best_of_takes(
         chosen = await choose_take(services, row, ranking, label=label, choice_timeout=choice_timeout_seconds)
         await publish_comparison(row, label=label)
         page = await row.publish_page(services)
-    return TakesResult(chosen=chosen, takes=row.takes, failed=row.failed, page=page)
+    return TakesResult(
+        chosen=chosen,
+        takes=row.takes,
+        failed=row.failed,
+        page=page,
+        spent_usd=row.spent_usd,
+        may_have_cost_usd=row.may_have_cost_usd,
+    )
 
 
 async def choose_take(
@@ -108,6 +121,7 @@ async def choose_take(
 
     Raises:
         NobodyChose, JudgeError: no choice was made; every take is archived.
+        ArchiveNotFound: what a person chose has left the archive meanwhile.
     """
     await draw_posters(services, row)
     if judge is not None:
@@ -115,5 +129,7 @@ async def choose_take(
         if row.policy.choose == "judge":
             return best
     if row.policy.choose == "person":
-        return await person_chooses(row, label=label, timeout=choice_timeout)
+        chosen = await person_chooses(row, label=label, timeout=choice_timeout)
+        await check_archived(services, row, chosen)
+        return chosen
     return row.choose(row.passed[0].number)

@@ -77,6 +77,11 @@ class ArchivedGeneration(BaseModel):
     refused: list[RefusedTake] = []
     """Takes with other seeds that quality control refused before this one."""
 
+    @property
+    def price_usd(self) -> Decimal:
+        """What it cost: billed where fal said so, else expected."""
+        return self.price_expected_usd if self.price_billed_usd is None else self.price_billed_usd
+
 
 async def archived_before(services: Services, generation: Generation) -> ArchivedGeneration:
     """What an earlier run archived; nothing was sent or spent.
