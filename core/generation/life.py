@@ -267,5 +267,5 @@ async def _left_behind_on_failure(
     except BaseException:
         if plan.seed_drawn:
             with suppress(LedgerError):  # then it is found by its dead lease, or by the sweep
-                await in_thread(services.ledger.leave_behind, plan.keys, owner)
+                await in_thread(services.ledger.leave_behind, plan.all_keys, owner)
         raise

@@ -85,7 +85,7 @@ class PlannedGeneration(BaseModel, frozen=True):
     """What the ledger had of this key when it was planned."""
 
     @property
-    def keys(self) -> tuple[str, ...]:
+    def all_keys(self) -> tuple[str, ...]:
         """Every key under which the ledger may have it, its own first."""
         return (self.key, *self.older_keys)
 
@@ -161,7 +161,7 @@ async def prepare(
 
 async def looked_up(services: Services, plan: PlannedGeneration) -> PlannedGeneration:
     """The plan with what the ledger has of its key now."""
-    rows = await in_thread(services.ledger.find, keys=plan.keys, live=True)
+    rows = await in_thread(services.ledger.find, keys=plan.all_keys, live=True)
     attempts = await in_thread(services.ledger.released_attempts, plan.key)
     known = Known(generation_id=rows[0].id, state=rows[0].state) if rows else None
     return plan.model_copy(update={"known": known, "earlier_attempts": attempts})
