@@ -1,19 +1,4 @@
-"""One HTTP answer and what fal's conventions say in it. Pure: nothing here sends anything.
-
-Who wrote it is told from its shape (fal-protocol §5): models answer `{"detail": [{loc, msg, type}]}`, the
-platform `{"detail": "text", "error_type": "…"}`, the Platform API `{"error": {"type", "message"}}`, queue routes
-`{"status": "NOT_FOUND"}`. Gateways and proxies in front of fal write HTML, nothing at all, or JSON of their own,
-and with any status code; some of it comes close, so a shape is held to its keys:
-
-    {"detail": "Not Found"} and other stock phrases        any FastAPI or Django application
-    {"detail": [{"loc": ["header", …], …}]}                a gateway that missed something in the call itself
-    {"title": …, "status": 429, "detail": "…"}             RFC 9457, as Cloudflare writes it
-    {"error": {"message", "type": "auth_error", "code"}}   a gateway for models; fal has six types of its own
-    {"message": …, "request_id": …}                        Kong, AWS
-
-A JSON object that comes with a header that only fal sets is fal's, whatever its keys. A body that is not a JSON
-object is not, whatever its headers: who replaced the body may have passed the headers on.
-"""
+"""One HTTP answer and what fal's conventions say in it. Pure: nothing here sends anything."""
 
 import math
 import re
@@ -23,11 +8,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import cached_property
-from http import HTTPStatus
 from typing import Any, Final
 
 import httpx
 
+from prefect_ltx.fal._authorship import FALS_HEADERS, in_a_shape_of_fals
 from prefect_ltx.fal.clock import Heard, Moment, Stopwatch
 from prefect_ltx.fal.errors import FalError, FalGateway, FalProtocolError
 from prefect_ltx.fal.field_problem import FieldProblem
@@ -36,61 +21,6 @@ from prefect_ltx.fal.safe_text import plain
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _ID_IN_A_CUT_BODY: Final = re.compile(rb'"request_id"\s*:\s*"([A-Za-z0-9._:-]{1,128})"')
-
-_FALS_HEADERS: Final = (
-    "x-fal-request-id",
-    "x-fal-error-type",
-    "x-fal-retryable",
-    "x-fal-needs-retry",
-    "x-fal-request-timeout-type",
-    "x-fal-billable-units",
-    "x-fal-served-from",
-)
-_FAL_STATUSES: Final = ("NOT_FOUND", "ALREADY_COMPLETED")
-_API_ERRORS: Final = frozenset(
-    {
-        "authorization_error",
-        "validation_error",
-        "not_found",
-        "rate_limited",
-        "server_error",
-        "not_implemented",
-    }
-)
-_QUEUE_KEYS: Final = frozenset(
-    {"status", "request_id", "detail", "error", "error_type", "logs", "metrics"}
-) | {
-    "response_url",
-    "status_url",
-    "cancel_url",
-    "queue_position",
-}
-_DETAIL_KEYS: Final = frozenset({"detail", "error_type", "request_id"})
-_ERROR_TYPE: Final = re.compile(r"[a-z][a-z0-9_]{2,60}")
-_PARTS_OF_A_CALL: Final = frozenset({"header", "cookie", "query", "path"})
-_STOCK_PHRASES: Final = frozenset(
-    {phrase.lower() for status in HTTPStatus for phrase in (status.phrase, f"{status.value} {status.phrase}")}
-    | {
-        "not authenticated",
-        "not authorized",
-        "could not validate credentials",
-        "invalid authentication credentials",
-        "authentication credentials were not provided",
-        "incorrect authentication credentials",
-        "invalid token",
-        "invalid api key",
-        "invalid or missing api key",
-        "access denied",
-        "permission denied",
-        "you do not have permission to perform this action",
-        "rate limit exceeded",
-        "request was throttled",
-        "upstream error",
-        "upstream request timeout",
-        "timeout",
-    }
-)
-"""What frameworks and gateways say by themselves. Where fal says one of these it adds a header of its own."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +66,7 @@ class Reply:
 
     def unreadable(self, why: str, *, fals: bool = False) -> FalError:
         """The error for an answer that does not follow the protocol; `fals`: it is fal's for some other reason."""
-        if not (fals or self.is_fals):
+        if not (fals or self.is_fals or (self.ok and self.is_marked)):
             return self.gateway(f"the answer {why}")
         return FalProtocolError(f"fal's answer (HTTP {self.status}) {why}", status=self.status)
 
@@ -193,13 +123,18 @@ class Reply:
 
     @cached_property
     def is_fals(self) -> bool:
-        """Whether fal itself wrote this: a JSON object in one of its error shapes, or with one of its headers."""
-        if self.signed:
-            return True
+        """Whether fal itself wrote this error: it has one of fal's shapes (`_authorship`)."""
         body = self.data
-        if not isinstance(body, dict):
-            return False
-        return any(name in self.headers for name in _FALS_HEADERS) or _in_a_shape_of_fals(body)
+        return self.signed or (isinstance(body, dict) and in_a_shape_of_fals(body, marked=self._marked))
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether it is a JSON object that comes with one of fal's headers: enough where nothing hangs on it."""
+        return self.signed or (isinstance(self.data, dict) and self._marked)
+
+    @property
+    def _marked(self) -> bool:
+        return any(name in self.headers for name in FALS_HEADERS)
 
     @property
     def is_page(self) -> bool:
@@ -239,30 +174,6 @@ class Reply:
 def valid_request_id(request_id: str) -> bool:
     """Whether `request_id` can stand in a path: letters, digits and `._:-` only, so no `/` and no `..`."""
     return bool(_REQUEST_ID.fullmatch(request_id)) and ".." not in request_id
-
-
-def _in_a_shape_of_fals(body: Mapping[str, Any]) -> bool:
-    """Whether a JSON object is an error of fal's by its keys alone."""
-    keys = body.keys()
-    if body.get("status") in _FAL_STATUSES:
-        return keys <= _QUEUE_KEYS
-    if keys == {"error"} and isinstance(error := body["error"], dict):
-        return error.get("type") in _API_ERRORS and isinstance(error.get("message"), str)
-    if not keys <= _DETAIL_KEYS:
-        return False
-    detail, kind = body.get("detail"), body.get("error_type")
-    if isinstance(kind, str):
-        return bool(_ERROR_TYPE.fullmatch(kind))
-    if isinstance(detail, str):
-        return bool(detail.strip()) and detail.strip().rstrip(".!").lower() not in _STOCK_PHRASES
-    return isinstance(detail, list) and bool(detail) and all(map(_is_a_models, detail))
-
-
-def _is_a_models(problem: object) -> bool:
-    if not isinstance(problem, dict) or not isinstance(problem.get("msg"), str):
-        return False
-    loc = problem.get("loc")
-    return not (isinstance(loc, list) and loc and loc[0] in _PARTS_OF_A_CALL)
 
 
 def _field(entry: object) -> FieldProblem:

@@ -148,7 +148,7 @@ def generation_result(reply: Reply, request_id: str) -> GenerationResult:
     try:
         video = read_video(reply.data)
     except FalProtocolError as error:
-        if "video" in reply.data or reply.is_fals:
+        if "video" in reply.data or reply.is_marked:
             raise
         raise reply.gateway(error.what) from None
     return GenerationResult(
@@ -193,10 +193,10 @@ def cancel_outcome(reply: Reply, request_id: str) -> CancelOutcome:
         return "not_found"
     if reply.ok:
         alone = body.keys() <= {"status", "request_id"}
-        if said == "OK" and (alone or reply.is_fals):  # only this says that it never ran
+        if said == "OK" and (alone or reply.is_marked):  # only this says that it never ran
             return "cancelled"
         # Other words of fal's promise no more than that it will try.
-        if said == "CANCELLATION_REQUESTED" or isinstance(body.get("success"), bool) or reply.is_fals:
+        if said == "CANCELLATION_REQUESTED" or isinstance(body.get("success"), bool) or reply.is_marked:
             return "requested"
         raise reply.gateway(f"cancelling {request_id}")
     raise refusal(reply, f"cancelling {request_id}")

@@ -1,3 +1,4 @@
+import pickle
 import time
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -118,6 +119,7 @@ async def test_only_fals_own_answers_set_the_clock(client: FalClient, wire: Wire
         await client.status(INGREDIENT, ID)
     assert caught.value.heard is not None
     assert caught.value.heard.by == "fal"
+    assert pickle.loads(pickle.dumps(caught.value)).heard == caught.value.heard
     assert client.clock.skew() == pytest.approx(300, abs=20)
 
 

@@ -83,6 +83,15 @@ def at(what: Answer, status: int) -> Answer:
 CASES = [at(HTML, status) for status in STATUSES]
 CASES += [at(FOREIGN["FastAPI"], status) for status in STATUSES]
 CASES += [at(what, status) for what in FOREIGN.values() for status in (200, 404, 422)]
+CASES += [
+    Answer(what.status, what.body, what.headers | {"x-fal-request-id": ID})
+    for what in (
+        at(HTML, 404),
+        at(FOREIGN["Kong"], 404),
+        at(FOREIGN["Spring"], 422),
+        at(FOREIGN["a list"], 499),
+    )
+]
 CASES += [Answer(204), at(FOREIGN["nothing"], 499), at(FOREIGN["Kong"], 403), at(FOREIGN["Spring"], 410)]
 
 

@@ -87,7 +87,7 @@ async def test_reads_are_repeated(client: FalClient, wire: Wire, failure: Answer
         (answer({"detail": "x"}, 401), FalAuthenticationError, 1),
         (answer({"status": "NOT_FOUND"}, 404), FalNotFound, 1),
         (answer({}, 302, location="https://evil.example/"), FalGateway, 4),
-        (answer({}, 302, location="https://evil.example/", x_fal_request_id=ID), FalProtocolError, 1),
+        (answer({"detail": "x"}, 302, location="https://evil.example/"), FalProtocolError, 1),
         (Answer(200, b"<html/>"), FalGateway, 4),
         (Answer(end="silent"), FalUnavailable, 4),
     ],

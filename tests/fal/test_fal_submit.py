@@ -160,8 +160,8 @@ async def test_a_refusal_that_fal_did_not_write_decides_nothing(
 
 
 async def test_a_refusal_with_fals_request_id_is_fals(client: FalClient, wire: Wire) -> None:
-    """fal's request id header marks a JSON refusal as fal's own, whatever its keys."""
-    wire.on(PATH, answer({"reason": "oops"}, 400, x_fal_request_id=ID))
+    """With fal's request id header even a stock phrase is fal's own."""
+    wire.on(PATH, answer({"detail": "Bad Request", "more": 1}, 400, x_fal_request_id=ID))
     assert isinstance(await failed(client, wire), FalRequestRejected)
 
 

@@ -188,3 +188,32 @@ def test_every_refusal_is_a_webhook_error() -> None:
     """A receiver needs one except clause."""
     with pytest.raises(WebhookError):
         verify({})
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"seed": ' + "9" * 5000 + "}",
+        '{"prompt": "\\ud800\\u0000"}',
+        '{"seed": NaN, "x": 1e999, "y": ' + str(2**80) + "}",
+        '["\xff"]',
+    ],
+)
+def test_an_odd_payload_is_readable_and_storable(payload: str) -> None:
+    """What fal signed is believed, and no number or text in it breaks a reader or a database."""
+    body = f'{{"request_id": "r-1", "status": "OK", "error": {{"a": 1}}, "payload": {payload}}}'.encode(
+        "latin-1"
+    )
+    got = verify(signed(body), body)
+    assert json.dumps(got.payload, allow_nan=False, ensure_ascii=False).encode()
+    assert "\\u0000" not in json.dumps(got.payload)
+    assert got.request_id == "r-1"
+
+
+@pytest.mark.parametrize("named", ["x" * 1_000_000, "../r", "a b", "", 5, None])
+def test_a_webhook_names_a_request_id_that_can_be_one(named: object) -> None:
+    """An id of a megabyte is refused before anybody logs it or asks for it."""
+    body = json.dumps(CONTENT | {"request_id": named}).encode()
+    with pytest.raises(WebhookMalformed) as caught:
+        verify(signed(body), body)
+    assert len(str(caught.value)) < 500
