@@ -1,4 +1,4 @@
-"""`prefect-ltx ledger list|show|spend|resolve`: the money record. Needs neither fal nor Prefect."""
+"""`prefect-ltx ledger list|show|spend|resolve|rebuild`: the money record. Needs neither fal nor Prefect."""
 
 import getpass
 import platform
@@ -30,7 +30,13 @@ def register(app: typer.Typer) -> None:
         help="The money record: every generation, what it cost, what is left.", no_args_is_help=True
     )
     app.add_typer(group, name="ledger")
-    for name, function in (("list", list_), ("show", show), ("spend", spend), ("resolve", resolve)):
+    for name, function in (
+        ("list", list_),
+        ("show", show),
+        ("spend", spend),
+        ("resolve", resolve),
+        ("rebuild", rebuild),
+    ):
         command(group, name)(function)
 
 
@@ -196,6 +202,35 @@ def resolve(
             }
         ),
     )
+
+
+async def rebuild(output: Output) -> bool:
+    """Make the ledger's rows again from the archive's manifests; for one that was lost or restored from a backup."""
+    from prefect_ltx.archive import Archive
+    from prefect_ltx.cli.tables import facts
+    from prefect_ltx.recovery import rebuild_ledger
+    from prefect_ltx.settings import Settings
+
+    async with Archive(Settings().archive_location) as archive:
+        with _opened(read_only=False) as ledger:
+            report = await rebuild_ledger(archive, ledger, actor=_person())
+    output.result(
+        {**report.model_dump(mode="json"), "ok": report.ok},
+        facts(
+            {
+                "ledger": report.ledger,
+                "archive": report.archive,
+                "rows made again": report.restored,
+                "unfinished rows closed": report.closed or None,
+                "rows that were there": report.known,
+                "films, which are no rows": report.films or None,
+                "worked on by somebody": len(report.busy) or None,
+            }
+        ),
+        *(f"Paid for twice, and both kept: {folder}" for folder in report.second),
+        *(f"Not in the ledger: {each.folder}: {each.reason}" for each in report.unreadable),
+    )
+    return report.ok
 
 
 _NEXT = {

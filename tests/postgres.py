@@ -24,52 +24,81 @@ class NoPostgres(Exception):
     """None can be had here; the text says what was looked for."""
 
 
+class Postgres:
+    """A server on a socket of its own; `url` is that of its `postgres` database."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._programs, self._user = _programs(folder), _user()
+        self._data, self._socket = folder / "data", folder / "socket"
+        self._server: subprocess.Popen[bytes] | None = None
+        self.url = f"postgresql://ltx@/postgres?host={self._socket}"
+
+    def make(self) -> None:
+        """Make its files."""
+        for path in (self._data, self._socket):
+            path.mkdir(mode=0o700)
+            if self._user:
+                os.chown(path, self._user["user"], self._user["group"])
+        initdb = [self._programs / "initdb", "-D", self._data, "-U", "ltx", "--auth=trust", "--encoding=UTF8"]
+        _run([*initdb, "--no-sync"], self._user)
+
+    def start(self, **settings: str) -> None:
+        """Start it, and wait until it answers."""
+        quick = {
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+            "listen_addresses": "",
+            "max_connections": "200",
+        }
+        options = [part for name, value in (quick | settings).items() for part in ("-c", f"{name}={value}")]
+        with (self._folder / "log").open("ab") as log:
+            self._server = subprocess.Popen(
+                [self._programs / "postgres", "-D", self._data, "-k", self._socket, *options],
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+                cwd=self._folder,
+                **self._user,
+            )
+        _wait_until_ready(self._server, self._socket, self._folder / "log")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it: SIGINT is a fast shutdown, which waits for no client; SIGQUIT one without a checkpoint."""
+        if self._server is None:
+            return
+        self._server.send_signal(how)
+        try:
+            self._server.wait(20)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+        self._server = None
+
+
 @contextmanager
-def running_postgres() -> Iterator[str]:
-    """A fresh server on a socket of its own; yields the URL of its `postgres` database."""
+def restartable_postgres(**settings: str) -> Iterator[Postgres]:
+    """A fresh server that a test may stop and start."""
     folder = Path(tempfile.mkdtemp(prefix="ltx-pg-"))
     folder.chmod(0o755)
     try:
-        programs, user = _programs(folder), _user()
-        data, socket = folder / "data", folder / "socket"
-        for path in (data, socket):
-            path.mkdir(mode=0o700)
-            if user:
-                os.chown(path, user["user"], user["group"])
-        _run(
-            [programs / "initdb", "-D", data, "-U", "ltx", "--auth=trust", "--encoding=UTF8", "--no-sync"],
-            user,
-        )
-        quick = [
-            "fsync=off",
-            "synchronous_commit=off",
-            "full_page_writes=off",
-            "listen_addresses=",
-            "max_connections=200",
-        ]
-        options = [part for setting in quick for part in ("-c", setting)]
-        log = (folder / "log").open("wb")
-        server = subprocess.Popen(
-            [programs / "postgres", "-D", data, "-k", socket, *options],
-            stdout=log,
-            stderr=log,
-            env=_environment(),
-            cwd=folder,
-            **user,
-        )
+        server = Postgres(folder)
+        server.make()
         try:
-            _wait_until_ready(server, socket, folder / "log")
-            yield f"postgresql://ltx@/postgres?host={socket}"
+            server.start(**settings)
+            yield server
         finally:
-            server.send_signal(signal.SIGINT)  # a fast shutdown, which waits for no client
-            try:
-                server.wait(20)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
-            log.close()
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def running_postgres() -> Iterator[str]:
+    """A fresh server on a socket of its own; yields the URL of its `postgres` database."""
+    with restartable_postgres() as server:
+        yield server.url
 
 
 def _programs(folder: Path) -> Path:

@@ -109,6 +109,10 @@ class Backend(Protocol):
         """Return every key that begins with `prefix`, sorted, with its size; no unfinished writes."""
         ...
 
+    async def first(self, prefix: str, limit: int) -> Sequence[str]:
+        """Return the first keys, in order, that begin with `prefix`: at most `limit`, without reading the others."""
+        ...
+
     def url(self, key: str) -> str:
         """Return the file's address: `file://…` or `s3://…`, without credentials."""
         ...

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import threading
 import time
@@ -99,6 +100,17 @@ class FolderBackend:
     async def list(self, prefix: str) -> dict[str, int]:
         """See `Backend`."""
         return await self.in_thread(prefix, lambda _: dict(sorted(self._walk(prefix))))
+
+    async def first(self, prefix: str, limit: int) -> Sequence[str]:
+        """See `Backend`."""
+        start, _, name = prefix.rpartition("/")
+
+        def look(_: threading.Event) -> list[str]:
+            return list(
+                itertools.islice(_in_order(self.root / start, f"{start}/" if start else "", name), limit)
+            )
+
+        return await self.in_thread(prefix, look)
 
     def url(self, key: str) -> str:
         """See `Backend`."""
@@ -243,6 +255,22 @@ class _FolderIncoming:
             self._file.truncate()
         self._again = False
         return self._file
+
+
+def _in_order(folder: Path, before: str, beginning: str = "") -> Iterator[str]:
+    """The keys of the files below a folder, as a bucket would list them; each folder is read once it is its turn."""
+    try:
+        entries = [entry for entry in os.scandir(folder) if entry.name.startswith(beginning)]
+    except FileNotFoundError:
+        return
+    # A bucket sorts whole keys, in which a folder's name is followed by a slash.
+    for name, is_folder in sorted(
+        (f"{each.name}/" if each.is_dir() else each.name, each.is_dir()) for each in entries
+    ):
+        if is_folder:
+            yield from _in_order(folder / name, before + name)
+        elif not is_temporary(name):
+            yield before + name
 
 
 def _unless_missing(error: OSError) -> None:

@@ -9,6 +9,8 @@ from prefect_ltx.archive.errors import ArchiveKeyInvalid
 
 MANIFEST_NAME: Final = "manifest.json"
 GALLERY_NAME: Final = "index.html"
+MARKS: Final = ".ledgers/"
+"""Where `marks` are; hidden, so that no reader of the archive takes it for a generation's folder."""
 
 _SEGMENT_BYTES = 200  # file systems allow 255, and temporary names need room
 _KEY_BYTES = 900  # S3 allows 1024, prefix included

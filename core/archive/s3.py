@@ -26,6 +26,7 @@ from prefect_ltx.archive.errors import (
     ArchiveNotFound,
     ArchiveUnavailable,
 )
+from prefect_ltx.archive.keys import MARKS
 from prefect_ltx.archive.s3_body import BytesBody
 from prefect_ltx.archive.s3_conditions import weaknesses
 from prefect_ltx.archive.s3_errors import (
@@ -155,10 +156,17 @@ class S3Backend:
         while True:
             answer = await self._list_call("list_objects_v2", prefix, **page)
             for each in answer.get("Contents", []):
-                found[each["Key"][len(self._prefix) :]] = each["Size"]
+                key = each["Key"][len(self._prefix) :]
+                if prefix.startswith(MARKS) or not key.startswith(MARKS):
+                    found[key] = each["Size"]
             if not answer.get("IsTruncated"):
                 return dict(sorted(found.items()))
             page = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    async def first(self, prefix: str, limit: int) -> Sequence[str]:
+        """See `Backend`; one request, which brings at most 1,000."""
+        answer = await self._list_call("list_objects_v2", prefix, MaxKeys=limit)
+        return [each["Key"][len(self._prefix) :] for each in answer.get("Contents", [])]
 
     def url(self, key: str) -> str:
         """See `Backend`."""
@@ -276,7 +284,7 @@ class S3Backend:
             raise ArchiveConflict(f"{self.url(key)} is in the archive already, with other bytes")
         return StoredFile(key=key, size=size, sha256=sha256, existed=True)
 
-    async def _list_call(self, method: str, prefix: str, **page: str) -> Any:
+    async def _list_call(self, method: str, prefix: str, **page: str | int) -> Any:
         try:
             return await self._sessions.here().call(
                 method, {"Bucket": self._bucket, "Prefix": self._prefix + prefix, **page}

@@ -10,12 +10,14 @@ import hashlib
 import mimetypes
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from pydantic import SecretStr
 
+from prefect_ltx.archive import marks
 from prefect_ltx.archive.backend import Backend, Incoming, StoredFile, Weakness
 from prefect_ltx.archive.errors import (
     ArchiveConflict,
@@ -23,13 +25,14 @@ from prefect_ltx.archive.errors import (
     ArchiveKeyInvalid,
     ArchiveNotFound,
     ArchiveUnavailable,
+    ManifestUnreadable,
 )
 from prefect_ltx.archive.folder import FolderBackend
 from prefect_ltx.archive.gallery import write_gallery
 from prefect_ltx.archive.keys import MANIFEST_NAME, check_key
 from prefect_ltx.archive.manifest import ArchivedFile, Manifest
 from prefect_ltx.archive.probe import probe
-from prefect_ltx.archive.reading import manifest_keys, read_manifests
+from prefect_ltx.archive.reading import folder_of, manifest_keys, read_manifests
 from prefect_ltx.archive.rehydrate import RehydrateReport, rehydrate_archive
 from prefect_ltx.archive.verify import VerifyProgress, VerifyReport, verify_archive
 
@@ -236,6 +239,29 @@ class Archive:
         async for _, found in read_manifests(self._backend, keys):
             if isinstance(found, Manifest):
                 yield found
+
+    async def every_manifest(self) -> AsyncIterator[tuple[str, Manifest | ManifestUnreadable]]:
+        """Read all manifests, in the order of their folders: each folder with its manifest, or with what is wrong
+        with it."""
+        keys = manifest_keys(await self._backend.list(""))
+        async for key, found in read_manifests(self._backend, keys):
+            yield folder_of(key), found
+
+    async def mark(self, ledger_id: str, generation_id: str, created_at: datetime) -> None:
+        """Write down, before its manifest, that this ledger knows this generation; again is no error.
+
+        Raises:
+            ArchiveError: it cannot be written now.
+        """
+        await marks.mark(self._backend, ledger_id, generation_id, created_at)
+
+    async def newest_marks(self, ledger_id: str) -> Sequence[str]:
+        """The ids of the newest generations that this ledger archived here; a short listing in any archive."""
+        return await marks.newest_marks(self._backend, ledger_id)
+
+    async def some_generations(self) -> Sequence[str]:
+        """The names of a few generations' folders, without what lies above; none in an empty archive."""
+        return await marks.some_generations(self._backend)
 
     async def verify(self, on_progress: Callable[[VerifyProgress], None] | None = None) -> VerifyReport:
         """Hash every file that a manifest names and compare; reads all bytes, several files at a time."""

@@ -8,6 +8,7 @@ import asyncio
 
 from prefect_ltx.doctor.account import check_account
 from prefect_ltx.doctor.conflicts import check_settings
+from prefect_ltx.doctor.database import check_behind
 from prefect_ltx.doctor.findings import Finding, Severity, error, info, ok, warning
 from prefect_ltx.doctor.live import MOST_USD, LivePlan, learn, plan_live
 from prefect_ltx.doctor.machine import check_machine
@@ -47,4 +48,5 @@ async def check_all(settings: Settings, *, machines: str | None = None) -> list[
     found += await asyncio.to_thread(check_machine, settings)
     found += await asyncio.to_thread(check_ledger, settings)
     found += await check_archive(settings)
+    found += await check_behind(settings)
     return found + await check_settings(settings, machines=machines)

@@ -1,11 +1,16 @@
-"""What a ledger's PostgreSQL is set to that no transaction can set for itself."""
+"""What no transaction can set for itself: how a ledger's PostgreSQL keeps commits, and which archive lies beside it."""
 
+import asyncio
 from typing import Final
 
 from sqlalchemy import Connection, text
 
-from prefect_ltx.doctor.findings import Finding, warning
+from prefect_ltx.archive import Archive, ArchiveError
+from prefect_ltx.doctor.findings import Finding, error, warning
+from prefect_ltx.generation.behind import behind
+from prefect_ltx.ledger import Ledger, LedgerError
 from prefect_ltx.ledger.database import Database
+from prefect_ltx.settings import Settings, SettingsError
 
 _FLUSHES: Final = {
     "fsync": "a machine that loses its power takes commits with it, and what they say was paid for",
@@ -50,3 +55,16 @@ def _found(connection: Connection) -> list[Finding]:
             )
         )
     return found
+
+
+async def check_behind(settings: Settings) -> list[Finding]:
+    """Whether the ledger knows what it archived: an empty or older one buys nothing until it is made again."""
+    try:
+        with Ledger(settings.ledger_url, read_only=True) as ledger:
+            async with Archive(settings.archive_location) as archive, asyncio.timeout(60):
+                what = await behind(ledger, archive)
+    except (LedgerError, ArchiveError, SettingsError, TimeoutError):
+        return []  # what is wrong with either is found by its own check
+    if what is None:
+        return []
+    return [error("ledger", what, "Run `prefect-ltx ledger rebuild`, or name the right ledger or archive.")]

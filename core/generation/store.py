@@ -193,6 +193,8 @@ async def _store(
                 signer=services.options.signer,
             )
             files.append(await _put_rendition(services, folder, final))
+        # Before the manifest, so that no video is in the archive of which the ledger has left no mark there.
+        await archive.mark(services.ledger.id, generation.id, generation.created_at)
         tell("before-manifest", generation.id)
         manifest = _manifest(services, generation, video, folder, files, quality)
         if (await archive.publish(manifest)).existed:

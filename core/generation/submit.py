@@ -17,6 +17,7 @@ from prefect_ltx.fal import (
     FalSubmitUnknown,
     ListedRequest,
 )
+from prefect_ltx.generation.behind import refuse_ledger_behind_archive
 from prefect_ltx.generation.callback import callback_url
 from prefect_ltx.generation.errors import ended, lost, parked
 from prefect_ltx.generation.lease import BUSY_POLL_SECONDS, keep
@@ -55,10 +56,12 @@ async def submit_once(
 
     Raises:
         BudgetExceeded: the price does not fit the budget; nothing was sent.
+        LedgerBehindArchive: the archive holds videos that the ledger does not know; nothing was sent.
         FalError: fal refused the request or could not be reached; nothing ran, the budget is released.
         GenerationParked: nobody can tell whether an earlier submit was accepted.
         PaidVideoLost: this very video was paid for before and fal no longer has it.
     """
+    await refuse_ledger_behind_archive(services, (plan.key, *plan.older_keys))
     pause, longest = BUSY_POLL_SECONDS
     while True:
         tell("before-intent", "")

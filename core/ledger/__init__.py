@@ -12,6 +12,7 @@ from prefect_ltx.ledger.errors import (
     GenerationNotFound,
     KeyNotComputable,
     LeaseLost,
+    LedgerBehindArchive,
     LedgerError,
     LedgerSchemaUnknown,
     LedgerUnavailable,
@@ -57,6 +58,7 @@ from prefect_ltx.ledger.life.reconcile import Wait, match
 from prefect_ltx.ledger.life.states import CLOSED, LIVE, RANK, UNFINISHED, Effect, Snapshot, State
 from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.records import Claim, DoubleCharge, Drift, Generation, LedgerEvent, Plan, Stray, Total
+from prefect_ltx.ledger.restoring import ArchivedVideo
 from prefect_ltx.ledger.spend import Period, Spend
 from prefect_ltx.ledger.stops import STOP_FACTOR, Stop
 from prefect_ltx.ledger.watching import BudgetLow, Moved, News, SpendingStop, unwatch, watch
@@ -72,6 +74,7 @@ __all__ = [
     "Announcement",
     "AnotherAccount",
     "Archived",
+    "ArchivedVideo",
     "BudgetExceeded",
     "BudgetLimit",
     "BudgetLow",
@@ -94,6 +97,7 @@ __all__ = [
     "KnownAccount",
     "LeaseLost",
     "Ledger",
+    "LedgerBehindArchive",
     "LedgerError",
     "LedgerEvent",
     "LedgerSchemaUnknown",

@@ -5,6 +5,7 @@ a URL's query or a request's body. All can be pickled.
 
     LedgerError
     ├── LedgerUnavailable       it cannot be opened, reached or written
+    │   └── LedgerBehindArchive it is empty or older than the archive beside it, and would buy again what is there
     ├── LedgerSchemaUnknown     the database is not a ledger, or is one of a newer release
     ├── GenerationNotFound      no row has this id, prefix or request id, or several rows do
     ├── KeyNotComputable        a request that cannot be keyed must not be sent
@@ -45,6 +46,10 @@ class LedgerError(Exception):
 
 class LedgerUnavailable(LedgerError):
     """The database cannot be opened, reached or written."""
+
+
+class LedgerBehindArchive(LedgerUnavailable):
+    """The archive holds videos that this ledger does not know: it is empty, older, or another one."""
 
 
 class LedgerSchemaUnknown(LedgerError):

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from prefect_ltx.ledger import accounting, accounts, quotes, reading, spend, stops
+from prefect_ltx.ledger import accounting, accounts, quotes, reading, restoring, spend, stops
 from prefect_ltx.ledger.accounts import Acting, KnownAccount
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.life.budget import BudgetLimit, BudgetStatus
@@ -128,6 +128,21 @@ class LedgerReader:
     def claimed_request_ids(self, endpoint: str | None = None) -> frozenset[str]:
         """Every request id that a row (closed ones too) or a stray has."""
         return self._database.read(lambda connection: reading.claimed_request_ids(connection, endpoint))
+
+    def behind(self, ids: Collection[str]) -> list[str]:
+        """Those of these generations, all of which had a video once, of which the ledger does not know that, in
+        their order: no row, or one that was never accepted.
+        """
+        with_video = self._database.read(lambda connection: reading.with_request(connection, ids))
+        return [each for each in ids if each not in with_video]
+
+    def knows_any(self, beginnings: Collection[str]) -> bool:
+        """Whether a row's id begins with one of these."""
+        return self._database.read(lambda connection: reading.knows_any(connection, beginnings))
+
+    def has_joined(self, location: str) -> bool:
+        """Whether the rows of the archive at `location` were brought into this ledger (`Ledger.join`)."""
+        return self._database.read(lambda connection: restoring.has_joined(connection, location))
 
     def is_claimed(self, request_id: str) -> bool:
         """Whether a row or a stray has this request."""

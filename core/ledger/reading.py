@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, or_, select
 
 from prefect_ltx.ledger import schema
 from prefect_ltx.ledger.errors import GenerationNotFound
-from prefect_ltx.ledger.life.states import UNFINISHED, State
+from prefect_ltx.ledger.life.states import UNFINISHED, WITHOUT_REQUEST, State
 from prefect_ltx.ledger.records import DoubleCharge, Generation, LedgerEvent, Stray, StrayKind
 from prefect_ltx.ledger.rows import event_of, generation_of, stray_of
 
@@ -94,6 +94,20 @@ def claimed_request_ids(connection: Connection, endpoint: str | None) -> frozens
         rows = rows.where(_table.c.endpoint == endpoint)
         strays = strays.where(schema.stray.c.endpoint == endpoint)
     return frozenset(connection.scalars(rows)) | frozenset(connection.scalars(strays))
+
+
+def with_request(connection: Connection, ids: Collection[str]) -> set[str]:
+    """Those of these ids whose row fal has accepted, whatever became of it."""
+    known = select(_table.c.id).where(_table.c.id.in_(ids), _table.c.state.not_in(WITHOUT_REQUEST))
+    return set(connection.scalars(known))
+
+
+def knows_any(connection: Connection, beginnings: Collection[str]) -> bool:
+    """Whether a row's id begins with one of these."""
+    if not beginnings:
+        return False
+    same = or_(*(_table.c.id.startswith(each, autoescape=True) for each in beginnings))
+    return connection.scalar(select(_table.c.id).where(same).limit(1)) is not None
 
 
 def is_claimed(connection: Connection, request_id: str) -> bool:

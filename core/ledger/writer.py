@@ -1,6 +1,7 @@
-"""How the ledger writes, and what it writes down beside the generations: machines, accounts, uploads, stops."""
+"""How the ledger writes, and what it writes down beside the generations: machines, accounts, uploads, stops,
+rows made again from an archive."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Self, TypeVar
@@ -8,12 +9,13 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection
 
 from prefect_ltx.fal import usd_to_nano
-from prefect_ltx.ledger import accounting, accounts, quotes, reading, seen, stops, watching
+from prefect_ltx.ledger import accounting, accounts, quotes, reading, restoring, seen, stops, watching
 from prefect_ltx.ledger.accounts import Acting, KnownAccount, NamedBy
 from prefect_ltx.ledger.database import NOT_RECORDED, Database
 from prefect_ltx.ledger.errors import NOTHING_SPENT
 from prefect_ltx.ledger.reader import LedgerReader
 from prefect_ltx.ledger.recording import Transaction
+from prefect_ltx.ledger.restoring import ArchivedVideo, Restored
 from prefect_ltx.ledger.rows import seconds
 from prefect_ltx.ledger.stops import STOP_FACTOR, Stop
 
@@ -123,6 +125,20 @@ class LedgerWriter(LedgerReader):
             "expires_at": None if expires_at is None else seconds(expires_at),
         }
         self._write(lambda tx: reading.save_upload(tx.connection, values | {"saved_at": tx.now}))
+
+    def restore(self, videos: Sequence[ArchivedVideo], *, actor: str) -> list[Restored]:
+        """Make the rows of archived videos again, all in one transaction; what became of each, in their order.
+
+        Whoever's they are: a row belongs to the account that its manifest names.
+
+        Raises:
+            PlanInvalid, NotRecordable: one of them cannot be written down; none was.
+        """
+        return self._write(lambda tx: [restoring.restore(tx, each, actor) for each in videos])
+
+    def join(self, location: str) -> None:
+        """Write down that what the archive at `location` holds is in this ledger."""
+        self._write(lambda tx: restoring.join(tx, location))
 
     def _write(self, work: Callable[[Transaction], T], *, bill: str = NOT_RECORDED) -> T:
         """One writing transaction. `work` may be called again with a new one, so it changes nothing else.
