@@ -28,7 +28,9 @@ def register(app: typer.Typer) -> None:
 
 
 async def verify(output: Output) -> bool:
-    """Hash every archived file again and compare it with its manifest. Exit code 1 when one differs."""
+    """Hash every archived file again, and compare it and what it says of itself with its manifest.
+
+    Exit code 1 when one differs."""
     from prefect_ltx.cli.tables import facts
 
     async with _open() as archive:
@@ -45,6 +47,9 @@ async def verify(output: Output) -> bool:
                 "missing": report.missing,
                 "altered": [each.key for each in report.altered],
                 "unreadable": report.unreadable,
+                "not what its manifest says": [
+                    f"{each.key}: {', '.join(each.what)}" for each in report.contradicting
+                ],
                 "in no manifest": report.unlisted,
                 "result": "every byte is as its manifest says" if report.ok else "DAMAGED",
             }

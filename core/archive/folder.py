@@ -9,6 +9,7 @@ import errno
 import hashlib
 import itertools
 import os
+import stat
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
@@ -72,7 +73,11 @@ class FolderBackend:
         """See `Backend`."""
 
         def begin(_: threading.Event) -> tuple[BinaryIO, bytes]:
-            file = (self.root / key).open("rb")
+            path = self.root / key
+            # A pipe or a device would be read for ever.
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise ArchiveCorrupt(f"{path} is not a regular file")
+            file = path.open("rb")
             try:
                 return file, file.read(CHUNK)
             except BaseException:

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from typing import Final
 
 from prefect_ltx.archive.backend import Backend
-from prefect_ltx.archive.errors import ArchiveNotFound, ManifestUnreadable
+from prefect_ltx.archive.errors import ArchiveCorrupt, ArchiveError, ArchiveNotFound, ManifestUnreadable
 from prefect_ltx.archive.keys import MANIFEST_NAME
 from prefect_ltx.archive.manifest import Manifest
+
+MOST_MANIFEST_BYTES: Final = 16 << 20
 
 
 def manifest_keys(keys: Iterable[str]) -> list[str]:
@@ -20,24 +23,40 @@ def folder_of(manifest_key: str) -> str:
 
 
 async def read_manifests(
-    backend: Backend, keys: list[str]
+    backend: Backend, keys: list[str], *, despite_errors: bool = False
 ) -> AsyncIterator[tuple[str, Manifest | ManifestUnreadable]]:
-    """Yield each key with its manifest, or with the reason why it is none; skip one that is gone."""
+    """Yield each key with its manifest, or with the reason why it is none; skip one that is gone.
+
+    With `despite_errors` one that cannot be read now is such a reason as well, and does not hide the others.
+
+    Raises:
+        ArchiveError: one cannot be read now.
+    """
     batch = backend.parallel * 2
     for start in range(0, len(keys), batch):
         some = keys[start : start + batch]
         for key, found in zip(
-            some, await asyncio.gather(*(_read(backend, key) for key in some)), strict=True
+            some, await asyncio.gather(*(_read(backend, key, despite_errors) for key in some)), strict=True
         ):
             if found is not None:
                 yield key, found
 
 
-async def _read(backend: Backend, key: str) -> Manifest | ManifestUnreadable | None:
+async def _read(backend: Backend, key: str, despite_errors: bool) -> Manifest | ManifestUnreadable | None:
+    data = bytearray()
     try:
-        data = b"".join([chunk async for chunk in backend.chunks(key)])
-        return Manifest.from_bytes(data, name=backend.url(key))
+        async for chunk in backend.chunks(key):
+            data += chunk
+            if len(data) > MOST_MANIFEST_BYTES:
+                return ManifestUnreadable(
+                    f"{backend.url(key)} is no manifest: more than {MOST_MANIFEST_BYTES >> 20} MiB"
+                )
+        return Manifest.from_bytes(bytes(data), name=backend.url(key))
     except ArchiveNotFound:
         return None
     except ManifestUnreadable as problem:
         return problem
+    except ArchiveError as problem:
+        if despite_errors or isinstance(problem, ArchiveCorrupt):
+            return ManifestUnreadable(problem.what)
+        raise
