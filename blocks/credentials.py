@@ -36,6 +36,12 @@ class FalCredentials(CredentialsBlock):
         title="API key",
         description="The key as fal shows it, id:secret; empty for a server without keys.",
     )
+    account: str | None = Field(
+        default=None,
+        title="Account",
+        description="A name for the account, the same for all of its keys: what it bought stays known when a key "
+        "is rotated. Empty: the name that fal gives, where the key may ask.",
+    )
     base_url: str | None = Field(
         default=None,
         title="Base URL",
@@ -53,6 +59,11 @@ class FalCredentials(CredentialsBlock):
     )
     api_url: str | None = Field(
         default=None, title="Platform API URL", description="In place of https://api.fal.ai."
+    )
+    is_gateway: bool = Field(
+        default=False,
+        title="The URL is a gateway to fal",
+        description="Whether the base URL stands in front of fal: then the account is one of fal's.",
     )
     listing_lag_seconds: float | None = Field(
         default=None,
@@ -79,7 +90,7 @@ class FalCredentials(CredentialsBlock):
     def hosts(self) -> FalHosts:
         """The hosts this account is used on."""
         if self.base_url:
-            return FalHosts.from_base_url(self.base_url)
+            return FalHosts.from_base_url(self.base_url, is_gateway=self.is_gateway)
         default = FalHosts.default()
         return FalHosts(
             run=self.run_url or default.run,
@@ -87,6 +98,7 @@ class FalCredentials(CredentialsBlock):
             rest=self.rest_url or default.rest,
             cdn=self.cdn_url or default.cdn,
             api=self.api_url or default.api,
+            is_gateway=self.is_gateway,
         )
 
     def get_client(self) -> FalClient:

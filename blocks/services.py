@@ -16,9 +16,9 @@ from prefect_ltx.blocks.ledger import GenerationLedger
 from prefect_ltx.blocks.machines import several_machines
 from prefect_ltx.fal import FalClient
 from prefect_ltx.generation import (
-    Options,
     Services,
     budget_from,
+    client_from,
     in_thread,
     refuse_unshared,
     refuse_unusable_places,
@@ -104,23 +104,29 @@ def _secret(settings: Settings) -> str:
 async def _opened(names: BlockNames, settings: Settings) -> Services:
     client, settings = await _client(names.credentials, settings)
     ledger, settings = await _ledger(names.ledger, settings)
-    return Services(
-        client=client,
-        ledger=ledger,
-        archive=await _archive(names.archive or "", settings),
-        options=Options.from_settings(settings, client.hosts, client.account),
-        limits=await _limits(names.budget, settings),
+    services = Services.of(
+        settings,
+        client,
+        ledger,
+        await _archive(names.archive or "", settings),
+        await _limits(names.budget, settings),
     )
+    try:
+        await services.begin()
+    except BaseException:
+        await services.aclose()
+        raise
+    return services
 
 
 async def _client(name: str, settings: Settings) -> tuple[FalClient, Settings]:
     if not name:
         settings.require_fal()
-        return FalClient(settings.fal_key, base_url=settings.fal_url), settings
+        return client_from(settings), settings
     block = await _loaded(FalCredentials, name)
     own = {
         field: value
-        for field in ("listing_lag_seconds", "absence_is_proof")
+        for field in ("listing_lag_seconds", "absence_is_proof", "account")
         if (value := getattr(block, field)) is not None
     }
     return block.get_client(), settings.model_copy(update=own)

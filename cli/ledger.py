@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from prefect_ltx.cli import accounts
 from prefect_ltx.cli.frame import Output, command
 
 if TYPE_CHECKING:
-    from prefect_ltx.ledger import Ledger
+    from prefect_ltx.ledger import Generation, Ledger
 
 
 class ResolveRefusedError(Exception):
@@ -38,6 +39,7 @@ def register(app: typer.Typer) -> None:
         ("rebuild", rebuild),
     ):
         command(group, name)(function)
+    accounts.register(group)
 
 
 def list_(
@@ -183,6 +185,7 @@ def resolve(
     )
     with _opened(read_only=False) as ledger:
         before = ledger.get(generation_id)
+        _refuse_another_accounts(ledger, before)
         step = ledger.record(before.id, Resolved(choice=choice, request_id=adopt, by=_person()))
         after = ledger.get(before.id)
     if after.state == before.state:
@@ -231,6 +234,23 @@ async def rebuild(output: Output) -> bool:
         *(f"Not in the ledger: {each.folder}: {each.reason}" for each in report.unreadable),
     )
     return report.ok
+
+
+def _refuse_another_accounts(ledger: "Ledger", row: "Generation") -> None:
+    """Where a key is set, what it may decide about is its own account's; fal is not asked."""
+    from prefect_ltx.generation import client_from
+    from prefect_ltx.settings import Settings
+
+    settings = Settings()
+    if settings.fal_key is None and not settings.fal_url:
+        return
+    key_id = client_from(settings).account
+    mine = {key_id, *(each.account for each in ledger.accounts(key_id=key_id))}
+    if row.account not in mine:
+        raise ResolveRefusedError(
+            f"Generation {row.id} is another account's ({row.account}), and the key in use belongs to "
+            f"{', '.join(sorted(mine))}. Nothing was changed, sent or spent. Use that account's key, or none."
+        )
 
 
 _NEXT = {

@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     fal_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("FAL_KEY", "fal_key"))
     fal_url: str | None = None
     """One base URL for all of fal's hosts: the embedded server, or another that speaks the contract."""
+    fal_url_is_gateway: bool = False
+    """Whether the URL stands in front of fal, as a company's gateway does: then its account is one of fal's."""
+    account: str | None = None
+    """The account's name, the same for all of its keys: what it bought stays known when a key is rotated."""
     home: Path = Field(default_factory=default_home)
     """The folder of unfinished work (`work`), and of the default ledger and archive."""
     ledger: str = ""
@@ -80,6 +84,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "fal_url",
+        "account",
         "budget_usd",
         "unit_price_usd",
         "listing_lag_seconds",

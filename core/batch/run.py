@@ -146,6 +146,7 @@ class BatchRun:
     """Keys of the rows that are under way."""
 
     def __post_init__(self) -> None:
+        self.run.services.identity.check()
         self._began = time.monotonic()
         self._firsts: dict[int, asyncio.Future[RowResult]] = {}
         self._places = asyncio.Semaphore(self.at_fal + AHEAD)

@@ -10,7 +10,8 @@ from prefect_ltx.archive import Archive, ArchiveError
 from prefect_ltx.doctor.findings import Finding, error, info, ok, warning
 from prefect_ltx.fal import FalClient, FalError
 from prefect_ltx.generation.learned import read_learned
-from prefect_ltx.generation.services import LEAST_LEASE_SECONDS, signer_from
+from prefect_ltx.generation.options import signer_from
+from prefect_ltx.generation.services import LEAST_LEASE_SECONDS
 from prefect_ltx.generation.sharing import refuse_unshared
 from prefect_ltx.ledger import Ledger, LedgerError
 from prefect_ltx.places import DEPLOYED

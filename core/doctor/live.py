@@ -140,7 +140,7 @@ async def learn(services: Services, plan: LivePlan, owner: Owner, settings: Sett
         if isinstance(each, BaseException) and (not told or not isinstance(each, Exception)):
             raise each
     learned = conclude(services.client.hosts.account_host, told)
-    path = await asyncio.to_thread(write_learned, settings.home, services.client.account, learned)
+    path = await asyncio.to_thread(write_learned, settings.home, services.account, learned)
     return learned, path
 
 

@@ -60,7 +60,7 @@ from prefect_ltx.fal.models import (
 from prefect_ltx.fal.prices import UNIT_PRICE_USD, megapixels, nano_to_usd, price_usd, usd_to_nano
 from prefect_ltx.fal.results import read_video
 from prefect_ltx.fal.safe_text import plain, storable, storable_json, strip_url
-from prefect_ltx.fal.service import Service
+from prefect_ltx.fal.service import FAL, Service, custom_service
 from prefect_ltx.fal.sizes import INGREDIENT_AUTO, requested_size, upper_bound_megapixels, upper_bound_size
 from prefect_ltx.fal.webhooks import VerifiedWebhook, verify_webhook
 from prefect_ltx.fal.wire import (
@@ -77,6 +77,7 @@ from prefect_ltx.fal.wire import (
 )
 
 __all__ = [
+    "FAL",
     "INGREDIENT",
     "INGREDIENT_AUTO",
     "MEDIA_KINDS",
@@ -140,6 +141,7 @@ __all__ = [
     "WebhookSignatureInvalid",
     "WebhookStale",
     "WebhookWrongUser",
+    "custom_service",
     "extra_media",
     "media_kind",
     "megapixels",

@@ -38,6 +38,8 @@ class FalHosts(BaseModel):
     rest: str
     cdn: str
     api: str
+    is_gateway: bool = False
+    """Whether these stand in front of fal itself: then the account is one of fal's. Nothing more is believed of them."""
 
     @classmethod
     def default(cls) -> Self:
@@ -51,14 +53,14 @@ class FalHosts(BaseModel):
         )
 
     @classmethod
-    def from_base_url(cls, url: str) -> Self:
+    def from_base_url(cls, url: str, *, is_gateway: bool = False) -> Self:
         """One origin for everything, as the embedded server serves it; `run` is below `/run`.
 
         Raises:
             FalRequestInvalid: when `url` is not a plain http or https URL.
         """
         base = _checked(url)
-        return cls(run=f"{base}/run", queue=base, rest=base, cdn=base, api=base)
+        return cls(run=f"{base}/run", queue=base, rest=base, cdn=base, api=base, is_gateway=is_gateway)
 
     @field_validator("run", "queue", "rest", "cdn", "api")
     @classmethod
@@ -77,7 +79,7 @@ class FalHosts(BaseModel):
         "fal.ai" for the real fal. A loopback host comes without its port: the embedded server takes any free
         one, and a restart must not make all its videos unknown. Any other host comes with its port.
         """
-        if self.is_fal:
+        if self.is_fal or self.is_gateway:
             return "fal.ai"
         host = httpx.URL(self.queue).host
         return host if _is_loopback(host) else f"{host}:{port_of(self.queue)}"

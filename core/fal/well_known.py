@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any, Final
 
 from prefect_ltx.fal.reply import Reply
@@ -34,7 +35,11 @@ class WellKnown:
     async def service(self) -> Service:
         """Which service this is; see `FalClient.identify`."""
         if self._service is None:
-            self._service = FAL if self._http.hosts.is_fal else await self._ask_who()
+            hosts = self._http.hosts
+            if hosts.is_gateway:
+                self._service = replace(custom_service(hosts), id=FAL.id)
+            else:
+                self._service = FAL if hosts.is_fal else await self._ask_who()
         return self._service
 
     async def _ask_who(self) -> Service:

@@ -16,6 +16,7 @@ from prefect_ltx.generation.errors import (
 from prefect_ltx.generation.inputs import InputMedia, MediaDigest, fetch_input, fetch_inputs
 from prefect_ltx.generation.lease import hold
 from prefect_ltx.generation.life import Order, Steps, begin, finish, generate
+from prefect_ltx.generation.options import Options
 from prefect_ltx.generation.paid import PaidVideoWaits
 from prefect_ltx.generation.plan import (
     NO_ACCOUNT,
@@ -31,7 +32,7 @@ from prefect_ltx.generation.plan import (
 from prefect_ltx.generation.poller import Poller
 from prefect_ltx.generation.progress import CHECKPOINTS, Progress, observe, tell
 from prefect_ltx.generation.retake import Takes
-from prefect_ltx.generation.services import Options, Services, budget_from, in_thread
+from prefect_ltx.generation.services import Services, budget_from, client_from, in_thread
 from prefect_ltx.generation.shared_inputs import SharedInputs
 from prefect_ltx.generation.sharing import refuse_unshared
 from prefect_ltx.generation.steps import Run, plain_steps
@@ -75,6 +76,7 @@ __all__ = [
     "budget_from",
     "cancel",
     "clean_up",
+    "client_from",
     "collect",
     "draw_seed",
     "fetch_input",

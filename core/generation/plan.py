@@ -17,6 +17,7 @@ from prefect_ltx.fal import (
     snap_num_frames,
     upper_bound_megapixels,
 )
+from prefect_ltx.generation.accounts import keys_elsewhere
 from prefect_ltx.generation.inputs import InputMedia, MediaDigest, fetch_inputs
 from prefect_ltx.generation.pricing import PriceSource
 from prefect_ltx.generation.services import Services, in_thread
@@ -69,6 +70,8 @@ class PlannedGeneration(BaseModel, frozen=True):
     """sha256 over account, endpoint and canonical request: same key, same video, no second payment."""
     older_keys: tuple[str, ...] = ()
     """The other keys under which an earlier release may know the same video."""
+    keys_elsewhere: tuple[str, ...] = ()
+    """The keys of the very same request in other accounts of the service, where the user named none."""
     seedless_key: str
     """The key without the seed."""
     seed_drawn: bool
@@ -142,7 +145,9 @@ async def prepare(
     Raises:
         FalRequestInvalid: a media input cannot be used; nothing was sent or spent.
         LedgerError: the ledger cannot be read; nothing was sent or spent.
+        AccountUnclear: nobody can tell whose account the key is of; nothing was sent or spent.
     """
+    services.identity.check()
     request = request.with_frames(frame_rule)
     inputs = await fetch_inputs(services, request)
     media = _digests(inputs)
@@ -189,9 +194,15 @@ async def plan_of(
     assert request.seed is not None
     key, *older_keys = keys_of(services, request, media)
     return PlannedGeneration(
-        account=services.client.account,
+        account=services.account,
         key=key,
         older_keys=tuple(older_keys),
+        keys_elsewhere=keys_elsewhere(
+            services.known_accounts,
+            services.identity,
+            request,
+            {field: digest.sha256 for field, digest in media.items()},
+        ),
         seedless_key=key_of(services, request.model_copy(update={"seed": None}), media),
         seed_drawn=seed_drawn,
         ledger_id=services.ledger.id,
@@ -213,7 +224,7 @@ def keys_of(
 ) -> tuple[str, ...]:
     """The key of a request, then the other keys under which an earlier release may know the same video."""
     return generation_keys(
-        services.client.account,
+        services.account,
         request.ENDPOINT,
         request.body(),
         {field: digest.sha256 for field, digest in media.items()},
@@ -264,7 +275,7 @@ def check_plan(services: Services, plan: PlannedGeneration, request: GenerationR
     Raises:
         FalRequestInvalid: nothing was sent or spent.
     """
-    here = (services.client.account, services.ledger.id, request.ENDPOINT, _without_media(request))
+    here = (services.account, services.ledger.id, request.ENDPOINT, _without_media(request))
     if here != (plan.account, plan.ledger_id, plan.estimate.endpoint, plan.asked):
         raise FalRequestInvalid("the plan was made for another request, account or ledger; plan it again")
 
@@ -280,6 +291,7 @@ def ledger_plan(
         endpoint=estimate.endpoint,
         account=planned.account,
         older_keys=planned.older_keys,
+        keys_elsewhere=planned.keys_elsewhere,
         body=body,
         seed=planned.seed,
         seed_drawn=planned.seed_drawn,

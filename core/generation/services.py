@@ -14,72 +14,18 @@ from types import TracebackType
 from typing import Final, ParamSpec, Self, TypeVar
 
 from prefect_ltx.archive import Archive
-from prefect_ltx.fal import FalClient, FalHosts
+from prefect_ltx.fal import FAL, FalClient, FalError, FalHosts, Service, custom_service
+from prefect_ltx.generation.accounts import Account, decide
 from prefect_ltx.generation.callback import public_base
-from prefect_ltx.generation.learned import Learned, read_learned
+from prefect_ltx.generation.options import Options
 from prefect_ltx.generation.pricing import UnitPrice, unit_price
 from prefect_ltx.generation.sharing import refuse_unshared
 from prefect_ltx.generation.usable import refuse_unusable_places
-from prefect_ltx.ledger import STOP_FACTOR, BudgetLimit, Ledger
-from prefect_ltx.provenance import Signer, SigningFailed
+from prefect_ltx.ledger import BudgetLimit, KnownAccount, Ledger
 from prefect_ltx.settings import Settings, SettingsError
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How long to wait and how much to believe; times in seconds."""
-
-    work_dir: Path
-    """Where unfinished downloads and renditions live, one folder a generation."""
-    listing_lag: float
-    """How far fal's request listing may be behind."""
-    absence_is_proof: bool
-    """Whether a request that the listing does not show after the lag never ran."""
-    queue_timeout: float = 6 * 3600
-    run_timeout: float = 3600
-    poll_most: float = 5.0
-    webhook_url: str | None = None
-    """Public base URL of the webhook receiver of this ledger, without a slash at its end."""
-    signer: Signer | None = None
-    """Signs renditions with Content Credentials (C2PA)."""
-    learned: Learned | None = None
-    """What `doctor --live` found out about the account."""
-    stated_price: Decimal | None = None
-    """Dollars per megapixel by `PREFECT_LTX_UNIT_PRICE_USD`, for when fal does not say."""
-    stop_factor: Decimal = STOP_FACTOR
-    """How many times its bound fal may bill one request before nothing more is bought."""
-
-    @classmethod
-    def from_settings(cls, settings: Settings, hosts: FalHosts, account: str | None = None) -> Self:
-        """Fill in what depends on the host: what is set, else what was learned of the account, else that fal's
-        listing is unmeasured and absence proves nothing there.
-
-        Raises:
-            SettingsError: the webhook URL is none. Nothing was sent.
-            SigningFailed: a C2PA certificate is set that cannot be used. Nothing was sent.
-        """
-        learned = read_learned(settings.home, account)
-        lag = settings.listing_lag_seconds
-        signer = signer_from(settings)
-        proof = settings.absence_is_proof
-        if learned is not None:
-            lag = learned.wait_for_listing(is_fal=hosts.is_fal) if lag is None else lag
-            proof = learned.absence_is_proof if proof is None else proof
-        return cls(
-            work_dir=settings.home / "work",
-            listing_lag=(600.0 if hosts.is_fal else 0.0) if lag is None else lag,
-            absence_is_proof=(not hosts.is_fal) if proof is None else proof,
-            queue_timeout=settings.queue_timeout_seconds,
-            run_timeout=settings.run_timeout_seconds,
-            webhook_url=public_base(settings.webhook_url) if settings.webhook_url else None,
-            signer=signer,
-            learned=learned,
-            stated_price=settings.unit_price_usd,
-            stop_factor=settings.stop_factor,
-        )
 
 
 @dataclass
@@ -89,7 +35,13 @@ class Services:
     client: FalClient
     ledger: Ledger
     archive: Archive
+    settings: Settings
     options: Options
+    service: Service
+    """What answers at the URL in use."""
+    identity: Account
+    """In whose name everything is done."""
+    known_accounts: tuple[KnownAccount, ...] = ()
     limits: tuple[BudgetLimit, ...] = ()
     has_account: bool = True
     """False where neither a key nor a URL is set: only prices can be said then, and nothing of what is paid for."""
@@ -118,7 +70,7 @@ class Services:
         if to_spend:
             settings.require_fal()
         refuse_short_lease(settings.lease_seconds)
-        client = FalClient(settings.fal_key, base_url=settings.fal_url)
+        client = client_from(settings)
         archive = Archive(settings.archive_location)
         # Who only looks at prices and plans writes nothing.
         ledger = Ledger(settings.ledger_url, lease_seconds=settings.lease_seconds, read_only=not to_spend)
@@ -129,14 +81,38 @@ class Services:
         except BaseException:
             ledger.close()
             raise
+        has_account = settings.fal_key is not None or bool(settings.fal_url)
+        return cls.of(settings, client, ledger, archive, budget_from(settings), has_account=has_account)
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        client: FalClient,
+        ledger: Ledger,
+        archive: Archive,
+        limits: tuple[BudgetLimit, ...],
+        *,
+        has_account: bool = True,
+    ) -> Self:
+        """The services of these parts. Whose account it is, and what to believe, is known once they have begun."""
+        service = FAL if client.hosts.is_fal else custom_service(client.hosts)
         return cls(
             client=client,
             ledger=ledger,
             archive=archive,
-            options=Options.from_settings(settings, client.hosts, client.account),
-            limits=budget_from(settings),
-            has_account=settings.fal_key is not None or bool(settings.fal_url),
+            settings=settings,
+            options=Options.from_settings(settings, service, client.account),
+            service=service,
+            identity=Account(client.account, client.account, service.id),
+            limits=limits,
+            has_account=has_account,
         )
+
+    @property
+    def account(self) -> str:
+        """The account's id in rows and in the keys of generations; it survives a rotated key."""
+        return self.identity.id
 
     def calling_back(self, url: str) -> Self:
         """The same services, with another receiver for fal's webhooks.
@@ -147,7 +123,64 @@ class Services:
         return replace(self, options=replace(self.options, webhook_url=public_base(url)))
 
     async def __aenter__(self) -> Self:
+        await self.begin()
         return self
+
+    async def begin(self) -> None:
+        """Find out what answers and whose account it is. From here on the ledger lets only its rows be touched.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        if not self.has_account:
+            return
+        ledger, client = self.ledger, self.client
+        self.service = await self._answering()
+        known = self.known_accounts = tuple(await in_thread(ledger.accounts))
+        rows = await in_thread(ledger.accounts_of_rows, self.service.id)
+        if self.service.kind == "embedded":
+            # The first release's rows name no service, and those of fal say nothing about a stand-in's.
+            rows = [account for account in rows if account == client.account]
+        name = self.settings.account or ""
+        is_known = any((each.key_id, each.service) == (client.account, self.service.id) for each in known)
+        self.identity = decide(
+            known,
+            key_id=client.account,
+            service=self.service.id,
+            user_name=name,
+            fal_name="" if name or is_known else await self._told_by_fal(),
+            row_accounts=rows,
+        )
+        if not self.identity.unclear and not ledger.read_only:
+            await in_thread(
+                ledger.note_account,
+                client.account,
+                self.service.id,
+                self.identity.id,
+                name=self.identity.name or None,
+                named_by=self.identity.named_by,
+            )
+        self.options = Options.from_settings(self.settings, self.service, self.account)
+        ledger.acting_for(self.account, self.service.id)
+
+    async def _answering(self) -> Service:
+        """What answers at the client's URL. Where it cannot be asked now: the one that this key was used with last.
+
+        What is archived is given back without fal, so a server that is down must not make its videos unknown;
+        nothing is believed of it before it says itself what it is.
+        """
+        try:
+            return await self.client.identify()
+        except FalError:
+            last = await in_thread(self.ledger.accounts, key_id=self.client.account)
+            service = custom_service(self.client.hosts)
+            return replace(service, id=last[0].service) if last else service
+
+    async def _told_by_fal(self) -> str:
+        try:
+            return await self.client.whoami() or ""
+        except FalError:
+            return ""  # it cannot be asked now: then nothing names the account
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -190,22 +223,12 @@ def refuse_short_lease(seconds: float) -> None:
         )
 
 
-def signer_from(settings: Settings) -> Signer | None:
-    """Who signs renditions: nobody unless `PREFECT_LTX_C2PA_CERTIFICATE` names a certificate.
-
-    Raises:
-        SigningFailed: it cannot work; found out here, before anything is sent or spent.
-    """
-    if settings.c2pa_certificate is None:
-        return None
-    if settings.c2pa_key is None:
-        raise SigningFailed(
-            "PREFECT_LTX_C2PA_CERTIFICATE is set without PREFECT_LTX_C2PA_KEY. Nothing was sent or spent: "
-            "name the file with the certificate's private key."
-        )
-    signer = Signer(settings.c2pa_certificate, settings.c2pa_key, settings.c2pa_timestamp_url)
-    signer.check()
-    return signer
+def client_from(settings: Settings) -> FalClient:
+    """fal's client for the key and the URL that the settings name."""
+    if not settings.fal_url:
+        return FalClient(settings.fal_key)
+    hosts = FalHosts.from_base_url(settings.fal_url, is_gateway=settings.fal_url_is_gateway)
+    return FalClient(settings.fal_key, hosts=hosts)
 
 
 def budget_from(settings: Settings) -> tuple[BudgetLimit, ...]:

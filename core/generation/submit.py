@@ -18,6 +18,7 @@ from prefect_ltx.fal import (
     ListedRequest,
 )
 from prefect_ltx.generation.behind import refuse_ledger_behind_archive
+from prefect_ltx.generation.accounts import bought_elsewhere
 from prefect_ltx.generation.callback import callback_url
 from prefect_ltx.generation.errors import ended, lost, parked
 from prefect_ltx.generation.lease import BUSY_POLL_SECONDS, keep
@@ -60,8 +61,10 @@ async def submit_once(
         FalError: fal refused the request or could not be reached; nothing ran, the budget is released.
         GenerationParked: nobody can tell whether an earlier submit was accepted.
         PaidVideoLost: this very video was paid for before and fal no longer has it.
+        AccountUnclear: nobody can tell whose account the key is of; nothing was sent or spent.
     """
     await refuse_ledger_behind_archive(services, (plan.key, *plan.older_keys))
+    await _refuse_unclear(services, plan)
     pause, longest = BUSY_POLL_SECONDS
     while True:
         tell("before-intent", "")
@@ -94,6 +97,16 @@ async def submit_once(
                 raise lost(generation)
             case "closed":
                 continue  # its last owner released it this moment: claim again
+
+
+async def _refuse_unclear(services: Services, plan: Plan) -> None:
+    services.identity.check()
+    if not plan.keys_elsewhere:
+        return
+    ours = await in_thread(services.ledger.find, key=plan.key, live=True)
+    theirs = await in_thread(services.ledger.find, keys=plan.keys_elsewhere, live=True)
+    if theirs and not ours:
+        raise bought_elsewhere(theirs[0])
 
 
 async def settle_submit(

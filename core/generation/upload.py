@@ -54,7 +54,7 @@ async def upload(
 
 
 async def _upload_once(services: Services, path: Path, digest: MediaDigest) -> UploadedMedia:
-    ledger, account = services.ledger, services.client.account
+    ledger, account = services.ledger, services.account
     url = await _still_there(services, digest.sha256)
     reused = url is not None
     if url is None:

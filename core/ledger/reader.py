@@ -32,6 +32,11 @@ class LedgerReader:
         self._database = database
         self._acting: Acting | None = None
 
+    @property
+    def read_only(self) -> bool:
+        """Whether it was opened for reading only."""
+        return self._database.read_only
+
     def get(self, name: str) -> Generation:
         """The row with this id, request id, or unique prefix (4 characters or more) of either.
 

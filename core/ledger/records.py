@@ -33,6 +33,7 @@ class Plan:
         asked: size, frames and so on, for later comparison with what was delivered.
         price_is_guess: whether nobody who could know has said the price; under a budget such a plan is refused.
         older_keys: the other keys under which an earlier release may know the same video (`generation_keys`).
+        keys_elsewhere: keys of the same request in other accounts; a video under one of them is asked about first.
 
     Raises:
         PlanInvalid: an amount is not a finite Decimal of zero or more, or a text is empty.
@@ -52,6 +53,7 @@ class Plan:
     asked: Mapping[str, Any] = field(default_factory=dict, repr=False)
     older_keys: tuple[str, ...] = field(default=(), repr=False)
     price_is_guess: bool = False
+    keys_elsewhere: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what could not be accounted for."""

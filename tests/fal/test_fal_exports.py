@@ -28,7 +28,7 @@ ROOMS = {
     *("FalGenerationCancelled", "FalResultExpired", "FalResultNotReady", "FalSubmitUnknown", "FalNotSent"),
     *("FalUnavailable", "FalProtocolError", "FalUploadError", "FalDownloadError", "FalHostRefused"),
     *("WebhookError", "WebhookHeaderMissing", "WebhookStale", "WebhookSignatureInvalid"),
-    *("Moment", "Heard", "FalClock", "FalGateway", "Listing", "Service"),
+    *("Moment", "Heard", "FalClock", "FalGateway", "Listing", "Service", "FAL", "custom_service"),
     *("read_video", "storable", "storable_json"),
     *("WebhookMalformed", "WebhookWrongUser", "WebhookKeysUnusable"),
 }
