@@ -39,7 +39,7 @@ class FalHosts(BaseModel):
     cdn: str
     api: str
     is_gateway: bool = False
-    """Whether these stand in front of fal itself: then the account is one of fal's. Nothing more is believed of them."""
+    """Whether these stand in front of fal: then the account is one of fal's, and nothing more is believed of them."""
 
     @classmethod
     def default(cls) -> Self:

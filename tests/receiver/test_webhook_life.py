@@ -11,15 +11,16 @@ from webhook_parts import Receiving, heard, until
 from prefect_ltx.fal import FalClient, IngredientRequest
 from prefect_ltx.generation import (
     GenerationParked,
+    Order,
     Services,
     finish,
     hold,
+    in_thread,
     ledger_plan,
-    outcome,
+    plain_steps,
     prepare,
     submit_once,
     upload,
-    with_price,
 )
 from prefect_ltx.ledger import Generation, Owner, State
 from prefect_ltx.local import LocalFal
@@ -55,8 +56,10 @@ async def submitted(services: Services, sheet: Path, seed: int) -> Generation:
 
 
 async def collected(services: Services, row: Generation) -> Generation:
-    async with hold(services, row.id, Owner.here()) as generation:
-        return await finish(services, await with_price(services, outcome(generation)), recipe="none")
+    owner = Owner.here()
+    async with hold(services, row.id, owner) as generation:
+        await finish(plain_steps(services), generation, Order(owner, recipe="none"))
+    return await in_thread(services.ledger.get, row.id)
 
 
 def billed(fal: LocalFal, row: Generation) -> list[object]:
