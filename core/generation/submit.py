@@ -17,8 +17,8 @@ from prefect_ltx.fal import (
     FalSubmitUnknown,
     ListedRequest,
 )
-from prefect_ltx.generation.behind import refuse_ledger_behind_archive
 from prefect_ltx.generation.accounts import bought_elsewhere
+from prefect_ltx.generation.behind import refuse_ledger_behind_archive
 from prefect_ltx.generation.callback import callback_url
 from prefect_ltx.generation.errors import ended, lost, parked
 from prefect_ltx.generation.lease import BUSY_POLL_SECONDS, keep
