@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
+from prefect_ltx.fal import usd_to_nano
 from prefect_ltx.ledger.life.events import (
     CancelAnswered,
     Choice,
@@ -68,7 +69,10 @@ GONE_FIRST: Final = Guard("not said before", lambda row, event: row.gone_at is N
 SAME_BILL: Final = Guard(
     "the same bill",
     lambda row, event: (
-        isinstance(event, Settled) and (event.source, event.usd) == (row.settled_by, row.settled_usd)
+        isinstance(event, Settled)
+        and event.source == row.settled_by
+        and row.settled_usd is not None
+        and usd_to_nano(event.usd) == usd_to_nano(row.settled_usd)
     ),
 )
 WEBHOOK_OK: Final = Guard("says OK", lambda row, event: isinstance(event, WebhookReceived) and event.ok)
