@@ -11,6 +11,7 @@ import typer
 
 from prefect_ltx.cli import accounts
 from prefect_ltx.cli.frame import Output, command
+from prefect_ltx.cli.ledger_stops import let_buying_go_on
 
 if TYPE_CHECKING:
     from prefect_ltx.ledger import Generation, Ledger
@@ -157,6 +158,7 @@ def spend(
                 "lost": len(found.lost) or None,
                 "charged twice": len(found.double_charges) or None,
                 **{f"left of budget {each.limit}": each.left_usd for each in found.budgets},
+                "STOPPED": found.stops[0].why if found.stops else None,
             }
         ),
     )
@@ -172,14 +174,24 @@ def resolve(
     write_off: Annotated[
         bool, typer.Option("--write-off", help="Give it up; the money counts as spent.")
     ] = False,
+    bill_checked: Annotated[
+        bool,
+        typer.Option("--bill-checked", help="Its bill, far beyond its bound, was looked at: buying goes on."),
+    ] = False,
 ) -> None:
-    """Decide what looking could not, for a parked or lost generation: exactly one of the three options."""
+    """Decide what looking could not, for a parked or lost generation or an absurd bill: exactly one of the options."""
     from prefect_ltx.cli.ledger_view import generation_facts
     from prefect_ltx.cli.tables import facts
     from prefect_ltx.ledger import Resolved
 
-    if sum((adopt is not None, absent, write_off)) != 1:
-        raise typer.BadParameter("give exactly one of --adopt REQUEST_ID, --absent and --write-off.")
+    if sum((adopt is not None, absent, write_off, bill_checked)) != 1:
+        raise typer.BadParameter(
+            "give exactly one of --adopt REQUEST_ID, --absent, --write-off and --bill-checked."
+        )
+    if bill_checked:
+        with _opened(read_only=False) as ledger:
+            let_buying_go_on(output, ledger, generation_id, by=_person())
+        return
     choice: Literal["adopt", "absent", "write_off"] = (
         "adopt" if adopt is not None else "absent" if absent else "write_off"
     )

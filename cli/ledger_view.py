@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prefect_ltx.ledger import Generation, LedgerEvent, Spend
+    from prefect_ltx.ledger import Generation, LedgerEvent, Spend, Stop
     from prefect_ltx.ledger.accounting import Grouping
 
 
@@ -80,6 +80,7 @@ def spend_facts(found: "Spend", by: "Grouping") -> dict[str, Any]:
         "lost": [each.id for each in found.lost],
         "parked": [each.id for each in found.parked],
         "double_charges": [each.id for each in found.double_charges],
+        "stops": [stop_facts(each) for each in found.stops],
         "totals": found.by[by],
         "budgets": [
             {
@@ -91,6 +92,20 @@ def spend_facts(found: "Spend", by: "Grouping") -> dict[str, Any]:
             }
             for each in found.budgets
         ],
+    }
+
+
+def stop_facts(stop: "Stop") -> dict[str, Any]:
+    """A stop of spending, as names and JSON-like values."""
+    return {
+        "stop": stop.id,
+        "generation": stop.generation_id,
+        "request_id": stop.request_id,
+        "billed_usd": stop.billed_usd,
+        "upper_usd": stop.upper_usd,
+        "opened_at": stop.opened_at,
+        "resolved_at": stop.resolved_at,
+        "resolved_by": stop.resolved_by,
     }
 
 

@@ -32,7 +32,7 @@ async def plan(
 ) -> bool:
     """Frames, megapixels, price, what is paid for already, budget left. Spends nothing.
 
-    Exit code 1 when a request is invalid or the budget does not cover all of them.
+    Exit code 1 when a request is invalid, the budget does not cover all of them, or spending is stopped.
     """
     from prefect_ltx.cli.batch import is_batch, plan_file
     from prefect_ltx.cli.request_file import read_requests
@@ -59,10 +59,11 @@ async def plan(
     for line, (_, error) in zip(lines, planned, strict=True):
         if error:
             complain(f"line {line.number}: {error}" if len(lines) > 1 else error)
-    for text in short:
+    stopped = next((report.stopped for report in reports if report.stopped), "")
+    for text in [*short, *([stopped] if stopped else [])]:
         complain(text)
     _show(output, lines, planned, total, short)
-    return not short and len(reports) == len(lines)
+    return not short and not stopped and len(reports) == len(lines)
 
 
 async def _planned(

@@ -20,7 +20,7 @@ from prefect.settings import get_current_settings
 from pydantic import JsonValue
 
 from prefect_ltx.fal import plain
-from prefect_ltx.ledger import Announcement, BudgetStatus, Generation
+from prefect_ltx.ledger import Announcement, BudgetStatus, Generation, Stop
 from prefect_ltx.tasks.context import run_logger
 
 GenerationEvent = Literal[
@@ -130,6 +130,33 @@ def emit_budget_low(status: BudgetStatus, *, ledger: str, period_start: float) -
             "left_usd": _exact(status.left_usd),
         },
         once=f"{ledger} {where} {_exact(limit.usd)} {period_start:.0f} low",
+    )
+
+
+def emit_spending_stopped(stop: Stop, generation: Generation, *, ledger: str) -> None:
+    """Tell that nothing more is bought until a person has looked at a bill: `ltx.spending.stopped`, once a stop.
+
+    Args:
+        stop: the bill, and the bound that it is far beyond.
+        generation: the one it was billed for.
+        ledger: the id of the ledger that stops.
+    """
+    emit(
+        "ltx.spending.stopped",
+        f"ltx.spending.{ledger}",
+        name="Spending is stopped",
+        labels={"ltx.generation": generation.id},
+        payload={
+            "stop": stop.id,
+            "generation": generation.id,
+            "request_id": stop.request_id,
+            "endpoint": generation.endpoint,
+            "billed_usd": _exact(stop.billed_usd),
+            "upper_usd": _exact(stop.upper_usd),
+            "factor": _exact(stop.factor),
+            "flow_run_id": generation.flow_run_id,
+        },
+        once=f"{ledger} {stop.id}",
     )
 
 

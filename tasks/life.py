@@ -11,7 +11,13 @@ from typing import Final
 
 from prefect_ltx.ledger import BudgetLow, Generation, Moved, News, SpendingStop, State, watch
 from prefect_ltx.tasks.assets import emit_archived_video
-from prefect_ltx.tasks.events import GenerationEvent, emit_budget_low, emit_generation, is_attended
+from prefect_ltx.tasks.events import (
+    GenerationEvent,
+    emit_budget_low,
+    emit_generation,
+    emit_spending_stopped,
+    is_attended,
+)
 
 _EVENTS: Final[Mapping[State, GenerationEvent]] = MappingProxyType(
     {
@@ -54,6 +60,7 @@ def tell_prefect(news: News) -> None:
         emit_budget_low(news.status, ledger=news.ledger_id, period_start=news.period_start)
         return
     if isinstance(news, SpendingStop):
+        emit_spending_stopped(news.stop, news.generation, ledger=news.ledger_id)
         return
     what = event_of(news)
     if what is None or (what in _ON_THE_WAY and _only_its_end(news.generation)):

@@ -14,6 +14,7 @@ from prefect_ltx.doctor.findings import Finding, error, info, ok, warning
 from prefect_ltx.generation.sharing import network_file_system
 from prefect_ltx.ledger import Ledger, LedgerError, State
 from prefect_ltx.ledger.database import Database
+from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.ledger.schema import SCHEMA_VERSION
 from prefect_ltx.ledger.seen import machines
 from prefect_ltx.settings import Settings
@@ -89,7 +90,15 @@ def _database(url: str, ledger: Ledger) -> list[Finding]:
 def _waiting(ledger: Ledger) -> list[Finding]:
     parked = ledger.find(states=[State.PARKED])
     old = [each for each in ledger.unfinished() if (datetime.now(UTC) - each.updated_at).days >= 1]
-    found = []
+    found = [
+        error(
+            "ledger",
+            f"fal billed {dollars(each.billed_usd)} for generation {each.generation_id}, which was to cost at most "
+            f"{dollars(each.upper_usd)}: nothing is bought",
+            f"Look at fal's billing, then `prefect-ltx ledger resolve {each.generation_id} --bill-checked`.",
+        )
+        for each in ledger.stops()
+    ]
     if parked:
         found.append(
             warning(

@@ -118,6 +118,8 @@ class PlanReport(Estimate):
     """Unknown without an account: whose videos are looked for is not known then."""
     budget: list[dict[str, Any]]
     over_budget: bool
+    stopped: str = ""
+    """Why nothing is bought now: a bill far beyond its bound, at which nobody has looked. Else empty."""
 
 
 def draw_seed(scope: str | None) -> int:
@@ -250,6 +252,7 @@ async def plan_request(
             media.discard()
     live = await in_thread(services.ledger.find, keys=keys, live=True) if keys else []
     budget = await in_thread(services.ledger.spending, services.limits)
+    stops = await in_thread(services.ledger.stops)
     due = Decimal(0) if live else estimate.price_upper_usd
     return PlanReport(
         **estimate.model_dump(),
@@ -266,6 +269,7 @@ async def plan_request(
             for each in budget
         ],
         over_budget=any(each.left_usd < due for each in budget),
+        stopped=stops[0].why if stops else "",
     )
 
 

@@ -61,7 +61,7 @@ async def _asked(services: "Services", endpoint: str) -> UnitPrice:
     from prefect_ltx.generation.services import in_thread  # it imports this module
 
     at = time.monotonic()
-    account, ledger = services.client.account, services.ledger
+    account, ledger = services.account, services.ledger
     try:
         quoted = (await services.client.prices([endpoint])).get(endpoint)
         why = "fal names no price for this endpoint"

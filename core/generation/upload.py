@@ -80,7 +80,7 @@ async def _still_there(services: Services, sha256: str) -> str | None:
     An old upload is looked at before it is used, and one on another server always: an embedded fal comes back on
     another port, or with an empty data folder.
     """
-    ledger, account = services.ledger, services.client.account
+    ledger, account = services.ledger, services.account
     stored = await in_thread(ledger.stored_upload, account, sha256)
     if stored is None:
         return None

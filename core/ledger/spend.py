@@ -13,12 +13,13 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Select, func, select, true
 
 from prefect_ltx.fal import nano_to_usd
-from prefect_ltx.ledger import accounting, reading, schema
+from prefect_ltx.ledger import accounting, reading, schema, stops
 from prefect_ltx.ledger.accounting import Grouping
 from prefect_ltx.ledger.life.budget import BudgetLimit, BudgetStatus
 from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.records import DoubleCharge, Generation, Total
 from prefect_ltx.ledger.rows import generation_of
+from prefect_ltx.ledger.stops import Stop
 
 REUSED: Final = "Reused"
 """The line of a row's history that says that its video was given out again instead of bought again."""
@@ -81,6 +82,8 @@ class Spend:
     """What those would have cost."""
     budgets: Sequence[BudgetStatus]
     """How each limit stands now, whatever the period."""
+    stops: Sequence[Stop]
+    """Bills far beyond their bound at which nobody has looked: while there is one nothing is bought."""
 
     @property
     def difference_usd(self) -> Decimal:
@@ -129,6 +132,7 @@ def spend(connection: Connection, period: Period, limits: Sequence[BudgetLimit],
         reuses=reuses,
         saved_usd=_usd(saved),
         budgets=accounting.spending(connection, limits, now),
+        stops=stops.find(connection, resolved=False),
     )
 
 

@@ -40,6 +40,17 @@ class Stop:
     resolved_at: datetime | None
     resolved_by: str | None
 
+    @property
+    def why(self) -> str:
+        """What stops spending and what to do about it, in one line."""
+        return str(self.refusal())
+
+    def refusal(self) -> SpendingStopped:
+        """The error that a purchase meets."""
+        return SpendingStopped(
+            self.id, self.generation_id, billed_usd=self.billed_usd, upper_usd=self.upper_usd
+        )
+
 
 def open_where_absurd(
     connection: Connection, now: float, row: Generation, billed_nano: int, factor: Decimal
@@ -81,10 +92,7 @@ def refuse_while_stopped(connection: Connection) -> None:
     """
     query = select(_stops).where(_stops.c.resolved_at.is_(None)).order_by(_stops.c.opened_at).limit(1)
     if (row := connection.execute(query).one_or_none()) is not None:
-        stop = stop_of(row)
-        raise SpendingStopped(
-            stop.id, stop.generation_id, billed_usd=stop.billed_usd, upper_usd=stop.upper_usd
-        )
+        raise stop_of(row).refusal()
 
 
 def resolve(connection: Connection, now: float, stop_id: str, by: str) -> Stop:

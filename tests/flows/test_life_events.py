@@ -147,14 +147,14 @@ async def test_a_low_budget_is_told_by_the_run_that_makes_it_low(
     fal: LocalFal, ltx_env: Path, media_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reservation that leaves less than a fifth of the budget is told, with what is left."""
-    monkeypatch.setenv("PREFECT_LTX_BUDGET_USD", "0.0026")
+    monkeypatch.setenv("PREFECT_LTX_BUDGET_USD", "0.0145")
     await reference_video_to_video(
         {"prompt": "a dancer", "video_url": str(media_folder / "clip.mp4"), "seed": 3} | SMALL,  # type: ignore[arg-type]
         recipe="none",
     )
     found = await told(id=["ltx.budget.PREFECT_LTX_BUDGET_USD"])
-    assert found[-1]["payload"]["limit_usd"] == "0.0026"
-    assert found[-1]["payload"]["left_usd"] == "0.0001925"
+    assert found[-1]["payload"]["limit_usd"] == "0.0145"
+    assert found[-1]["payload"]["left_usd"] == "0.000055"
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ async def test_an_upload_that_is_gone_is_noticed_before_it_is_sent(
 ) -> None:
     """A server without the file, one that is no longer there, an address that is none: uploaded again, free."""
     media = await upload(services, make_request().image_url)
-    account = services.client.account
+    account = services.account
     await in_thread(services.ledger.save_upload, account, media.sha256, gone.format(url=fal.url))
     row = await submitted(services, make_request())
     assert row.body["image_url"] == await in_thread(services.ledger.find_upload, account, media.sha256)

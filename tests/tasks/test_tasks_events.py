@@ -20,11 +20,12 @@ from prefect_ltx.ledger import (
     Owner,
     Plan,
     RemoteCompleted,
+    Stop,
     unwatch,
     watch,
 )
 from prefect_ltx.tasks import events
-from prefect_ltx.tasks.events import emit, emit_budget_low, emit_generation
+from prefect_ltx.tasks.events import emit, emit_budget_low, emit_generation, emit_spending_stopped
 from prefect_ltx.tasks.life import tell_prefect
 
 pytestmark = [
@@ -133,6 +134,28 @@ async def test_a_low_budget_is_told_once_a_period() -> None:
     found = await told(2, id=["ltx.budget.team-a"])
     assert [each["payload"]["left_usd"] for each in found] == ["1.5", "1.5"]
     assert found[0]["payload"]["limit_usd"] == "10"
+
+
+async def test_a_stop_of_spending_is_told_once(tmp_path: Path) -> None:
+    """A bill far beyond its bound is one event, with both amounts and what to look at."""
+    row = completed(tmp_path)
+    stop = Stop(
+        id="stop-of-this-test",
+        generation_id=row.id,
+        request_id="request-1",
+        billed_usd=Decimal("40500"),
+        upper_usd=Decimal("0.27"),
+        factor=Decimal(3),
+        opened_at=row.created_at,
+        resolved_at=None,
+        resolved_by=None,
+    )
+    for _ in range(2):
+        emit_spending_stopped(stop, row, ledger="ledger-with-a-stop")
+    (event,) = await told(id=["ltx.spending.ledger-with-a-stop"])
+    assert event["event"] == "ltx.spending.stopped"
+    assert (event["payload"]["billed_usd"], event["payload"]["upper_usd"]) == ("40500", "0.27")
+    assert event["payload"]["generation"] == row.id
 
 
 async def test_a_place_is_told_to_the_letter() -> None:
