@@ -87,9 +87,16 @@ async def archived_before(services: Services, generation: Generation) -> Archive
     """What an earlier run archived; nothing was sent or spent.
 
     Raises:
-        ArchiveNotFound: this archive is not the one that it is in.
+        ArchiveNotFound: this archive is not the one that it is in, or its video was taken out of it.
     """
     manifest = await manifest_of(services, generation)
+    video = f"{manifest.folder}/{manifest.video.name if manifest.video else 'video.mp4'}"
+    if not await services.archive.exists(video):
+        raise ArchiveNotFound(
+            f"Generation {generation.id} is paid for and was archived, and its video is no longer at "
+            f"{services.archive.url(video)}",
+            next_step="Bring it back from a backup; another seed makes and buys a new video",
+        )
     return archived(generation, manifest, location=services.archive.location, reused=True)
 
 

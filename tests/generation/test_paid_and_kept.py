@@ -16,7 +16,16 @@ from typer.testing import CliRunner
 from prefect_ltx.archive import ArchiveError, ArchiveUnavailable
 from prefect_ltx.cli import app
 from prefect_ltx.fal import FalDownloadError, IngredientRequest
-from prefect_ltx.generation import PaidVideoWaits, Services, collect, in_thread, outcome, store, wait_for
+from prefect_ltx.generation import (
+    PaidVideoWaits,
+    Services,
+    archived_before,
+    collect,
+    in_thread,
+    outcome,
+    store,
+    wait_for,
+)
 from prefect_ltx.generation.collect import video_key
 from prefect_ltx.ledger import Generation, State
 from prefect_ltx.local import LocalFal
@@ -174,6 +183,20 @@ def test_a_bucket_that_denies(
     monkeypatch.setenv("PREFECT_LTX_ARCHIVE", str(ltx_env / "archive"))
     assert CliRunner().invoke(app, ["sweep", "--recipe", "none"]).exit_code == 0
     assert len(list((ltx_env / "archive").rglob("video.mp4"))) == len(fal.bill) == 1
+
+
+async def test_a_video_that_was_taken_out_of_the_archive(
+    services: Services, fal: LocalFal, ltx_env: Path, make_request: Make
+) -> None:
+    """A manifest without its video is no video: said where it is given out again, and nothing is bought for it."""
+    generation = await finished(services, make_request)
+    await store(services, generation, await collect(services, generation))
+    row = await in_thread(services.ledger.get, generation.id)
+    await archived_before(services, row)
+    (ltx_env / "archive" / video_key(generation)).unlink()
+    with pytest.raises(ArchiveError, match="is paid for and was archived, and its video is no longer at"):
+        await archived_before(services, row)
+    assert len(fal.bill) == 1
 
 
 def test_errors_keep_their_words_between_processes() -> None:

@@ -315,6 +315,41 @@ def test_blocks_of_a_run_are_held_to_the_same_rule(tmp_path: Path, monkeypatch: 
     assert VideoArchive(location="films").get_archive().location == str(tmp_path / "films")
 
 
+def test_what_deploy_wrote_down_is_used_where_a_worker_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The places of the shell that deployed come after the worker's own settings and before the defaults."""
+    written = {"PREFECT_LTX_ARCHIVE": "/data/films", "PREFECT_LTX_HOME": "/data/state"}
+    monkeypatch.setenv("PREFECT_LTX_DEPLOYED", json.dumps(written))
+    settings = Settings()
+    assert (settings.archive_location, settings.home) == ("/data/films", Path("/data/state"))
+    assert settings.ledger_url == "sqlite:////data/state/ledger.db"
+    monkeypatch.setenv("PREFECT_LTX_ARCHIVE", "s3://films/x")
+    assert Settings().archive_location == "s3://films/x"
+    monkeypatch.setenv("PREFECT_LTX_DEPLOYED", "no JSON")
+    assert Settings().home == Path.home() / ".prefect-ltx"
+
+
+def test_what_deploy_wrote_down_elsewhere_is_refused(
+    fal: LocalFal, tmp_path: Path, minimal: Callable[..., Result]
+) -> None:
+    """A folder of the machine that deployed is no folder of this one, and is not made here."""
+    written = {
+        "PREFECT_LTX_ARCHIVE": str(tmp_path / "films"),
+        "host": "desk",
+        "machine": "another",
+    }
+    environ = {"HOME": str(tmp_path), "PREFECT_LTX_FAL_URL": fal.url, "PREFECT__FLOW_RUN_ID": RUN}
+    done = minimal("sweep", **environ, PREFECT_LTX_DEPLOYED=json.dumps(written))
+    assert done.exit_code == 1
+    assert "`prefect-ltx deploy` wrote it down on desk" in done.stderr
+    assert "Nothing was sent or spent" in done.stderr
+    assert not (tmp_path / "films").exists()
+    written["PREFECT_LTX_ARCHIVE"] = "s3://films/x"  # a bucket is the same everywhere
+    done = minimal("sweep", **environ, PREFECT_LTX_DEPLOYED=json.dumps(written))
+    assert "wrote it down" not in done.stderr
+
+
 @pytest.mark.parametrize("seconds", ["nan", "inf", "0"])
 def test_a_lease_without_an_end_is_refused(seconds: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease is a number of seconds; which ones are too short is said where it is used."""
