@@ -1,6 +1,6 @@
 """Where finished videos are kept, as a Prefect block."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr
@@ -9,6 +9,9 @@ from prefect_ltx.archive import Archive
 from prefect_ltx.blocks._stored_places import StoresPlace
 from prefect_ltx.blocks.credentials import DOCUMENTATION
 from prefect_ltx.places import Kind
+
+ABSOLUTE_ARCHIVE: Final = r"^(/|[A-Za-z]:|s3://|file:///)"
+"""What the UI's form takes: it has no folder by which a relative place could be completed."""
 
 
 class VideoArchive(StoresPlace, Block):
@@ -37,6 +40,7 @@ class VideoArchive(StoresPlace, Block):
         title="Location",
         description="A folder by its absolute path, such as /data/archive, or s3://bucket/prefix.",
         min_length=1,
+        json_schema_extra={"pattern": ABSOLUTE_ARCHIVE},
     )
     endpoint_url: str | None = Field(
         default=None,

@@ -1,6 +1,6 @@
 """The money record as a Prefect block."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr
@@ -9,6 +9,11 @@ from prefect_ltx.blocks._stored_places import StoresPlace
 from prefect_ltx.blocks.credentials import DOCUMENTATION
 from prefect_ltx.ledger import Ledger
 from prefect_ltx.places import Kind
+
+ABSOLUTE_LEDGER: Final = (
+    r"^(postgres(ql)?(\+psycopg)?://|sqlite(\+pysqlite)?:///(/|[A-Za-z]:|file:(/|%2[Ff])))"
+)
+"""What the UI's form takes: it has no folder by which a relative place could be completed."""
 
 
 class GenerationLedger(StoresPlace, Block):
@@ -42,6 +47,7 @@ class GenerationLedger(StoresPlace, Block):
             "SQLAlchemy URL, such as sqlite:////data/ledger.db (an absolute path has four slashes) or "
             "postgresql://user:password@host/db."
         ),
+        json_schema_extra={"pattern": ABSOLUTE_LEDGER},
     )
     lease_seconds: float = Field(
         default=120,

@@ -19,6 +19,7 @@ from prefect_ltx.generation.errors import GenerationStopped, unsent
 from prefect_ltx.generation.inputs import InputMedia, inputs_again
 from prefect_ltx.generation.inspection import Inspection, QualityMode, refuse_rejected, unrendered
 from prefect_ltx.generation.lease import hold, holding
+from prefect_ltx.generation.paid import told_as_paid
 from prefect_ltx.generation.plan import PlannedGeneration, Prepared, looked_up, plan_of
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.retake import Takes
@@ -199,7 +200,8 @@ async def _to_archive(
         steps.warn(f"Renditions begin at frame {frames}; the archived original stays whole")
     tell("render", generation.id, "rendering")
     try:
-        renditions = await steps.render(video, order.recipe, frames)
+        async with told_as_paid(steps.services, generation):
+            renditions = await steps.render(video, order.recipe, frames)
     except MediaError as error:
         # The video is paid for: it is archived without renditions rather than not at all.
         steps.warn(f"No renditions: {error}")

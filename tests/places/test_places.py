@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -348,6 +349,37 @@ def test_what_deploy_wrote_down_elsewhere_is_refused(
     written["PREFECT_LTX_ARCHIVE"] = "s3://films/x"  # a bucket is the same everywhere
     done = minimal("sweep", **environ, PREFECT_LTX_DEPLOYED=json.dumps(written))
     assert "wrote it down" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("block", "field", "taken", "refused"),
+    [
+        (
+            VideoArchive,
+            "location",
+            ["/data/films", "s3://b/p", "file:///data"],
+            ["films", "./films", "~/films", "file:x"],
+        ),
+        (
+            GenerationLedger,
+            "url",
+            [
+                "sqlite:////data/l.db",
+                "postgresql://u:p@h/d",
+                "postgresql+psycopg://h/d",
+                "sqlite:///file:/d/l.db?uri=true",
+            ],
+            ["sqlite:///ledger.db", "my ledger", "sqlite:///~/l.db", "mysql://h/d"],
+        ),
+    ],
+)
+def test_the_form_takes_absolute_places_only(
+    block: type[VideoArchive] | type[GenerationLedger], field: str, taken: list[str], refused: list[str]
+) -> None:
+    """The UI's form of a block has a pattern that a relative place does not match."""
+    pattern = re.compile(block.model_json_schema()["properties"][field]["pattern"])
+    assert all(pattern.search(each) for each in taken)
+    assert not any(pattern.search(each) for each in refused)
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "0"])
