@@ -225,7 +225,7 @@ def table_rows(report: SpendReport) -> list[dict[str, Any]]:
 def _read(
     block: GenerationLedger | None, settings: Settings, period: Period, limits: Sequence[BudgetLimit]
 ) -> Spend:
-    with block.get_ledger() if block else Ledger(settings.ledger_url) as ledger:
+    with block.get_ledger() if block else Ledger(settings.ledger_url, read_only=True) as ledger:
         return ledger.spend(period, limits)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, inspect, make_url
 from support import submits
 from typer.testing import CliRunner
 
@@ -239,3 +240,23 @@ def test_ledger_that_cannot_be_opened_is_one_line(ltx_env: Path) -> None:
     """A wrong ledger URL stops every ledger command, with one line."""
     (line,) = complaint("ledger", "list", "--ledger", "nonsense").splitlines()
     assert line.startswith("Error: ")
+
+
+def test_commands_that_only_look_make_no_ledger(
+    sheet: dict[str, Any], ltx_env: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    """A ledger that nobody has written reads as an empty one, also where writing is refused."""
+    for url in (
+        f"sqlite:///{ltx_env / 'ledger.db'}",
+        f"{postgres_url}%20-cdefault_transaction_read_only%3Don",
+    ):
+        monkeypatch.setenv("PREFECT_LTX_LEDGER", url)
+        assert run("ledger", "list")["generations"] == []
+        assert run("ledger", "spend")["reuses"] == 0
+        assert run("plan", written(ltx_env, sheet))["total"]["to_send"] == 1
+        assert "no generation called" in complaint("ledger", "show", "abcdef")
+    assert not (ltx_env / "ledger.db").exists()
+    monkeypatch.setenv("PREFECT_LTX_LEDGER", postgres_url)
+    engine = create_engine(make_url(postgres_url).set(drivername="postgresql+psycopg"))
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
