@@ -18,13 +18,16 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from support import environment
+from support import SECRET, environment
 
+from prefect_ltx.fal import FalClient
 from prefect_ltx.ledger import Accepted, Generation, Ledger, Owner, Plan, schema
 from prefect_ltx.ledger.rows import new_row
 from prefect_ltx.local import LocalFal
 
 ENDPOINT = "fal-ai/ltx-2.3-quality/ingredient"
+ACCOUNT = FalClient(SECRET, base_url="http://127.0.0.1:1").account
+"""The tests' account at an embedded fal, whatever its port."""
 USER = "local|keyid-for-tests"
 """How the embedded fal's webhooks name the account of the tests' key."""
 
@@ -98,7 +101,7 @@ def a_plan() -> Plan:
         key=key,
         seedless_key=f"seedless-{key}",
         endpoint=ENDPOINT,
-        account="account",
+        account=ACCOUNT,
         body={"prompt": "a cup", "seed": 7},
         seed=7,
         seed_drawn=False,

@@ -2,7 +2,7 @@
 
 | answer | when | what fal does |
 |---|---|---|
-| 200 | recorded, recorded before, or a request that this ledger does not know | nothing more |
+| 200 | recorded, recorded before, or a request that this ledger does not know or another account has | nothing more |
 | 400, 401, 403, 404, 405, 413, 415 | not fal's, not ours, or not a webhook | tries again, in vain |
 | 408, 503 | the body did not come, keys or ledger cannot be had now | tries again, and gets through |
 """
@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -31,6 +31,7 @@ from prefect_ltx.fal import (
     WebhookMalformed,
     WebhookSignatureInvalid,
     WebhookWrongUser,
+    plain,
     verify_webhook,
 )
 from prefect_ltx.fal.webhooks import (
@@ -50,6 +51,7 @@ DEFAULT_MAX_BYTES: Final = 1024 * 1024
 BODY_SECONDS: Final = 10.0
 _HEADERS: Final = (REQUEST_ID_HEADER, USER_ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER)
 _COMPLAIN_SECONDS: Final = 10.0
+_IDENTIFY_SECONDS: Final = 30.0
 
 logger = logging.getLogger("prefect_ltx.receiver")
 
@@ -73,8 +75,13 @@ class Receiver:
         *,
         user_id: str | None,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        identify: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`user_id`: the account as fal's webhooks name it; without one it is learned from the first known request."""
+        """`user_id`: the account as fal's webhooks name it; without one it is learned from the first known request.
+
+        `identify` finds out again whose account this is: fal may have been down when the receiver started.
+        """
+        self._identify, self._identified = identify, time.monotonic()
         self._client, self._keys, self._recorder = client, keys, recorder
         self._user_id, self._max_bytes = user_id, max_bytes
         self._learned: str | None = None
@@ -94,17 +101,33 @@ class Receiver:
             webhook = await self._verified(request.headers, body)
             receipt = await self._recorded(webhook, nonce)
         except Refused as refused:
-            self._complain(refused)
-            headers = {"Connection": "close"} if refused.close else {}
-            if refused.status == 503:
-                headers["Retry-After"] = "5"
-            return JSONResponse({"detail": refused.why}, refused.status, headers)
+            return self._refusal(refused)
+        except Exception as error:
+            # Never a traceback: it comes again, and meanwhile polling finds the result.
+            logger.error("A delivery met an unexpected %s: %s", type(error).__name__, plain(error, 200))
+            return self._refusal(Refused(503, "it cannot be taken now"))
+        return self._taken(webhook, receipt)
+
+    def _refusal(self, refused: Refused) -> Response:
+        self._complain(refused)
+        headers = {"Connection": "close"} if refused.close else {}
+        if refused.status == 503:
+            headers["Retry-After"] = "5"
+        return JSONResponse({"detail": refused.why}, refused.status, headers)
+
+    def _taken(self, webhook: VerifiedWebhook, receipt: Receipt) -> Response:
         self.counts[receipt.outcome] += 1
         if receipt.outcome == "unknown":
             logger.warning(
                 "Request %s is signed by fal and unknown to this ledger: nothing was changed. If it is of this "
                 "account, `prefect-ltx sweep` reports it as an orphan.",
                 webhook.request_id,
+            )
+        elif receipt.outcome == "another account" and receipt.generation is not None:
+            logger.warning(
+                "Request %s is of generation %s, which belongs to another account: nothing was changed",
+                webhook.request_id,
+                receipt.generation.id,
             )
         elif receipt.outcome == "recorded" and receipt.generation is not None:
             row = receipt.generation
@@ -172,19 +195,40 @@ class Receiver:
     async def _recorded(self, webhook: VerifiedWebhook, nonce: str) -> Receipt:
         delivery = delivery_of(webhook, nonce)
         receipt = await self._write(delivery)
+        if receipt.outcome == "another account" and await self._identified_anew():
+            receipt = await self._write(delivery)
         if receipt.outcome == "unconfirmed" and receipt.generation is not None:
             await self._confirm(webhook, receipt.generation.endpoint)
             return await self._write(replace(delivery, confirmed=True))
-        if receipt.outcome != "unknown":
+        if receipt.outcome not in ("unknown", "another account"):
             # fal signs nobody else's name under a request that fal itself told us is ours.
             self._learned = self._learned or webhook.user_id
         return receipt
+
+    async def _identified_anew(self) -> bool:
+        if self._identify is None or time.monotonic() - self._identified < _IDENTIFY_SECONDS:
+            return False
+        self._identified = time.monotonic()
+        with suppress(FalError, LedgerError):
+            await self._identify()
+            return True
+        return False
 
     async def _write(self, delivery: Delivery) -> Receipt:
         try:
             return await self._recorder.record(delivery)
         except (RecorderBusy, LedgerError):
             raise Refused(503, "the ledger cannot be written now") from None
+        except Exception as error:
+            if delivery.end is None:
+                raise
+            # What it says cannot be stored. That it came can be, and the result is asked by id.
+            logger.error(
+                "What is said about request %s cannot be recorded (%s); its result is asked by id",
+                delivery.request_id,
+                type(error).__name__,
+            )
+            return await self._write(replace(delivery, end=None))
 
     async def _confirm(self, webhook: VerifiedWebhook, endpoint: str) -> None:
         """The nonce's row has not this request: fal has to know it as ours before it is believed to be the row's."""

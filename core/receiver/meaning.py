@@ -2,9 +2,11 @@
 
 Only what is certain ends a generation here. A payload that is missing or unreadable, and a 5xx, which on the result
 route may be the platform's trouble and not the generation's, leave the row as it is: its result is then asked by id.
+Whatever the payload is, that the webhook came is recorded.
 """
 
 import json
+import logging
 import re
 from typing import Final
 
@@ -16,6 +18,7 @@ from prefect_ltx.fal import (
     FalGenerationFailed,
     FalValidationError,
     VerifiedWebhook,
+    plain,
 )
 from prefect_ltx.fal.reply import Reply
 from prefect_ltx.fal.verdicts import generation_result
@@ -24,14 +27,23 @@ from prefect_ltx.ledger import Delivery, RemoteCancelled, RemoteCompleted, Remot
 _STATUS: Final = re.compile(r"\b([45]\d\d)\b")
 
 
+logger = logging.getLogger("prefect_ltx.receiver")
+
+
 def delivery_of(webhook: VerifiedWebhook, nonce: str) -> Delivery:
     """The delivery for the ledger, not confirmed."""
-    return Delivery(
-        nonce=nonce,
-        request_id=webhook.request_id,
-        ok=webhook.status == "OK",
-        end=_end(webhook),
-    )
+    try:
+        end = _end(webhook)
+    except Exception as error:
+        # Signed by fal and odd beyond what is foreseen: the result is asked by id. Its text may quote signed URLs.
+        logger.error(
+            "The payload for request %s cannot be used (%s: %s); its result is asked by id",
+            webhook.request_id,
+            type(error).__name__,
+            plain(error, 200),
+        )
+        end = None
+    return Delivery(nonce=nonce, request_id=webhook.request_id, ok=webhook.status == "OK", end=end)
 
 
 def _end(webhook: VerifiedWebhook) -> RemoteCompleted | RemoteFailed | RemoteCancelled | None:
@@ -55,6 +67,7 @@ def _end(webhook: VerifiedWebhook) -> RemoteCompleted | RemoteFailed | RemoteCan
         prompt=result.video.prompt,
         file_size=result.video.video.file_size,
         request_id=request_id,
+        oddities=result.video.oddities,
     )
 
 

@@ -9,8 +9,9 @@ from typing import Final
 
 import uvicorn
 
+from prefect_ltx.archive import Archive
 from prefect_ltx.fal import FalClient
-from prefect_ltx.generation.services import in_thread
+from prefect_ltx.generation.services import Services, client_from, in_thread
 from prefect_ltx.ledger import Ledger
 from prefect_ltx.receiver.announcer import Announcer, Tell
 from prefect_ltx.receiver.app import DEFAULT_MAX_BYTES, Receiver, build_app
@@ -52,17 +53,16 @@ async def serve(
     """
     settings.require_fal()
     # fal waits 15 s for an answer: what is asked meanwhile has to come sooner.
-    client = FalClient(settings.fal_key, base_url=settings.fal_url, timeout=4, read_attempts=2)
+    hosts = client_from(settings).hosts
+    client = FalClient(settings.fal_key, hosts=hosts, timeout=4, read_attempts=2)
     ledger = await in_thread(Ledger, settings.ledger_url, lease_seconds=settings.lease_seconds)
+    services = Services.of(settings, client, ledger, Archive(settings.archive_location), ())
+    await services.begin()  # from here on the ledger takes deliveries about this account's rows only
     announcer = Announcer(ledger, tell, again_after=again_after)
     recorder = Recorder(ledger, announcer.recorded)
 
     async def fetch() -> list[dict[str, object]]:
         return await client.webhook_keys(refresh=True)
-
-    async def close() -> None:
-        await client.aclose()
-        await in_thread(ledger.close)
 
     receiver = Receiver(
         client,
@@ -70,8 +70,9 @@ async def serve(
         recorder,
         user_id=settings.fal_user_id,
         max_bytes=max_bytes,
+        identify=services.begin,
     )
-    app = build_app(receiver, recorder, announcer, on_close=close)
+    app = build_app(receiver, recorder, announcer, on_close=services.aclose)
     with contextlib.closing(_listen(host, port)) as listener:
         url = _url(listener)
         server = _Server(
