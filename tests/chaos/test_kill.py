@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from forked import Forked
+from generation_parts import cup_request, submitted
 from support import environment
 
 from prefect_ltx.archive import Archive
@@ -172,6 +173,59 @@ async def test_server_killed_as_well(round_: int, world: World, monkeypatch: pyt
     finally:
         server.kill()
         server.wait()
+
+
+@pytest.mark.parametrize("where", ["after-reply", "after-completed"])
+async def test_killed_behind_a_gateway(
+    where: str, world: World, patient_fal: LocalFal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway answers HTML in fal's place now and then, on every route and with any status, and loses an accepted
+    submit's reply; the worker is killed as well: one charge, one archived video."""
+    patient_fal.faults.add("edge_error", value=502, route="submit", after=True, times=1)
+    for route, status in (
+        ("status", 404),
+        ("result", 422),
+        ("listing", 502),
+        ("files", 404),
+        ("cancel", 403),
+    ):
+        patient_fal.faults.add("edge_error", value=status, route=route, times=-1, chance=0.15)
+    world.run(patient_fal.url, where)
+    world.run_until_done(patient_fal.url)
+    patient_fal.faults.clear()
+    await check(world, patient_fal.url, patient_fal.bill, monkeypatch)
+
+
+async def test_killed_with_another_account_on_the_ledger(
+    world: World, patient_fal: LocalFal, media_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another account has a request at fal in the same ledger: kills and sweeps under this one leave it alone, and its
+    own sweep collects it. Two charges, two archived videos."""
+    settings = environment(patient_fal.url, world.folder)
+    ledger = Ledger(settings["PREFECT_LTX_LEDGER"])
+    for name, value in (settings | {"FAL_KEY": "other:key", "PREFECT_LTX_ACCOUNT": "other"}).items():
+        monkeypatch.setenv(name, value)
+    async with Services.from_settings(Settings()) as other:
+        theirs = await submitted(other, cup_request(media_folder / "sheet.png", seed=99))
+    monkeypatch.delenv("PREFECT_LTX_ACCOUNT")
+    world.base["PREFECT_LTX_ACCOUNT"] = "this one"
+    for where in ("after-intent", "after-reply", "half-downloaded"):
+        world.run(patient_fal.url, where)
+    world.run_until_done(patient_fal.url)
+    monkeypatch.setenv("FAL_KEY", settings["FAL_KEY"])
+    monkeypatch.setenv("PREFECT_LTX_ACCOUNT", "this one")
+    async with Services.from_settings(Settings()) as services:
+        report = await sweep_all(services, Owner.here())
+    assert (report.other_accounts, ledger.get(theirs.id).state) == ([theirs.id], State.SUBMITTED)
+    monkeypatch.setenv("FAL_KEY", "other:key")
+    monkeypatch.setenv("PREFECT_LTX_ACCOUNT", "other")
+    async with Services.from_settings(Settings()) as other:
+        await sweep_all(other, Owner.here())
+    rows = [row for row in ledger.find() if row.state is not State.RELEASED]
+    assert [row.state for row in rows] == [State.ARCHIVED] * 2
+    assert len(patient_fal.bill) == 2
+    assert (await Archive(str(world.folder / "archive")).verify()).ok
+    ledger.close()
 
 
 def start_server(world: World, url: str = "http://127.0.0.1:0") -> tuple[subprocess.Popen[str], str]:
