@@ -16,6 +16,10 @@ class PollReport(InFlightReport):
     announced: list[str] = Field(default_factory=list)
 
 
+class PollIncomplete(Exception):
+    """Something in flight could not be asked about because of an error nobody expected; all else was."""
+
+
 @flow(name="poll-in-flight")
 async def poll_in_flight(
     credentials: str = "", ledger: str = "", again_after_seconds: float = 900
@@ -47,6 +51,10 @@ async def poll_in_flight(
         len(report.lost),
         len(report.announced),
     )
-    for note in report.notes:
+    for note in (*report.notes, *report.broken):
         log.warning("%s", note)
+    if report.broken:
+        raise PollIncomplete(
+            f"Everything was asked about, and {len(report.broken)} stopped: {report.broken[0]}"
+        )
     return report

@@ -14,6 +14,7 @@ import asyncio
 import secrets
 import time
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +38,6 @@ from prefect_ltx.generation import (
     prepare,
 )
 from prefect_ltx.generation.learned import Learned, write_learned
-from prefect_ltx.generation.submit import CLOCK_SKEW
 from prefect_ltx.ledger import BudgetLimit, Generation, Owner
 from prefect_ltx.media import make_reference_clip, make_reference_sheet
 from prefect_ltx.settings import Settings, SettingsError
@@ -45,6 +45,8 @@ from prefect_ltx.settings import Settings, SettingsError
 MOST_USD: Final = Decimal("0.05")
 LISTING_PATIENCE: Final = 900.0
 """Seconds after the answer to a submit for which the listing is asked."""
+CLOCKS_DIFFER: Final = timedelta(hours=2)
+"""How far fal's clock and this machine's may be apart where its listing is asked for a known request."""
 TAG: Final = "doctor-live"
 
 
@@ -192,7 +194,7 @@ async def _accepted(services: Services, key: str) -> Generation:
 
 async def _in_listing(services: Services, row: Generation) -> bool | None:
     """Whether its payload is there, once it is listed."""
-    start = row.created_at - CLOCK_SKEW
+    start = row.created_at - CLOCKS_DIFFER
     async for each in services.client.list_requests(
         row.endpoint, start=start, end=None, expand_payloads=True
     ):

@@ -3,11 +3,12 @@
 from contextlib import suppress
 
 from prefect_ltx.fal import FalError
+from prefect_ltx.generation.asking import question_about, read_result, trust
 from prefect_ltx.generation.lease import keep
 from prefect_ltx.generation.services import Services, in_thread
 from prefect_ltx.generation.submit import settle_submit
-from prefect_ltx.generation.wait import read_result
-from prefect_ltx.ledger import CancelAnswered, CancelRequested, Generation, Owner, State
+from prefect_ltx.ledger import CancelRequested, Generation, Owner, State
+from prefect_ltx.ledger.life.evidence import what_it_proves
 
 
 async def cancel(services: Services, generation_id: str, owner: Owner, *, by: str) -> Generation:
@@ -31,8 +32,11 @@ async def cancel(services: Services, generation_id: str, owner: Owner, *, by: st
             generation = await settle_submit(services, claim.generation, owner, may_post=False)
     if generation.state is not State.SUBMITTED or generation.request_id is None:
         return generation
+    question = question_about(services, generation)
     outcome = await services.client.cancel(generation.endpoint, generation.request_id)
-    await in_thread(record, generation_id, CancelAnswered(outcome))
+    answered = what_it_proves("cancel", generation, question, outcome, trust(services))
+    if answered is not None:
+        await in_thread(record, generation_id, answered)
     if outcome == "already_completed":
         with suppress(FalError):  # where it ended in an error of its own, that is recorded
             await read_result(services, generation)

@@ -2,20 +2,22 @@
 
 import asyncio
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from prefect_ltx.archive import folder_for
-from prefect_ltx.fal import Downloaded, FalDownloadError
-from prefect_ltx.generation.errors import lost
+from prefect_ltx.fal import Downloaded, FalDownloadError, FalError
+from prefect_ltx.generation.asking import next_word_after, question_about, read_result, say_gone
+from prefect_ltx.generation.errors import GenerationStopped, lost
 from prefect_ltx.generation.paid import told_as_paid
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.services import Services, in_thread
 from prefect_ltx.generation.tee import Tee
-from prefect_ltx.generation.wait import find_again, outcome
-from prefect_ltx.ledger import Collected, Generation, ResultGone
+from prefect_ltx.generation.wait import outcome
+from prefect_ltx.ledger import Collected, Generation, State
 from prefect_ltx.media import MediaError, sha256_file, verify_video
 
 DOWNLOAD_TRIES = 3
@@ -46,9 +48,9 @@ async def collect(services: Services, generation: Generation) -> CollectedVideo:
     ledger knows of them; where the archive fails, `store` writes them later from the file.
 
     Raises:
-        PaidVideoLost: fal no longer serves the video.
-        FalDownloadError, FalUnavailable: the network or this machine's disk; the video stays at fal, and the next run
-            fetches it.
+        PaidVideoLost: fal said twice, minutes apart, that it no longer serves the video.
+        FalDownloadError, FalUnavailable: the network, a gateway, this machine's disk, or a file that is not the video:
+            what the message says. Nothing is given up; the next run asks fal for the result again and fetches it.
         PaidVideoWaits: the work folder cannot be used; the same.
     """
     async with told_as_paid(services, generation):
@@ -98,11 +100,12 @@ async def _fetch_and_check(
     broken: set[str] = set()
     for _ in range(DOWNLOAD_TRIES):
         generation, download = await _fetch(services, generation, path, tee)
+        odd = {"oddities": list(download.oddities)} if download.oddities else {}
         try:
             info = await verify_video(path)
         except MediaError as error:
             if download.sha256 in broken:
-                return download, {"problem": str(error)}
+                return download, {"problem": str(error), **odd}
             broken.add(download.sha256)
             continue
         return download, {
@@ -113,6 +116,7 @@ async def _fetch_and_check(
             "fps": info.fps,
             "duration": info.duration,
             "audio": info.audio is not None,
+            **odd,
         }
     raise FalDownloadError(
         f"the video of generation {generation.id} arrived damaged {DOWNLOAD_TRIES} times, each time differently",
@@ -128,33 +132,96 @@ async def _fetch(
         if total and 2 * done >= total:
             tell("half-downloaded", generation.id)
 
-    assert generation.video_url is not None
-    try:
-        return generation, await services.client.download(
-            generation.video_url,
-            path,
-            on_progress=half_way,
-            expected_size=generation.file_size,
-            copy=tee,
-        )
-    except FalDownloadError as error:
-        if not error.gone:
-            raise
-        # The file's URL has expired: fal may still name another one for the same request.
-        before = generation.video_url
-        generation = outcome(await find_again(services, generation, error))
-        if generation.video_url == before:
-            gone = ResultGone(error.what)
-            raise lost(await in_thread(services.ledger.record_and_get, generation.id, gone)) from error
-        assert generation.video_url is not None
-        return generation, await services.client.download(
-            generation.video_url, path, expected_size=generation.file_size, copy=tee
-        )
+    generation = await _located(services, generation)
+    for last in (False, True):
+        try:
+            download = await services.client.download(
+                generation.video_url or "",
+                path,
+                on_progress=half_way,
+                expected_size=generation.file_size,
+                copy=tee,
+            )
+            return generation, download
+        except FalDownloadError as error:
+            if error.gone:
+                generation = await _after_gone(services, generation, error, last=last)
+            elif last or isinstance(error.__cause__, OSError):
+                raise
+            else:
+                generation = await _named_otherwise(services, generation, error)
+    raise _no_video(generation)
+
+
+async def _located(services: Services, generation: Generation) -> Generation:
+    """The generation with its video's URL, asked for again where the row has none."""
+    if generation.video_url is None:
+        found = await read_result(services, generation)
+        if found is None or outcome(found).video_url is None:
+            raise _no_video(generation)
+        return found
+    return generation
+
+
+async def _after_gone(
+    services: Services, generation: Generation, error: FalDownloadError, *, last: bool
+) -> Generation:
+    """The file's server says that it is gone, which alone proves nothing: the result route, asked by id, may name
+    another URL. Where it names the same one, fal is given minutes to serve it, and asked again.
+
+    Raises:
+        PaidVideoLost: fal, asked minutes apart, said both times where the file is, and both times it was gone.
+        FalDownloadError: not fal itself said that it is gone.
+    """
+    question = question_about(services, generation)
+    found = await read_result(services, generation)
+    fresh = outcome(found) if found is not None else generation
+    if fresh.state is not State.COMPLETED and fresh.sha256 is None:
+        raise FalDownloadError(
+            f"{error.what}, and fal says that the request is {fresh.state}",
+            next_step="run again: fal is asked for the result again",
+        ) from error
+    if fresh.video_url != generation.video_url:
+        return fresh
+    if fresh.sha256 is None and error.heard is not None and error.heard.by == "fal":
+        fresh = await say_gone(services, question, "file", error)
+        if fresh.state is State.LOST:
+            raise lost(fresh) from error
+    if last:
+        raise FalDownloadError(
+            f"{error.what}, while fal's result still names that file",
+            next_step="run again later: fal is asked for the result again, and nothing is bought again",
+        ) from error
+    await asyncio.sleep(next_word_after(services))
+    return fresh
+
+
+async def _named_otherwise(services: Services, generation: Generation, error: FalDownloadError) -> Generation:
+    """The generation with another URL than the one that cannot be fetched, where fal, asked by id, names one: a
+    webhook's, or one that was cut, may not be what the result says.
+
+    Raises:
+        FalDownloadError: fal names the same file.
+    """
+    found = None
+    with suppress(FalError):
+        found = await read_result(services, generation)
+    if found is None or found.video_url in (None, generation.video_url):
+        raise error
+    return outcome(found)
+
+
+def _no_video(generation: Generation) -> GenerationStopped:
+    return GenerationStopped(
+        f"Generation {generation.id} is {generation.state} and fal, asked again, names no video yet. It is paid for "
+        "once: run the same request again, or `prefect-ltx sweep`.",
+        generation,
+    )
 
 
 def _collected(generation: Generation, path: Path, stored: str = "") -> CollectedVideo:
-    assert generation.sha256 is not None
-    assert generation.size is not None
+    if generation.sha256 is None or generation.size is None:
+        raise _no_video(generation)  # no release of ours writes such a row
     delivered = dict(generation.facts)
     return CollectedVideo(
         generation_id=generation.id,
@@ -168,11 +235,14 @@ def _collected(generation: Generation, path: Path, stored: str = "") -> Collecte
 
 
 def _differences(generation: Generation, delivered: dict[str, Any]) -> list[str]:
+    odd = [f"fal's answer: {each}" for each in generation.oddities]
+    odd += [str(each) for each in delivered.get("oddities", [])]
     if "problem" in delivered:
-        return [f"it does not decode: {delivered['problem']}"]
+        return [f"it does not decode: {delivered['problem']}", *odd]
     asked = generation.asked
-    return [
-        f"{name} {delivered[name]} instead of {asked[name]}"
+    different = [
+        f"{name} {delivered.get(name)} instead of {asked[name]}"
         for name in ("width", "height", "num_frames", "audio")
         if name in asked and delivered.get(name) != asked[name]
     ]
+    return different + odd

@@ -29,11 +29,15 @@ class GenerationParked(GenerationStopped):
 
 
 class PaidVideoLost(GenerationStopped):
-    """fal made and charged the video, and no longer has it. Never bought again by itself."""
+    """fal said twice, minutes apart, that it no longer has what it made. Never bought again by itself."""
+
+
+class AcceptedNotRecorded(GenerationStopped):
+    """fal accepted the request, and the ledger cannot be written. The request id is in the message and is kept."""
 
 
 class StillWaiting(GenerationStopped):
-    """The waiting budget ran out; the job goes on at fal and the next run or sweep collects it."""
+    """The waiting budget ran out, or fal fails to say how the job ended; the next run or sweep goes on with it."""
 
 
 class GenerationEnded(GenerationStopped):
@@ -114,9 +118,42 @@ def parked(generation: Generation) -> GenerationParked:
 def lost(generation: Generation) -> PaidVideoLost:
     """The error for a paid video that fal no longer has."""
     return PaidVideoLost(
-        f"Generation {generation.id} is lost: fal made it as request {generation.request_id} and no longer has "
-        f"the video ({generation.reason or 'the result expired'}). Billed: {dollars(generation.held_usd)}. "
-        f"To buy it again: `prefect-ltx ledger resolve {generation.id} --write-off`, then run it again.",
+        f"Generation {generation.id} is lost: fal said more than once that it no longer has the video of request "
+        f"{generation.request_id} ({generation.reason or 'the result expired'}). Billed: "
+        f"{dollars(generation.held_usd)}. Each sweep, and each run of the same request, asks fal for it again, for a "
+        f"week. To buy it again: `prefect-ltx ledger resolve {generation.id} --write-off`, then run it again.",
+        generation,
+    )
+
+
+def fails_to_say(generation: Generation) -> StillWaiting:
+    """The error for a request that fal calls finished without saying how it ended."""
+    return StillWaiting(
+        f"Generation {generation.id}: fal says that request {generation.request_id} is finished and fails to say how "
+        f"({generation.reason or 'its result route gives no answer'}; asked {generation.looks} times). It may be "
+        f"billed (up to {dollars(generation.held_usd)}), and nothing is sent again. Each sweep asks again, and looks "
+        "in fal's listing and billing.",
+        generation,
+    )
+
+
+def no_request(generation: Generation) -> GenerationStopped:
+    """The error for a row that should name fal's request and does not: no release of ours writes one."""
+    return GenerationStopped(
+        f"Generation {generation.id} is {generation.state} and names no request of fal's, so nobody can be asked "
+        "about it. It may have been billed. Look at fal's request history, then `prefect-ltx ledger resolve "
+        f"{generation.id} --adopt REQUEST_ID`, or --write-off.",
+        generation,
+    )
+
+
+def not_recorded(generation: Generation, request_id: str, why: str) -> AcceptedNotRecorded:
+    """The error for an accepted request that the ledger could not take."""
+    return AcceptedNotRecorded(
+        f"fal accepted generation {generation.id} as request {request_id}, and this cannot be recorded: {why}. It "
+        f"will be billed once (up to {dollars(generation.price_upper_usd)}). Mend the ledger, then run the same "
+        "request again or `prefect-ltx sweep` on this machine: the id is kept in its work folder, and nothing is "
+        "sent again.",
         generation,
     )
 

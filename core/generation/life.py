@@ -14,18 +14,20 @@ from pathlib import Path
 
 from prefect_ltx.archive import ArchiveError, QualityRecord
 from prefect_ltx.fal import FalError
+from prefect_ltx.generation.asking import ask_about_lost
 from prefect_ltx.generation.collect import CollectedVideo
 from prefect_ltx.generation.errors import GenerationStopped, unsent
 from prefect_ltx.generation.inputs import InputMedia, inputs_again
 from prefect_ltx.generation.inspection import Inspection, QualityMode, refuse_rejected, unrendered
 from prefect_ltx.generation.lease import hold, holding
+from prefect_ltx.generation.looking import look_again
 from prefect_ltx.generation.paid import told_as_paid
 from prefect_ltx.generation.plan import PlannedGeneration, Prepared, looked_up, plan_of
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.retake import Takes
 from prefect_ltx.generation.services import Services, in_thread
 from prefect_ltx.generation.store import ArchivedGeneration, archived_before
-from prefect_ltx.generation.submit import look_again, settle_submit
+from prefect_ltx.generation.submit import settle_submit
 from prefect_ltx.generation.upload import UploadedMedia
 from prefect_ltx.generation.wait import outcome
 from prefect_ltx.ledger import Generation, LedgerError, LedgerUnavailable, Owner, State
@@ -237,6 +239,8 @@ async def _accounted_for(services: Services, generation: Generation, owner: Owne
     """A generation whose submit is unclear, after looking at fal; it is not submitted here."""
     if generation.state is State.PARKED:
         generation = await look_again(services, generation, owner)
+    if generation.state is State.LOST:
+        generation = await ask_about_lost(services, generation)
     if generation.state in (State.INTENDED, State.UNKNOWN):
         generation = await settle_submit(services, generation, owner, may_post=False)
         if generation.state in (State.INTENDED, State.UNKNOWN):

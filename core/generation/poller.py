@@ -15,7 +15,7 @@ from prefect_ltx.fal import QueueStatus
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.services import Services
 from prefect_ltx.generation.wait import Watch, outcome
-from prefect_ltx.ledger import Generation, State
+from prefect_ltx.ledger import Generation
 
 ASKED_AT_ONCE = 8
 SHORTEST_SECONDS = 0.15
@@ -134,13 +134,14 @@ class Poller:
         if status is not None and status.status == "COMPLETED":
             seconds = time.monotonic() - waiting.began
             found = await waiting.watch.finish()
-            if found is not None and found.state is not State.SUBMITTED:
+            if found is not None:
                 waiting.pace.ended(waiting.size, seconds, waiting.asked)
                 if not waiting.end.done():
                     waiting.end.set_result(outcome(found))
                 return None
         queued = status is None or status.status == "IN_QUEUE"
-        return waiting.pace.next(waiting.size, waiting.asked, queued=queued)
+        pause = waiting.pace.next(waiting.size, waiting.asked, queued=queued)
+        return max(pause, waiting.watch.at_least)
 
 
 @dataclass

@@ -5,47 +5,38 @@ the permission, and never because of an error.
 """
 
 import asyncio
+import logging
+import math
 import time
 from contextlib import AsyncExitStack, suppress
-from datetime import timedelta
 
-from prefect_ltx.fal import (
-    FalAuthenticationError,
-    FalError,
-    FalNotSent,
-    FalPermissionDenied,
-    FalSubmitUnknown,
-    ListedRequest,
-)
+from prefect_ltx.fal import FalError, FalNotSent
 from prefect_ltx.generation.accounts import bought_elsewhere
+from prefect_ltx.generation.asking import ask_about_lost, question_about, trust
 from prefect_ltx.generation.behind import refuse_ledger_behind_archive
 from prefect_ltx.generation.callback import callback_url
-from prefect_ltx.generation.errors import ended, lost, parked
+from prefect_ltx.generation.errors import ended, lost, not_recorded, parked
+from prefect_ltx.generation.kept import forget_kept, keep_request_id, kept_request
 from prefect_ltx.generation.lease import BUSY_POLL_SECONDS, keep
+from prefect_ltx.generation.looking import look_again, look_for
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.services import Services, in_thread
 from prefect_ltx.ledger import (
     Accepted,
-    Found,
+    Event,
     Generation,
     LeaseLost,
+    LedgerError,
     NotSent,
     Owner,
     Plan,
     PostNotPermitted,
-    ProvablyAbsent,
-    Rejected,
     ReplyLost,
-    RequestClaimed,
     State,
-    Undecidable,
-    Wait,
-    match,
 )
+from prefect_ltx.ledger.life.evidence import what_it_proves
 
-CLOCK_SKEW = timedelta(minutes=5)
-"""How far fal's clock and ours may differ when requests are looked for by time."""
-LOOK_PAUSE_SECONDS = (0.2, 10.0)
+logger = logging.getLogger("prefect_ltx.generation")
 
 
 async def submit_once(
@@ -60,11 +51,12 @@ async def submit_once(
         LedgerBehindArchive: the archive holds videos that the ledger does not know; nothing was sent.
         FalError: fal refused the request or could not be reached; nothing ran, the budget is released.
         GenerationParked: nobody can tell whether an earlier submit was accepted.
-        PaidVideoLost: this very video was paid for before and fal no longer has it.
+        AcceptedNotRecorded: fal accepted it and the ledger cannot be written; the id is kept.
+        PaidVideoLost: this very video was paid for before and fal, asked again now, no longer has it.
         AccountUnclear: nobody can tell whose account the key is of; nothing was sent or spent.
     """
-    await refuse_ledger_behind_archive(services, (plan.key, *plan.older_keys))
     await _refuse_unclear(services, plan)
+    await refuse_ledger_behind_archive(services, (plan.key, *plan.older_keys))
     pause, longest = BUSY_POLL_SECONDS
     while True:
         tell("before-intent", "")
@@ -94,7 +86,11 @@ async def submit_once(
             case "parked":
                 return await look_again(services, generation, owner)
             case "lost":
-                raise lost(generation)
+                generation = await ask_about_lost(services, generation)
+                if generation.state is State.LOST:
+                    raise lost(generation)
+            case "refused":
+                raise ended(generation)
             case "closed":
                 continue  # its last owner released it this moment: claim again
 
@@ -110,70 +106,29 @@ async def _refuse_unclear(services: Services, plan: Plan) -> None:
 
 
 async def settle_submit(
-    services: Services, generation: Generation, owner: Owner, *, may_post: bool = True
+    services: Services,
+    generation: Generation,
+    owner: Owner,
+    *,
+    may_post: bool = True,
+    patience: float = math.inf,
 ) -> Generation:
     """Bring a generation whose submit is unclear to a known state by looking at fal; the lease must be held.
 
-    With `may_post` false a request that provably never ran stays UNKNOWN instead of being sent: the sweeper
-    spends nothing.
+    With `may_post` false a request that provably never ran is INTENDED again instead of being sent. After `patience`
+    seconds of a listing that lags the row is given back as it is, UNKNOWN: the next look goes on from this one.
 
     Raises:
         GenerationParked: looking cannot tell.
         FalUnavailable: fal cannot be reached for looking; the generation stays UNKNOWN for the next run.
     """
-    pause, longest = LOOK_PAUSE_SECONDS
-    while generation.state is State.UNKNOWN:
-        try:
-            found = match(
-                await _listed(services, generation),
-                generation,
-                now=time.time(),
-                lag=services.options.listing_lag,
-                absence_is_proof=services.options.absence_is_proof,
-                claimed=await in_thread(services.ledger.claimed_request_ids, generation.endpoint),
-            )
-        except (FalAuthenticationError, FalPermissionDenied) as error:
-            found = Undecidable("forbidden", error.what, attempt=generation.attempt)
-        match found:
-            case Wait(seconds):
-                await asyncio.sleep(min(max(seconds, pause), longest))
-                pause = min(pause * 2, longest)
-                # A webhook may have named the request meanwhile.
-                generation = await in_thread(services.ledger.get, generation.id)
-            case ProvablyAbsent() if not may_post:
-                return generation
-            case _:
-                with suppress(RequestClaimed):  # another row was quicker: look again without that request
-                    await in_thread(services.ledger.record, generation.id, found, owner=owner)
-                generation = await in_thread(services.ledger.get, generation.id)
+    if generation.state is State.UNKNOWN:
+        generation = await look_for(services, generation, owner, patience=patience)
     if generation.state is State.INTENDED and may_post:
         return await _post_once(services, generation, owner)
     if generation.state is State.PARKED:
         raise parked(generation)
     return generation
-
-
-async def look_again(services: Services, generation: Generation, owner: Owner) -> Generation:
-    """One more look for a parked generation: fal's listing may show by now what it did not show then.
-
-    Raises:
-        GenerationParked: it still does not.
-    """
-    try:
-        found = match(
-            await _listed(services, generation),
-            generation,
-            now=time.time(),
-            lag=services.options.listing_lag,
-            absence_is_proof=False,
-            claimed=await in_thread(services.ledger.claimed_request_ids, generation.endpoint),
-        )
-    except FalError:
-        raise parked(generation) from None
-    if not isinstance(found, Found):
-        raise parked(generation)
-    await in_thread(services.ledger.record, generation.id, found, owner=owner)
-    return await in_thread(services.ledger.get, generation.id)
 
 
 async def _post_once(services: Services, generation: Generation, owner: Owner) -> Generation:
@@ -191,68 +146,71 @@ async def _post_once(services: Services, generation: Generation, owner: Owner) -
 
 async def _post(services: Services, generation: Generation, owner: Owner) -> Generation:
     tell("after-intent", generation.id)
-    record = services.ledger.record
+    since = await _fal_time(services, generation.endpoint)
     began = time.monotonic()
     # Refused where a POST of this attempt may have left already, where the lease is gone, or after a cancel.
-    generation = await in_thread(services.ledger.begin_post, generation.id, owner)
+    generation = await in_thread(services.ledger.begin_post, generation.id, owner, since=since)
+    attempt, question = generation.attempt, question_about(services, generation)
     tell("submit", generation.id, f"submitting to {generation.endpoint}")
     if time.monotonic() - began > services.ledger.lease_seconds / 2:
         # A machine that slept here may have lost its lease: others may be proving by now that nothing was sent.
-        await in_thread(
-            record,
-            generation.id,
-            NotSent("the machine stood still before the POST", attempt=generation.attempt),
-            owner=owner,
-        )
+        still = NotSent("the machine stood still before the POST", attempt=attempt)
+        await in_thread(services.ledger.record, generation.id, still, owner=owner)
         raise FalNotSent("the machine stood still between the intent and the POST")
     try:
         receipt = await services.client.submit(
             generation.endpoint,
             generation.body,
             webhook_url=callback_url(services.options.webhook_url, generation),
+            on_request_id=lambda request_id: keep_request_id(services, generation, request_id),
         )
-    except FalNotSent as error:
-        await in_thread(record, generation.id, NotSent(error.what, attempt=generation.attempt), owner=owner)
-        raise
-    except FalSubmitUnknown as error:
-        lost_reply = ReplyLost(error.what, attempt=generation.attempt)
-        await in_thread(record, generation.id, lost_reply, owner=owner)
-        if error.request_id and await _exists(services, generation.endpoint, error.request_id):
-            named = Found(error.request_id, attempt=generation.attempt)
-            await in_thread(record, generation.id, named, owner=owner)
-        return await settle_submit(services, await in_thread(services.ledger.get, generation.id), owner)
     except FalError as error:
         # Only what proves that nothing ran frees the key and the budget.
-        kind = Rejected if error.billed == "no" else ReplyLost
-        event = kind(error.what, attempt=generation.attempt)
-        await in_thread(record, generation.id, event, owner=owner)
+        proven = what_it_proves("submit", generation, question, error, trust(services))
+        event = proven or ReplyLost(error.what, attempt=attempt)
+        generation = await _record(services, generation, event, owner)
+        if isinstance(event, ReplyLost):
+            return await settle_submit(services, generation, owner)
+        forget_kept(services, generation.id)  # the id of a refusal is nobody's
         raise
     except BaseException as error:
-        await in_thread(
-            record,
-            generation.id,
-            ReplyLost(f"interrupted by {type(error).__name__}", attempt=generation.attempt),
-            owner=owner,
-        )
+        interrupted = ReplyLost(f"interrupted by {type(error).__name__}", attempt=attempt)
+        await _record(services, generation, interrupted, owner)
         raise
     tell("after-reply", generation.id)
-    accepted = Accepted(receipt.request_id)
-    return await in_thread(services.ledger.record_and_get, generation.id, accepted, owner=owner)
+    generation = await _record(services, generation, Accepted(receipt.request_id), owner)
+    forget_kept(services, generation.id)
+    return generation
 
 
-async def _exists(services: Services, endpoint: str, request_id: str) -> bool:
+async def _record(services: Services, generation: Generation, event: Event, owner: Owner) -> Generation:
+    """Write down what became of the POST.
+
+    Raises:
+        AcceptedNotRecorded: the ledger cannot be written, and fal has named the request.
+    """
     try:
-        await services.client.status(endpoint, request_id, logs=False)
-    except FalError:
-        return False
-    return True
-
-
-async def _listed(services: Services, generation: Generation) -> list[ListedRequest]:
-    start = generation.created_at - CLOCK_SKEW
-    return [
-        each
-        async for each in services.client.list_requests(
-            generation.endpoint, start=start, end=None, expand_payloads=True
+        return await in_thread(services.ledger.record_and_get, generation.id, event, owner=owner)
+    except LeaseLost:
+        raise
+    except LedgerError as error:
+        kept = kept_request(services, generation.id)
+        if kept is None:
+            raise
+        logger.error(
+            "fal accepted generation %s as request %s, and the ledger cannot be written: %s",
+            generation.id,
+            kept.request_id,
+            error.what,
         )
-    ]
+        raise not_recorded(generation, kept.request_id, error.what) from error
+
+
+async def _fal_time(services: Services, endpoint: str) -> float | None:
+    """The earliest that it can be by fal's clock; None where fal does not say. Asked for once, by a free call."""
+    clock = services.client.clock
+    if clock.now() is None:
+        with suppress(FalError):
+            await services.client.prices([endpoint])
+    now = clock.now()
+    return None if now is None else now.earliest

@@ -7,40 +7,35 @@ There is no FAILED status: failure is COMPLETED with an error, or an error on th
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Final
 
-from prefect_ltx.fal import (
-    FalError,
-    FalGenerationCancelled,
-    FalGenerationFailed,
-    FalNotFound,
-    FalResultExpired,
-    FalResultNotReady,
-    FalUnavailable,
-    FalValidationError,
-    GenerationResult,
-    QueueStatus,
-    read_video,
+from prefect_ltx.fal import FalError, FalNotFound, FalUnavailable, QueueStatus
+from prefect_ltx.generation.asking import (
+    find_again,
+    next_word_after,
+    question_about,
+    read_result,
+    settle_unsaid,
+    with_price,
 )
-from prefect_ltx.generation.billing import billed_usd
-from prefect_ltx.generation.errors import StillWaiting, ended, lost, parked
+from prefect_ltx.generation.errors import StillWaiting, ended, fails_to_say, lost, no_request, parked
 from prefect_ltx.generation.progress import tell
-from prefect_ltx.generation.services import Services, in_thread
-from prefect_ltx.generation.submit import CLOCK_SKEW
-from prefect_ltx.ledger import (
-    Generation,
-    RemoteCancelled,
-    RemoteCompleted,
-    RemoteFailed,
-    ResultGone,
-    State,
-)
+from prefect_ltx.generation.services import Services
+from prefect_ltx.ledger import Generation, State
+from prefect_ltx.ledger.life.evidence import Question
+
+__all__ = ["OnStatus", "Watch", "outcome", "wait_for", "with_price"]
 
 OnStatus = Callable[[QueueStatus], None]
 
-SECONDS_PER_MEGAPIXEL = 0.4
+SECONDS_PER_MEGAPIXEL: Final = 0.4
 """fal took 63 to 68 s for 167 megapixels (ltx-model §1): only how often to ask depends on it."""
-UNAVAILABLE_PATIENCE = 900.0
+UNAVAILABLE_PATIENCE: Final = 900.0
 """Seconds of fal being down that a wait sits out before the run stops (the job itself goes on)."""
+DOWN_PAUSES: Final = (1.0, 60.0)
+"""The first and the longest pause between two questions while fal does not answer itself."""
+UNSAID_SECONDS: Final = (20.0, 300.0)
+"""After how long without an answer about a finished request its end is looked for in fal's listing; then doubled."""
 
 
 async def wait_for(
@@ -49,10 +44,10 @@ async def wait_for(
     """Wait until fal has the video, and write down where it is; at least COMPLETED. Idempotent.
 
     Raises:
-        StillWaiting: the queue or run budget ran out; nothing is lost, the next run goes on.
+        StillWaiting: the queue or run budget ran out, or fal fails to say how it ended; the next run goes on.
         FalValidationError, FalGenerationFailed: fal ended the job with an error.
         FalGenerationCancelled: somebody cancelled it.
-        PaidVideoLost: fal made it and no longer has it.
+        PaidVideoLost: fal said twice, minutes apart, that it no longer has what it made.
         FalUnavailable: fal could not be asked for a quarter of an hour; the job goes on.
     """
     watch = Watch(services, generation)
@@ -80,88 +75,6 @@ def outcome(generation: Generation) -> Generation:
     return generation
 
 
-async def read_result(services: Services, generation: Generation) -> Generation | None:
-    """Fetch the result of a completed job and record it, once fal answers; the row then, None before.
-
-    Raises:
-        FalValidationError, FalGenerationFailed, FalGenerationCancelled: after recording it.
-        FalUnavailable: fal's result route is down; nothing is recorded (a 5xx is not a failed generation).
-    """
-    assert generation.request_id is not None
-    record = services.ledger.record
-    try:
-        result = await services.client.result(generation.endpoint, generation.request_id)
-    except FalResultNotReady:
-        return None
-    except FalGenerationCancelled as error:
-        await in_thread(record, generation.id, RemoteCancelled(error.billed))
-        raise
-    except (FalValidationError, FalGenerationFailed) as error:
-        await in_thread(record, generation.id, RemoteFailed(error.what, error.billed))
-        raise
-    except (FalResultExpired, FalNotFound) as error:
-        return await find_again(services, generation, error)
-    return await _record_video(services, generation, result)
-
-
-async def with_price(services: Services, generation: Generation) -> Generation:
-    """The completed generation with what fal bills for it: a webhook brought the video, and only the result route
-    names the units. Where fal does not answer, the price is settled later and nothing changes.
-    """
-    if generation.state is not State.COMPLETED or generation.units is not None or not generation.request_id:
-        return generation
-    try:
-        result = await services.client.result(generation.endpoint, generation.request_id)
-    except FalError:
-        return generation
-    return await _record_video(services, generation, result)
-
-
-async def find_again(services: Services, generation: Generation, error: FalError) -> Generation:
-    """The result is gone by id: fal's listing may still hold its payload; else the video is lost, with its price."""
-    try:
-        result = await _from_listing(services, generation)
-    except FalError as also:
-        if isinstance(also, FalUnavailable):
-            raise
-        result = None  # this key may not list requests
-    if result is None:
-        return await in_thread(services.ledger.record_and_get, generation.id, ResultGone(error.what))
-    return await _record_video(services, generation, result)
-
-
-async def _from_listing(services: Services, generation: Generation) -> GenerationResult | None:
-    start = generation.created_at - CLOCK_SKEW
-    async for each in services.client.list_requests(
-        generation.endpoint, start=start, end=None, request_id=generation.request_id, expand_payloads=True
-    ):
-        if each.request_id == generation.request_id and each.json_output:
-            return GenerationResult(
-                video=read_video(each.json_output),
-                billable_units=None,
-                request_id=each.request_id,
-            )
-    return None
-
-
-async def _record_video(services: Services, generation: Generation, result: GenerationResult) -> Generation:
-    video, units = result.video, result.billable_units
-    recorded = await in_thread(
-        services.ledger.record_and_get,
-        generation.id,
-        RemoteCompleted(
-            video_url=video.video.url,
-            seed=video.seed,
-            prompt=video.prompt,
-            file_size=video.video.file_size,
-            units=units,
-            usd=await billed_usd(services, generation, units),
-        ),
-    )
-    tell("after-completed", generation.id, "fal has the video")
-    return recorded
-
-
 class Watch:
     """The clock of one wait: how long it may go on, and when to ask next."""
 
@@ -174,23 +87,31 @@ class Watch:
         self._began = time.monotonic()
         self._running_since: float | None = None
         self._down_since: float | None = None
+        self._down_pause = DOWN_PAUSES[0]
+        self._unsaid_at = UNSAID_SECONDS[0]
         self._pause = 0.2
+        self.at_least = 0.0
+        """Seconds that must pass before the next question, whatever the pace."""
 
     async def ask(self) -> QueueStatus | None:
-        """The status, or None while fal cannot be asked."""
+        """The status, or None while fal cannot be asked, or where it says that it does not know the request."""
         self._check_budgets()
-        assert self._generation.request_id is not None
+        self.at_least = 0.0
+        request_id = self._generation.request_id
+        if request_id is None:
+            raise no_request(self._generation)
+        question = question_about(self._services, self._generation)
         try:
             status = await self._services.client.status(
-                self._generation.endpoint, self._generation.request_id, logs=self._logs
+                self._generation.endpoint, request_id, logs=self._logs
             )
         except FalNotFound as error:
-            outcome(await find_again(self._services, self._generation, error))
-            return QueueStatus(status="COMPLETED", request_id=self._generation.request_id)
+            return await self._not_found(question, error)
         except FalUnavailable as error:
             self._sit_out(error)
             return None
-        self._down_since = None
+        if status.status != "COMPLETED":
+            self._answered()
         # A job may go back to the queue when fal retries it: its run starts over then.
         self._running_since = (
             (self._running_since or time.monotonic()) if status.status == "IN_PROGRESS" else None
@@ -200,25 +121,66 @@ class Watch:
     async def finish(self) -> Generation | None:
         """Read the result of the completed job and return the row; None while fal does not give it."""
         try:
-            return await read_result(self._services, self._generation)
+            found = await read_result(self._services, self._generation)
         except FalUnavailable as error:
-            self._sit_out(error)
+            return await self._unsaid(error)
+        self._answered()
+        if found is not None and found.state is State.SUBMITTED:
+            # fal said once that it is gone: it is asked again when its second word counts.
+            self.at_least = next_word_after(self._services)
             return None
-
-    def _sit_out(self, error: FalUnavailable) -> None:
-        now = time.monotonic()
-        self._down_since = self._down_since or now
-        if now - self._down_since > UNAVAILABLE_PATIENCE:
-            raise error
+        return found
 
     def pause(self, status: QueueStatus | None) -> float:
         """Seconds until the next question: short at first and near the expected end, longer in between."""
         most = self._services.options.poll_most
         self._pause = min(self._pause * 1.3, most)
         if self._running_since is None or status is None:
-            return self._pause
+            return max(self._pause, self.at_least)
         left = self.expected - (time.monotonic() - self._running_since)
-        return self._pause if left > most else min(self._pause, 1.0)
+        return max(self._pause if left > most else min(self._pause, 1.0), self.at_least)
+
+    async def _not_found(self, question: Question, error: FalError) -> QueueStatus | None:
+        try:
+            found = await find_again(self._services, question, self._generation, "status", error)
+        except FalUnavailable as unavailable:
+            self._sit_out(unavailable)
+            return None
+        if found.state is State.SUBMITTED:
+            self.at_least = next_word_after(self._services)
+            return None
+        self._generation = outcome(found)
+        return QueueStatus(status="COMPLETED", request_id=found.request_id or "")
+
+    async def _unsaid(self, error: FalError) -> Generation | None:
+        """fal calls it finished, and its result route gives no answer of its own."""
+        now = time.monotonic()
+        self._down_since = self._down_since or now
+        if now - self._down_since >= self._unsaid_at:
+            self._unsaid_at += min(self._unsaid_at, UNSAID_SECONDS[1])
+            try:
+                found = await settle_unsaid(self._services, self._generation, error)
+            except FalUnavailable as unavailable:
+                error = unavailable
+            else:
+                if found.state is not State.SUBMITTED:
+                    return found
+                self._generation = found
+        if now - self._down_since > UNAVAILABLE_PATIENCE and self._generation.looks:
+            raise fails_to_say(self._generation) from error
+        self._sit_out(error)
+        return None
+
+    def _answered(self) -> None:
+        self._down_since, self._down_pause, self._unsaid_at = None, DOWN_PAUSES[0], UNSAID_SECONDS[0]
+
+    def _sit_out(self, error: FalError) -> None:
+        now = time.monotonic()
+        self._down_since = self._down_since or now
+        if now - self._down_since > UNAVAILABLE_PATIENCE:
+            raise error
+        self.at_least = self._down_pause
+        self._down_pause = min(self._down_pause * 1.6, DOWN_PAUSES[1])
 
     def _check_budgets(self) -> None:
         now = time.monotonic()

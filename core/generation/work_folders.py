@@ -17,6 +17,8 @@ INPUTS: Final = "inputs"
 SHEETS: Final = "sheets"
 TAKES: Final = "takes"
 FILMS: Final = "films"
+KEPT_ID: Final = "request.json"
+"""fal's request id in a generation's folder, until the ledger has it."""
 
 _DAY: Final = 24 * 3600.0
 _SHARED: Final = {
@@ -61,6 +63,8 @@ def clear_work_dir(work_dir: Path, unfinished: Collection[str], over: Collection
     for entry in _entries(work_dir):
         if entry.name in _SHARED:
             cleared += [each for each in _entries(entry) if _removed(each, _SHARED[entry.name])]
+        elif (entry / KEPT_ID).exists() and entry.name not in over:
+            continue  # a request of another ledger's, paid for and perhaps recorded nowhere else
         elif entry.name not in unfinished and _removed(entry, 0 if entry.name in over else _DAY):
             cleared.append(entry)
     return cleared

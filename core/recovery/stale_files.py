@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from prefect_ltx.generation.kept import all_kept
 from prefect_ltx.generation.services import Services, in_thread
 from prefect_ltx.generation.work_folders import clear_work_dir, generation_folders
 from prefect_ltx.ledger import UNFINISHED, GenerationNotFound, Ledger, State
@@ -23,6 +24,7 @@ async def clear_stale_files(services: Services) -> None:
     ended = {row.folder for row in closed if row.folder and row.closed_at and row.closed_at > since}
     await services.archive.clear_stale_temporaries(older_than=STALE_SECONDS, finished=ended)
     unfinished = {row.id for row in await in_thread(services.ledger.unfinished)}
+    unfinished |= {kept.generation_id for kept in await asyncio.to_thread(all_kept, services)}
     # Killed after its row was closed and before it cleared its folder: no run comes back for that.
     work_dir = services.options.work_dir
     names = set(await asyncio.to_thread(generation_folders, work_dir)) - unfinished

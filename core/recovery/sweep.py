@@ -7,26 +7,38 @@ living run holds is left alone, and nothing is ever submitted here. One generati
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import Final
 
 from prefect_ltx.archive import ArchiveError
-from prefect_ltx.fal import FalError, plain
+from prefect_ltx.fal import FalError, FalUnavailable, plain
+from prefect_ltx.generation.asking import (
+    ask_about_lost,
+    may_be_found,
+    read_result,
+    settle_unsaid,
+)
 from prefect_ltx.generation.cancel import cancel
 from prefect_ltx.generation.collect import clean_up
-from prefect_ltx.generation.errors import GenerationStopped, QualityRejected
+from prefect_ltx.generation.errors import GenerationStopped, QualityRejected, fails_to_say
 from prefect_ltx.generation.inspection import KeepingMode
 from prefect_ltx.generation.lease import keep
 from prefect_ltx.generation.life import Order, finish
+from prefect_ltx.generation.looking import look_again
 from prefect_ltx.generation.services import Services, in_thread
 from prefect_ltx.generation.steps import plain_steps
-from prefect_ltx.generation.submit import look_again, settle_submit
-from prefect_ltx.generation.wait import outcome, read_result
-from prefect_ltx.ledger import Generation, LedgerError, NotSent, Owner, Resolved, State
+from prefect_ltx.generation.submit import settle_submit
+from prefect_ltx.generation.wait import outcome
+from prefect_ltx.ledger import AnotherAccount, Generation, LedgerError, NotSent, Owner, State
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.media import MediaError, Recipe
+from prefect_ltx.recovery.kept_ids import adopt_kept_ids
 from prefect_ltx.recovery.orphans import find_orphans
 from prefect_ltx.recovery.report import SweepItem, SweepReport
 from prefect_ltx.recovery.settle import settle
 from prefect_ltx.recovery.stale_files import clear_stale_files
+
+LOOK_SECONDS: Final = 10.0
+"""How long a sweep waits for a listing that lags before the next one goes on from its look."""
 
 logger = logging.getLogger("prefect_ltx.recovery")
 
@@ -50,6 +62,7 @@ async def sweep_all(
     report = SweepReport()
     await in_thread(services.ledger.expire_dead_leases)
     making = _Making(recipe, quality)
+    await _step(report, "Kept request ids", adopt_kept_ids(services))
     for generation in await in_thread(services.ledger.unfinished):
         await _sweep_one(services, generation, owner, making, report)
     await _step(report, "Requests that ran after all", _adopt_strays(services, owner, making, report))
@@ -93,12 +106,13 @@ async def _sweep_one(
 ) -> None:
     after, note, rejected = generation, "", False
     try:
-        claim = await in_thread(services.ledger.take, generation.id, owner)
-        if claim.outcome == "busy":
-            report.left_alone.append(generation.id)
-            return
-        async with keep(services, generation.id, owner):
-            await _advance(services, claim.generation, owner, making)
+        note = await _worked_on(services, generation, owner, making)
+    except _LeftAlone:
+        report.left_alone.append(generation.id)
+        return
+    except AnotherAccount:
+        report.other_accounts.append(generation.id)
+        return
     except QualityRejected as error:
         note, rejected = str(error), True
     except (FalError, GenerationStopped, LedgerError, ArchiveError, MediaError, OSError) as error:
@@ -124,34 +138,70 @@ async def _sweep_one(
     )
 
 
-async def _advance(services: Services, generation: Generation, owner: Owner, making: _Making) -> None:
+class _LeftAlone(Exception):
+    """A living run works on it."""
+
+
+async def _worked_on(services: Services, generation: Generation, owner: Owner, making: _Making) -> str:
+    """Bring one generation as far as it goes today; what a person should know about where it stands."""
+    for _ in range(2):
+        claim = await in_thread(services.ledger.take, generation.id, owner)
+        match claim.outcome:
+            case "busy":
+                raise _LeftAlone
+            case "parked":
+                await look_again(services, claim.generation, owner)
+            case "lost" if not may_be_found(claim.generation):
+                return (
+                    "fal has not had it for a week; it is asked for again by a run of the same request only"
+                )
+            case "lost":
+                if (await ask_about_lost(services, claim.generation)).state is State.LOST:
+                    return ""
+            case "submit" | "resume":
+                async with keep(services, generation.id, owner):
+                    return await _advance(services, claim.generation, owner, making)
+            case _:
+                return ""
+    return "it changes while it is looked at; the next sweep goes on with it"
+
+
+async def _advance(services: Services, generation: Generation, owner: Owner, making: _Making) -> str:
     ledger = services.ledger
-    if generation.state is State.PARKED:
-        generation = await look_again(services, generation, owner)
     if generation.state in (State.INTENDED, State.UNKNOWN):
-        generation = await settle_submit(services, generation, owner, may_post=False)
+        generation = await settle_submit(services, generation, owner, may_post=False, patience=LOOK_SECONDS)
+        if generation.state is State.UNKNOWN:
+            return "fal's listing does not show it, and may lag; the next sweep looks again"
         # It provably never ran. Sending it is for whoever wants it; the budget and the key are freed.
         if generation.state is State.INTENDED:
-            await in_thread(
-                ledger.record,
-                generation.id,
-                NotSent("nobody waits for it", attempt=generation.attempt),
-                owner=owner,
-            )
-            return
-        if generation.state is State.UNKNOWN:
-            absent = Resolved(choice="absent", request_id=None, by="sweep")
-            await in_thread(ledger.record, generation.id, absent, owner=owner)
-            return
+            unwanted = NotSent("nobody waits for it", attempt=generation.attempt)
+            await in_thread(ledger.record, generation.id, unwanted, owner=owner)
+            return ""
     if generation.state is State.SUBMITTED:
         if generation.cancel == "wanted":
             generation = await cancel(services, generation.id, owner, by=generation.cancel_by or "")
         if generation.state is State.SUBMITTED:
-            await read_result(services, generation)
+            try:
+                await read_result(services, generation)
+            except FalUnavailable as error:
+                await settle_unsaid(services, generation, error)
             generation = await in_thread(ledger.get, generation.id)
     if generation.state in (State.COMPLETED, State.COLLECTED):
         order = Order(owner, recipe=making.recipe, quality=making.quality)
         await finish(plain_steps(services), outcome(generation), order)
+        return ""
+    return _standing(generation)
+
+
+def _standing(generation: Generation) -> str:
+    """What is odd about a request that is still at fal; empty where nothing is."""
+    if generation.state is not State.SUBMITTED:
+        return ""
+    if generation.looks:
+        return str(fails_to_say(generation))
+    if generation.gone_at is not None:
+        return "fal says that it no longer has it; believed once fal says so again, minutes later"
+    return ""
 
 
 def _unexpected(error: Exception) -> str:
