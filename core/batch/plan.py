@@ -112,11 +112,13 @@ async def plan_rows(
         settled = request if drawn is None else request.with_seed(drawn)
         plan = await plan_of(run.services, settled, digests, seed_drawn=drawn is not None)
         settled_rows.append((row, settled, plan))
-    known = await in_thread(_known, run.services, {plan.key for _, _, plan in settled_rows})
+    known = await in_thread(
+        _known, run.services, {key for _, _, plan in settled_rows for key in plan.all_keys}
+    )
     first: dict[str, int] = {}
     found: list[PlannedRow] = []
     for row, settled, plan in settled_rows:
-        status = known.get(plan.key, "new")
+        status: PlanStatus = next((known[key] for key in plan.all_keys if key in known), "new")
         same_as = first.setdefault(plan.key, row.place)
         duplicate = same_as != row.place
         found.append(
@@ -139,6 +141,7 @@ async def summary(services: Services, name: str, rows: Sequence[PlannedRow]) -> 
         count[each.status] += 1
     upper = sum((each.plan.estimate.price_upper_usd for each in new), Decimal(0))
     limits = await in_thread(services.ledger.spending, services.limits)
+    stops = await in_thread(services.ledger.stops)
     return BatchPlan(
         name=name,
         requests=len(rows),
@@ -161,7 +164,11 @@ async def summary(services: Services, name: str, rows: Sequence[PlannedRow]) -> 
             for each in limits
         ],
         over_budget=[each.limit.name for each in limits if each.left_usd < upper],
-        warnings=[*([] if services.has_account else [NO_ACCOUNT]), *_warnings(new)],
+        warnings=[
+            *(stop.why for stop in stops[:1]),
+            *([] if services.has_account else [NO_ACCOUNT]),
+            *_warnings(new),
+        ],
     )
 
 
