@@ -18,8 +18,10 @@ from prefect_ltx.fal import (
     FalClient,
     FalError,
     FalPermissionDenied,
+    FalRequestInvalid,
     plain,
 )
+from prefect_ltx.fal.environment import new_client, tls_context
 from prefect_ltx.settings import Settings
 
 _SHAPE = re.compile(r"^[^:\s]+:[^:\s]+$")
@@ -81,7 +83,11 @@ def _key(settings: Settings) -> list[Finding]:
 
 
 async def _hosts(bases: list[str]) -> list[Finding]:
-    async with httpx.AsyncClient(timeout=SECONDS, follow_redirects=False) as http:
+    try:
+        client = new_client(tls_context(), httpx.Limits(), httpx.Timeout(SECONDS))
+    except FalRequestInvalid as problem:
+        return [error("hosts", problem.what, f"{problem.next_step}.")]
+    async with client as http:
         answers = await asyncio.gather(*(_reached(http, base) for base in bases))
     found = [each for each, _ in answers]
     skews = [skew for _, skew in answers if skew is not None]

@@ -17,8 +17,8 @@ import httpx
 from pydantic import SecretStr
 
 from prefect_ltx.fal._answer import Answer, OnRequestId, head_of
-from prefect_ltx.fal._environment import new_client, tls_context
 from prefect_ltx.fal.clock import FalClock, Heard, Stopwatch
+from prefect_ltx.fal.environment import new_client, tls_context
 from prefect_ltx.fal.errors import (
     FalError,
     FalHostRefused,

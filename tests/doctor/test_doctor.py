@@ -75,6 +75,20 @@ async def test_host_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     assert {(each.check, each.severity) for each in bad(found)} == {("hosts", "error")}
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("ALL_PROXY", "socks5://127.0.0.1:9"), ("NO_PROXY", "[fe80::1]")]
+)
+async def test_a_proxy_setting_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """A proxy of the environment that httpx does not take is a finding with its remedy, not a raw error (E9)."""
+    monkeypatch.setenv("PREFECT_LTX_FAL_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv(name, value)
+    (hosts,) = bad(await check_account(Settings()))
+    assert (hosts.check, hosts.severity) == ("hosts", "error")
+    assert "proxy" in str(hosts).lower()
+
+
 async def test_what_the_key_may_read(ltx_env: Path, fal: LocalFal) -> None:
     """A key that may not list requests is a warning: lost answers could only be parked."""
     fal.faults.add("listing_forbidden")
