@@ -242,6 +242,6 @@ def test_live_needs_a_yes(ltx_env: Path, fal: LocalFal) -> None:
     """Without consent --live shows the price, stops, and sends nothing."""
     code, _, said = doctor(without_server(), "--live")
     assert code == 1
-    assert "at most $0.0409275" in said
+    assert "at most $0.043335" in said
     assert "Nothing was sent or spent" in said
     assert submits(fal) == 0
