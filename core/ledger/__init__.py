@@ -47,14 +47,12 @@ from prefect_ltx.ledger.life.events import (
     RemoteFailed,
     ReplyLost,
     Resolved,
-    ResultGone,
     Settled,
     StillRunning,
     Undecidable,
     WebhookReceived,
 )
 from prefect_ltx.ledger.life.machine import Step, advance, todo
-from prefect_ltx.ledger.life.reconcile import Wait, match
 from prefect_ltx.ledger.life.states import CLOSED, LIVE, RANK, UNFINISHED, Effect, Snapshot, State
 from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.records import Claim, DoubleCharge, Drift, Generation, LedgerEvent, Plan, Stray, Total
@@ -125,7 +123,6 @@ __all__ = [
     "ReplyLost",
     "RequestClaimed",
     "Resolved",
-    "ResultGone",
     "Settled",
     "Snapshot",
     "Spend",
@@ -138,12 +135,10 @@ __all__ = [
     "Stray",
     "Total",
     "Undecidable",
-    "Wait",
     "WebhookReceived",
     "advance",
     "generation_key",
     "generation_keys",
-    "match",
     "todo",
     "unwatch",
     "watch",

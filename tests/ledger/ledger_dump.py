@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ledger_parts import Clock, a_plan, an_owner, archived, completed, submitted
+from ledger_parts import Clock, a_plan, an_owner, archived, completed, lost, submitted
 from postgres import running_postgres
 
 from prefect_ltx.ledger import (
@@ -23,7 +23,6 @@ from prefect_ltx.ledger import (
     RemoteFailed,
     ReplyLost,
     Resolved,
-    ResultGone,
     Settled,
     State,
     Undecidable,
@@ -61,7 +60,7 @@ def fill(ledger: Ledger, clock: Clock) -> None:
                 row = archived(ledger, plan, me, request)
                 ledger.record(row.id, Settled(None, row.price_expected_usd, "billing_events"))
             case State.LOST:
-                ledger.record(completed(ledger, plan, me, request).id, ResultGone("404"))
+                lost(ledger, completed(ledger, plan, me, request))
             case State.RELEASED:
                 row = ledger.claim(plan, me).generation
                 ledger.record(row.id, NotSent("refused", attempt=1), owner=me)

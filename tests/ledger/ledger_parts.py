@@ -3,7 +3,17 @@
 from decimal import Decimal
 from typing import Any
 
-from prefect_ltx.ledger import Accepted, Archived, Collected, Generation, Ledger, Owner, Plan, RemoteCompleted
+from prefect_ltx.ledger import (
+    Accepted,
+    Archived,
+    Collected,
+    Generation,
+    GoneSaid,
+    Ledger,
+    Owner,
+    Plan,
+    RemoteCompleted,
+)
 
 ENDPOINT = "fal-ai/ltx-2.3-quality/ingredient"
 SIGNED = "https://cdn.example/input.png?X-Signature=topsecret"
@@ -65,6 +75,13 @@ def completed(
     ledger.record(
         row.id, RemoteCompleted(VIDEO, seed=plan.seed, prompt="an expanded prompt", **facts), owner=owner
     )
+    return ledger.get(row.id)
+
+
+def lost(ledger: Ledger, row: Generation, reason: str = "404") -> Generation:
+    """The row after fal has said twice, minutes apart, that it is gone."""
+    for at in (1000.0, 2000.0):
+        ledger.record(row.id, GoneSaid(at, reason))
     return ledger.get(row.id)
 
 

@@ -1,7 +1,7 @@
 """Who may send, take over and hand back, on both databases."""
 
 import pytest
-from ledger_parts import Clock, a_plan, an_owner, archived, completed, submitted
+from ledger_parts import Clock, a_plan, an_owner, archived, completed, lost, submitted
 
 from prefect_ltx.ledger import (
     Accepted,
@@ -20,7 +20,6 @@ from prefect_ltx.ledger import (
     RemoteFailed,
     ReplyLost,
     Resolved,
-    ResultGone,
     State,
     Undecidable,
 )
@@ -175,8 +174,7 @@ def test_parked_and_lost_rows_block_their_key(ledger: Ledger) -> None:
     ledger.begin_post(parked.id, ME)
     ledger.record(parked.id, ReplyLost("reset", attempt=1), owner=ME)
     ledger.record(parked.id, Undecidable("forbidden", "this key may not list", attempt=1), owner=ME)
-    lost = completed(ledger, a_plan("key-2"), ME)
-    ledger.record(lost.id, ResultGone("404"))
+    lost(ledger, completed(ledger, a_plan("key-2"), ME))
 
     assert ledger.claim(a_plan("key-1"), YOU).outcome == "parked"
     assert ledger.claim(a_plan("key-2"), YOU).outcome == "lost"

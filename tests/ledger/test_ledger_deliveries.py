@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from ledger_parts import VIDEO, Clock, a_plan, an_owner, archived, completed, submitted
+from ledger_parts import VIDEO, Clock, a_plan, an_owner, archived, completed, lost, submitted
 
 from prefect_ltx.ledger import (
     Delivery,
@@ -12,7 +12,6 @@ from prefect_ltx.ledger import (
     RemoteCompleted,
     RemoteFailed,
     ReplyLost,
-    ResultGone,
     State,
     Undecidable,
 )
@@ -91,7 +90,7 @@ def test_a_second_request_of_a_row_is_kept_as_a_double_charge(ledger: Ledger) ->
 def test_a_late_webhook_brings_a_lost_video_back_and_leaves_an_archived_one(ledger: Ledger) -> None:
     """LOST becomes COMPLETED; ARCHIVED never changes."""
     gone = submitted(ledger, a_plan("gone"), ME, "request-1")
-    ledger.record(gone.id, ResultGone())
+    lost(ledger, gone)
     done = archived(ledger, a_plan("done"), ME, "request-2")
     again = RemoteCompleted("https://cdn.example/other.mp4", request_id="request-2")
     ledger.receive([Delivery("n", "request-1", True, DONE), Delivery("n", "request-2", True, again)])

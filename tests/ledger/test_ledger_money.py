@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ledger_parts import VIDEO, Clock, a_plan, an_owner, archived, completed, submitted
+from ledger_parts import VIDEO, Clock, a_plan, an_owner, archived, completed, lost, submitted
 
 from prefect_ltx.ledger import (
     BudgetExceeded,
@@ -20,7 +20,6 @@ from prefect_ltx.ledger import (
     RemoteFailed,
     ReplyLost,
     Resolved,
-    ResultGone,
     Settled,
     State,
     Undecidable,
@@ -90,7 +89,6 @@ def test_billing_events_outrank_people_who_outrank_units(ledger: Ledger) -> None
         (RemoteCancelled("no"), State.CANCELLED, FREE),
         (RemoteCancelled("maybe"), State.CANCELLED, UPPER),
         (CancelAnswered("cancelled"), State.CANCELLED, FREE),
-        (ResultGone("404"), State.LOST, UPPER),
         (Resolved("write_off", by="me"), State.WRITTEN_OFF, EXPECTED),
     ],
 )
@@ -119,8 +117,7 @@ def test_a_released_intent_holds_nothing(ledger: Ledger) -> None:
 def test_a_lost_video_that_turns_up_is_collected(ledger: Ledger) -> None:
     """LOST is not the end: a late webhook, or fal's stored payload, brings the paid video back."""
     row = completed(ledger, a_plan(), ME)
-    ledger.record(row.id, ResultGone("404"))
-    assert ledger.get(row.id).state is State.LOST
+    assert lost(ledger, row).state is State.LOST
 
     ledger.record(row.id, RemoteCompleted(VIDEO))
 

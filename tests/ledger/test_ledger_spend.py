@@ -3,9 +3,9 @@
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from ledger_parts import Clock, a_plan, an_owner, archived, completed, submitted
+from ledger_parts import Clock, a_plan, an_owner, archived, completed, lost, submitted
 
-from prefect_ltx.ledger import BudgetLimit, Ledger, Period, ResultGone, Settled
+from prefect_ltx.ledger import BudgetLimit, Ledger, Period, Settled
 from prefect_ltx.ledger.spend import GROUPINGS
 
 ME = an_owner("me")
@@ -50,7 +50,7 @@ def test_what_went_wrong_is_named(ledger_url: str, clock: Clock) -> None:
     today = date.fromtimestamp(clock.now)
     with Ledger(ledger_url, clock=clock) as ledger:
         gone = completed(ledger, a_plan("gone"), ME, "request-gone")
-        ledger.record(gone.id, ResultGone("the file is gone"), owner=ME)
+        lost(ledger, gone, "the file is gone")
         found = ledger.spend(Period(today, date.fromordinal(today.toordinal() + 1)))
         assert [each.id for each in found.lost] == [gone.id]
         assert not ledger.spend(Period(until=today)).lost

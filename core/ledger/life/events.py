@@ -171,13 +171,6 @@ class GoneSaid:
 
 
 @dataclass(frozen=True, slots=True)
-class ResultGone:
-    """The request is finished and its result cannot be had from fal any more."""
-
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Collected:
     """The video's bytes are here, whole and decoded. `path` is where, on the machine that recorded it."""
 
@@ -253,7 +246,6 @@ Event = (
     | StillRunning
     | FailsToSay
     | GoneSaid
-    | ResultGone
     | Collected
     | Archived
     | CancelRequested

@@ -40,13 +40,13 @@ as it is):
     PARKED    -> CANCELLED    RemoteCancelled
     PARKED    -> WRITTEN_OFF  Resolved
     SUBMITTED -> COMPLETED    RemoteCompleted
-    SUBMITTED -> LOST         GoneSaid, ResultGone
+    SUBMITTED -> LOST         GoneSaid
     SUBMITTED -> FAILED       RemoteFailed
     SUBMITTED -> CANCELLED    RemoteCancelled, CancelAnswered
     SUBMITTED -> WRITTEN_OFF  Resolved
     COMPLETED -> COLLECTED    Collected
     COMPLETED -> SUBMITTED    Resolved
-    COMPLETED -> LOST         GoneSaid, ResultGone
+    COMPLETED -> LOST         GoneSaid
     COMPLETED -> WRITTEN_OFF  Resolved
     COLLECTED -> ARCHIVED     Archived
     COLLECTED -> WRITTEN_OFF  Resolved

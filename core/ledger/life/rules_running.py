@@ -10,7 +10,6 @@ from prefect_ltx.ledger.life.events import (
     RemoteCancelled,
     RemoteCompleted,
     RemoteFailed,
-    ResultGone,
     Settled,
     StillRunning,
 )
@@ -152,15 +151,6 @@ RUNNING: Final[tuple[Rule, ...]] = (
         because="§7.3: a lost result may come back: asked again for days",
     ),
     ignored(GoneSaid, "too soon after the first time, or the bytes are here, or there is no result to lose"),
-    rule(
-        {State.SUBMITTED, State.COMPLETED},
-        ResultGone,
-        State.LOST,
-        Do.SETTLE,
-        Do.NOTIFY_PERSON,
-        because="§1.6: results expire; what was paid is not silently bought again",
-    ),
-    ignored(ResultGone, "the bytes are here, or there is no result to lose"),
 )
 
 COLLECTING: Final[tuple[Rule, ...]] = (
