@@ -20,14 +20,12 @@ from prefect_ltx.ledger.errors import NOTHING_SPENT
 from prefect_ltx.ledger.life.budget import BudgetLimit
 from prefect_ltx.ledger.life.events import Event
 from prefect_ltx.ledger.life.machine import Step
-from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.migrations import identify, prepare
 from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.recording import Transaction, check_lease, is_held, record
 from prefect_ltx.ledger.records import Claim, Generation, Plan
 from prefect_ltx.ledger.rows import generation_of
 from prefect_ltx.ledger.schema import SCHEMA_VERSION
-from prefect_ltx.ledger.spend import REUSED
 from prefect_ltx.ledger.writer import LedgerWriter
 
 T = TypeVar("T")
@@ -233,19 +231,6 @@ class Ledger(LedgerWriter):
             return tx.load(generation_id)
 
         return self._write(recorded)
-
-    def note_reuse(self, generation_id: str, *, flow_run_id: str | None = None, actor: str = "") -> None:
-        """Write into an archived row's history that its video was given out again instead of bought again.
-
-        Not when the run that bought it asks: its retry saved nothing.
-        """
-
-        def note(tx: Transaction) -> None:
-            row = tx.load_ours(generation_id)
-            if row.state is State.ARCHIVED and (flow_run_id is None or row.flow_run_id != flow_run_id):
-                tx.log(row, REUSED, actor, flow_run_id=flow_run_id)
-
-        self._write(note)
 
     # -- webhooks ----------------------------------------------------------------------------------------
 

@@ -13,10 +13,12 @@ from prefect_ltx.ledger import accounting, accounts, quotes, reading, restoring,
 from prefect_ltx.ledger.accounts import Acting, KnownAccount, NamedBy
 from prefect_ltx.ledger.database import NOT_RECORDED, Database
 from prefect_ltx.ledger.errors import NOTHING_SPENT
+from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.reader import LedgerReader
 from prefect_ltx.ledger.recording import Transaction
 from prefect_ltx.ledger.restoring import ArchivedVideo, Restored
 from prefect_ltx.ledger.rows import seconds
+from prefect_ltx.ledger.spend import REUSED
 from prefect_ltx.ledger.stops import STOP_FACTOR, Stop
 
 T = TypeVar("T")
@@ -105,6 +107,19 @@ class LedgerWriter(LedgerReader):
     def forget_upload(self, account: str, sha256: str, url: str) -> None:
         """These bytes are not at `url` any more; another place that was remembered since stays."""
         self._write(lambda tx: reading.forget_uploads(tx.connection, account, [sha256], url))
+
+    def note_reuse(self, generation_id: str, *, flow_run_id: str | None = None, actor: str = "") -> None:
+        """Write into an archived row's history that its video was given out again instead of bought again.
+
+        Not when the run that bought it asks: its retry saved nothing.
+        """
+
+        def note(tx: Transaction) -> None:
+            row = tx.load_ours(generation_id)
+            if row.state is State.ARCHIVED and (flow_run_id is None or row.flow_run_id != flow_run_id):
+                tx.log(row, REUSED, actor, flow_run_id=flow_run_id)
+
+        self._write(note)
 
     def save_upload(
         self,

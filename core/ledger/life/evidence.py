@@ -28,10 +28,10 @@ The table for people is `docs/evidence.md`, made from `ABSENCE` and `ANSWERS`.
 """
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from prefect_ltx.ledger.life.answers import Answer, Asked, Heard, Moment, Reply, proof_of
 from prefect_ltx.ledger.life.asking import (
@@ -52,7 +52,7 @@ from prefect_ltx.ledger.life.events import (
     ProvablyAbsent,
     Undecidable,
 )
-from prefect_ltx.ledger.life.matching import Listed, Sorted, Window, sort_out
+from prefect_ltx.ledger.life.matching import Listing, Sorted, Window, sort_out
 from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.records import Generation
 
@@ -76,26 +76,6 @@ __all__ = [
 
 _CLOCKS_DIFFER_SECONDS: Final = 300.0
 """What two clocks that were not compared may differ by, where only a match is at stake and never its absence."""
-
-
-class Listing(Protocol):
-    """fal's request listing, all of its pages."""
-
-    @property
-    def items(self) -> Sequence[Listed]:
-        """Every entry that could be read."""
-
-    @property
-    def heard(self) -> Heard | None:
-        """Who answered, and when the first page was asked for."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether every page was read to its end."""
-
-    @property
-    def unreadable(self) -> Sequence[str]:
-        """Ids of entries that could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,13 @@ value (24 equals 24.0), nulls that were sent or stored do not count, and keys th
 fal-protocol §7.3, §7.5; the time inside a request id: §1.2.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from prefect_ltx.ledger.life.answers import Heard
 from prefect_ltx.ledger.records import Generation
 
 _EXACT = 2**53
@@ -49,6 +50,26 @@ class Listed(Protocol):
     @property
     def json_input(self) -> Any:
         """The stored input, or None where fal kept none."""
+
+
+class Listing(Protocol):
+    """fal's request listing, all of its pages."""
+
+    @property
+    def items(self) -> Sequence[Listed]:
+        """Every entry that could be read."""
+
+    @property
+    def heard(self) -> Heard | None:
+        """Who answered, and when the first page was asked for."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every page was read to its end."""
+
+    @property
+    def unreadable(self) -> Sequence[str]:
+        """Ids of entries that could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
