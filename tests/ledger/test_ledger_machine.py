@@ -1,6 +1,5 @@
 """The pure machine: total, monotone, and every path ends. Explored exhaustively over a small world of events."""
 
-import re
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import cache
@@ -43,8 +42,7 @@ from prefect_ltx.ledger import (
     advance,
     todo,
 )
-from prefect_ltx.ledger.life import machine
-from prefect_ltx.ledger.life.diagram import edges, page
+from prefect_ltx.ledger.life.diagram import page
 from prefect_ltx.ledger.life.events import EVENT_TYPES
 from prefect_ltx.ledger.life.machine import RULES
 from prefect_ltx.ledger.life.rule import ALWAYS
@@ -308,15 +306,6 @@ def test_the_page_in_docs_is_the_table() -> None:
     """docs/ledger-states.md is generated: `python -m prefect_ltx.ledger.life.diagram docs`."""
     docs = Path(__file__).parents[2] / "docs" / "ledger-states.md"
     assert docs.read_text() == page()
-
-
-def test_the_docstring_is_the_table() -> None:
-    """The diagram at the top of machine.py has the very transitions of the rules."""
-    drawn = {}
-    for line in (machine.__doc__ or "").splitlines():
-        if found := re.fullmatch(r" +(\w+) +-> (\w+) +(.+)", line):
-            drawn[State(found[1]), State(found[2])] = tuple(found[3].split(", "))
-    assert drawn == edges()
 
 
 @pytest.mark.parametrize("state", [State.UNKNOWN, State.PARKED])

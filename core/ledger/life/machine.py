@@ -16,47 +16,7 @@ What holds for every sequence of events:
 - A second request id is never dropped: it is kept as a stray and reported as a double charge.
 - A request that turns out to exist after its row was closed is kept too, and the key's next claim adopts it.
 
-Transitions (`docs/ledger-states.md`, generated from the same table, also has the events that leave the state
-as it is):
-
-    INTENDED  -> SUBMITTED    Accepted, Found, WebhookReceived, Resolved
-    INTENDED  -> COMPLETED    RemoteCompleted
-    INTENDED  -> UNKNOWN      ReplyLost, OwnerLost
-    INTENDED  -> RELEASED     Rejected, NotSent, CancelRequested
-    INTENDED  -> FAILED       RemoteFailed
-    INTENDED  -> CANCELLED    RemoteCancelled
-    UNKNOWN   -> INTENDED     ProvablyAbsent
-    UNKNOWN   -> PARKED       Undecidable
-    UNKNOWN   -> SUBMITTED    Accepted, Found, WebhookReceived, Resolved
-    UNKNOWN   -> COMPLETED    RemoteCompleted
-    UNKNOWN   -> RELEASED     ProvablyAbsent, Resolved
-    UNKNOWN   -> FAILED       RemoteFailed
-    UNKNOWN   -> CANCELLED    RemoteCancelled
-    UNKNOWN   -> WRITTEN_OFF  Resolved
-    PARKED    -> SUBMITTED    Accepted, Found, WebhookReceived, Resolved
-    PARKED    -> COMPLETED    RemoteCompleted
-    PARKED    -> RELEASED     Resolved
-    PARKED    -> FAILED       RemoteFailed
-    PARKED    -> CANCELLED    RemoteCancelled
-    PARKED    -> WRITTEN_OFF  Resolved
-    SUBMITTED -> COMPLETED    RemoteCompleted
-    SUBMITTED -> LOST         GoneSaid
-    SUBMITTED -> FAILED       RemoteFailed
-    SUBMITTED -> CANCELLED    RemoteCancelled, CancelAnswered
-    SUBMITTED -> WRITTEN_OFF  Resolved
-    COMPLETED -> COLLECTED    Collected
-    COMPLETED -> SUBMITTED    Resolved
-    COMPLETED -> LOST         GoneSaid
-    COMPLETED -> WRITTEN_OFF  Resolved
-    COLLECTED -> ARCHIVED     Archived
-    COLLECTED -> WRITTEN_OFF  Resolved
-    LOST      -> SUBMITTED    StillRunning, Resolved
-    LOST      -> COMPLETED    RemoteCompleted
-    LOST      -> COLLECTED    Collected
-    LOST      -> RELEASED     Resolved
-    LOST      -> FAILED       RemoteFailed
-    LOST      -> CANCELLED    RemoteCancelled
-    LOST      -> WRITTEN_OFF  Resolved
+The transitions are in the rules, and as a diagram in `docs/ledger-states.md`, which is made from them.
 
 Effects: on entering SUBMITTED, POLL (and PUT_CANCEL where a cancel waited); COMPLETED, DOWNLOAD and SETTLE;
 COLLECTED, ARCHIVE; UNKNOWN, RECONCILE; PARKED and LOST, NOTIFY_PERSON; INTENDED again, POST_ONCE; FAILED and
