@@ -1,6 +1,6 @@
 """The pure machine: total, monotone, and every path ends. Explored exhaustively over a small world of events."""
 
-from collections.abc import Iterator
+from collections import defaultdict
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -76,7 +76,7 @@ EVENTS: tuple[Event, ...] = (
     *(RemoteCancelled(billed, name) for billed in ("no", "maybe") for name in (None, "a", "b")),
     StillRunning(),
     FailsToSay("HTTP 500"),
-    *(GoneSaid(at, "404") for at in (0.0, 100.0, 200.0)),
+    *(GoneSaid(at, "404") for at in (0.0, 200.0)),
     *(Collected(digest * 64, 1) for digest in "12"),
     Archived("file:///x", "f", "c" * 64),
     CancelRequested("user"),
@@ -110,10 +110,10 @@ def reachable() -> frozenset[Snapshot]:
     return frozenset(seen)
 
 
-def steps() -> Iterator[tuple[Event, Step]]:
-    for row in reachable():
-        for event in EVENTS:
-            yield event, advance(row, event)
+@cache
+def steps() -> tuple[tuple[Event, Step], ...]:
+    """Every event in every such row, and what it does."""
+    return tuple((event, advance(row, event)) for row in reachable() for event in EVENTS)
 
 
 def test_every_pair_of_state_and_event_has_an_outcome_of_its_own() -> None:
@@ -265,13 +265,14 @@ def test_money_facts_fit_the_state() -> None:
 def test_every_path_ends() -> None:
     """From every reachable row some sequence of deliverable events closes or archives it."""
     ended = {row for row in reachable() if row.state in CLOSED or row.state is State.ARCHIVED}
-    grown = True
-    while grown:
-        more = {
-            row for row in reachable() - ended if any(advance(row, event).after in ended for event in EVENTS)
-        }
-        grown = bool(more)
+    leads_to = defaultdict(set)
+    for _, step in steps():
+        leads_to[step.after].add(step.before)
+    todo_list = list(ended)
+    while todo_list:
+        more = leads_to[todo_list.pop()] - ended
         ended |= more
+        todo_list += more
     assert ended == reachable()
 
 
