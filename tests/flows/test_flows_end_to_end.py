@@ -124,9 +124,10 @@ async def test_second_run_is_cached_and_pays_nothing(
 async def test_another_account_does_not_share_a_video(
     fal: LocalFal, ltx_env: Path, media_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cache key contains the account: another key's run is a generation of its own."""
+    """The cache key contains the account: a run on another one, which is named, is a generation of its own."""
     first = await ingredient_to_video(sheet_request(media_folder))
     monkeypatch.setenv("FAL_KEY", "another:account")
+    monkeypatch.setenv("PREFECT_LTX_ACCOUNT", "somebody else")
     second = await ingredient_to_video(sheet_request(media_folder))
     assert first.key != second.key
     assert len(fal.bill) == 2

@@ -52,6 +52,7 @@ FAULTS = {
     "HTML 502 on status": Fault((("edge_error", {"value": 502, "route": "status"}),), State.ARCHIVED, 1, 1),
     "odd result": Fault((("odd_result", {"field": "seed", "to": None}),), State.ARCHIVED, 1, 1),
     "billed 422": Fault((("job_422", {}), ("bill_422", {"times": 1})), State.FAILED, 1, 1, "billed"),
+    "false 404 on the result": Fault((("false_404", {"route": "result"}),), State.ARCHIVED, 1, 1),
     "result expired, still listed": Fault((("result_404", {}),), State.ARCHIVED, 1, 1),
 }
 
