@@ -53,11 +53,14 @@ async def settle(services: Services, report: SweepReport) -> None:
 
 
 async def _to_ask_about(services: Services) -> dict[str, Generation]:
-    """By request id: what billing events have not settled, the newest first, then what they settled lately."""
-    now = datetime.now(UTC)
-    unsettled = await in_thread(services.ledger.unsettled, by_billing=True)
+    """By request id: what billing events have not settled, the newest first, then what they settled lately.
+
+    This account's rows only: another one's bill is not told to its key.
+    """
+    now, is_ours = datetime.now(UTC), services.ledger.is_ours
+    unsettled = filter(is_ours, await in_thread(services.ledger.unsettled, by_billing=True))
     recent = [row for row in unsettled if row.created_at > now - BILLING_WINDOW][-BILLING_MOST:]
-    lately = await in_thread(services.ledger.billed_since, now - CORRECTION_WINDOW)
+    lately = list(filter(is_ours, await in_thread(services.ledger.billed_since, now - CORRECTION_WINDOW)))
     rows = [*recent, *lately[-BILLING_MOST:]]
     return {row.request_id: row for row in rows if row.request_id}
 
