@@ -79,7 +79,8 @@ async def services_for(names: BlockNames, *, checked: bool = True) -> AsyncItera
     try:
         if checked:
             await _check(shared, settings, "ledger" if names.archive is None else "all")
-        yield shared.services
+        alone = names.archive is None and bool(names.ledger)
+        yield replace(shared.services, archive_is_the_ledgers=False) if alone else shared.services
     finally:
         shared.users -= 1
         if shared.users == 0:

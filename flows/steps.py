@@ -107,6 +107,7 @@ def task_steps(services: Services, names: BlockNames, *, webhook_url: str = "") 
                 plan=ready.plan,
                 credentials=names.credentials,
                 ledger=names.ledger,
+                archive=names.archive,
                 budget=names.budget,
                 tags=order.tags,
                 webhook_url=webhook_url,

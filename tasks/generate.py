@@ -40,6 +40,7 @@ async def submit_generation(
     plan: PlannedGeneration | None = None,
     credentials: str = "",
     ledger: str = "",
+    archive: str | None = None,
     budget: str = "",
     tags: Sequence[str] = (),
     webhook_url: str = "",
@@ -56,6 +57,8 @@ async def submit_generation(
         plan: the prepared request, which lets Prefect show a repetition as `Cached`.
         credentials: name of a `FalCredentials` block; empty for the environment's account.
         ledger: name of a `GenerationLedger` block; empty for the environment's ledger.
+        archive: name of the `VideoArchive` block that the video will go to, compared with the ledger before anything
+            is bought; empty for the environment's archive, None where it is not known yet.
         budget: name of a `SpendingBudget` block; empty for the environment's limit.
         tags: for the ledger and for budgets by tag.
         webhook_url: public base URL of `prefect-ltx webhook`; empty for the ledger block's or PREFECT_LTX_WEBHOOK_URL.
@@ -67,7 +70,7 @@ async def submit_generation(
         PaidVideoLost: this video was paid for and fal no longer has it; it is not bought again by itself.
     """
     owner, log = current_owner(), run_logger()
-    names = BlockNames(credentials=credentials, ledger=ledger, archive=None, budget=budget)
+    names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
     async with services_for(names) as shared, AsyncExitStack() as stay:
         services = shared.calling_back(webhook_url) if webhook_url else shared
         order = Order(owner, flow_run_id(), tuple(tags))

@@ -27,6 +27,8 @@ async def refuse_ledger_behind_archive(services: Services, keys: Collection[str]
         LedgerBehindArchive: the archive holds videos that the ledger does not know. Nothing was sent or spent.
         ArchiveError: the archive cannot be listed; what is bought now could perhaps not be kept.
     """
+    if not services.archive_is_the_ledgers:
+        return
     ledger, archive = services.ledger, services.archive
     looked = _looked.setdefault(ledger, {})
     if time.monotonic() - looked.get(archive.location, float("-inf")) < _GOOD_FOR_SECONDS:

@@ -44,6 +44,8 @@ class Services:
     limits: tuple[BudgetLimit, ...] = ()
     has_account: bool = True
     """False where neither a key nor a URL is set: only prices can be said then, and nothing of what is paid for."""
+    archive_is_the_ledgers: bool = True
+    """False where a ledger was named and its archive was not: then the two say nothing about each other."""
     unit_prices: dict[str, UnitPrice] = field(default_factory=dict, repr=False)
     """What `unit_price` found out, by endpoint."""
 
