@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from prefect_ltx.fal import FalError, FalNotFound, FalUnavailable, QueueStatus
+from prefect_ltx.fal import FalError, FalNotFound, FalRateLimited, FalUnavailable, QueueStatus
 from prefect_ltx.generation.asking import (
     find_again,
     next_word_after,
@@ -107,8 +107,8 @@ class Watch:
             )
         except FalNotFound as error:
             return await self._not_found(question, error)
-        except FalUnavailable as error:
-            self._sit_out(error)
+        except (FalUnavailable, FalRateLimited) as error:
+            self._sit_out(error)  # too many questions say nothing about the job
             return None
         if status.status != "COMPLETED":
             self._answered()
@@ -122,6 +122,9 @@ class Watch:
         """Read the result of the completed job and return the row; None while fal does not give it."""
         try:
             found = await read_result(self._services, self._generation)
+        except FalRateLimited as error:
+            self._sit_out(error)
+            return None
         except FalUnavailable as error:
             return await self._unsaid(error)
         self._answered()

@@ -90,3 +90,13 @@ async def test_a_gateway_in_place_of_the_listing_is_never_absence(
     fal.faults.clear()
     generation = await submitted(services, make_request())
     assert (generation.state, submits(fal)) == (State.SUBMITTED, 1)
+
+
+@pytest.mark.parametrize("route", ["status", "result"])
+async def test_too_many_questions_are_sat_out(
+    route: str, services: Services, fal: LocalFal, make_request: Make
+) -> None:
+    """fal's own 429 to a question outlasts the client's tries: the wait goes on, and the job is what it was."""
+    generation = await submitted(services, make_request())
+    fal.faults.add("edge_error", value=429, route=route, reply="fal", times=5)
+    assert (await wait_for(services, generation)).state is State.COMPLETED
