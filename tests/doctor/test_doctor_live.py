@@ -7,7 +7,7 @@ import pytest
 from support import submits
 
 from prefect_ltx.doctor import MOST_USD, learn, plan_live
-from prefect_ltx.fal import FalHosts, ReferenceVideoRequest
+from prefect_ltx.fal import FAL, ReferenceVideoRequest
 from prefect_ltx.generation import Services, plan_request
 from prefect_ltx.generation.learned import Learned, read_learned
 from prefect_ltx.generation.services import Options
@@ -113,15 +113,15 @@ def test_on_fal_what_is_set_wins_and_the_lag_is_never_short(
     )
     write_learned(tmp_path, "an-account", told)
     write_learned(tmp_path, "another", told.model_copy(update={"listing_shows_queued": None}))
-    options = Options.from_settings(Settings(), FalHosts.default(), "an-account")
+    options = Options.from_settings(Settings(), FAL, "an-account")
     assert (options.listing_lag, options.absence_is_proof) == (600, True)
-    options = Options.from_settings(Settings(), FalHosts.default(), "another")
+    options = Options.from_settings(Settings(), FAL, "another")
     assert (options.listing_lag, options.absence_is_proof) == (600, False)
-    options = Options.from_settings(Settings(), FalHosts.default(), "unknown")
+    options = Options.from_settings(Settings(), FAL, "unknown")
     assert (options.listing_lag, options.absence_is_proof) == (600, False)
     monkeypatch.setenv("PREFECT_LTX_ABSENCE_IS_PROOF", "no")
     monkeypatch.setenv("PREFECT_LTX_LISTING_LAG_SECONDS", "1200")
-    options = Options.from_settings(Settings(), FalHosts.default(), "an-account")
+    options = Options.from_settings(Settings(), FAL, "an-account")
     assert (options.listing_lag, options.absence_is_proof) == (1200, False)
 
 
