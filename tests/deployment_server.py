@@ -20,11 +20,18 @@ BUSY = 503
 
 
 class _Patient(httpx.HTTPTransport):
-    """A server on SQLite that a worker and a scheduler use too says that it is busy; Prefect's client asks again."""
+    """A server on SQLite that a worker and a scheduler use too says that it is busy, or is silent for a minute while
+    it waits for its turn; Prefect's client asks again, and so does this one where it only asks.
+    """
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         for _ in range(60):
-            response = super().handle_request(request)
+            try:
+                response = super().handle_request(request)
+            except httpx.ReadTimeout:
+                if not request.url.path.endswith("/filter"):
+                    raise
+                continue
             if response.status_code != BUSY:
                 break
             response.close()
