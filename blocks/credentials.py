@@ -69,14 +69,14 @@ class FalCredentials(CredentialsBlock):
         default=None,
         ge=0,
         title="Listing lag",
-        description="Seconds that fal's request listing may be behind; empty for 600 on fal and 0 elsewhere.",
+        description="Seconds that fal's request listing may be behind; empty for 600, or what an embedded fal says.",
     )
     absence_is_proof: bool | None = Field(
         default=None,
         title="Absence is proof",
         description=(
             "Whether a request that the listing does not show after the lag never ran and may be sent again; "
-            "empty for no on fal, where it is parked for a person, and yes elsewhere."
+            "empty for no, so that it is parked for a person; an embedded fal says yes."
         ),
     )
 

@@ -52,10 +52,11 @@ class Settings(BaseSettings):
     stop_factor: Decimal = Field(default=Decimal(3), ge=1)
     """How many times its bound fal may bill one request before nothing more is bought until a person has looked."""
     listing_lag_seconds: float | None = Field(default=None, ge=0)
-    """How long fal's request listing may lag behind a submit; empty: 0 on a custom URL, 600 on fal."""
+    """How long fal's request listing may lag behind a submit; empty: what was learned, what an
+    embedded fal says of itself, else 600."""
     absence_is_proof: bool | None = None
     """Whether a request missing from the listing after the lag never ran. Unconfirmed for fal: empty means
-    yes on a custom URL, no on fal, where such a generation is parked for a person instead."""
+    yes on an embedded fal, no everywhere else, where such a generation is parked for a person instead."""
     distributed: bool | None = None
     """Whether several machines share this work: then a SQLite ledger and a local folder are refused. Empty: found
     out from the run and the ledger; no: never refused."""
