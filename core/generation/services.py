@@ -138,12 +138,17 @@ class Services:
         ledger, client = self.ledger, self.client
         self.service = await self._answering()
         known = self.known_accounts = tuple(await in_thread(ledger.accounts))
-        rows = await in_thread(ledger.accounts_of_rows, self.service.id)
+        name = self.settings.account or ""
+        here = [each for each in known if each.service == self.service.id]
+        is_known = any(each.key_id == client.account for each in here)
+        is_named = any((each.named_by, each.name) == ("user", name) for each in here)
+        rows: list[str] = []
+        if not (is_named if name else is_known):
+            # Only for a key or a name that is new here: this reads every row of the ledger.
+            rows = await in_thread(ledger.accounts_of_rows, self.service.id)
         if self.service.kind == "embedded":
             # The first release's rows name no service, and those of fal say nothing about a stand-in's.
             rows = [account for account in rows if account == client.account]
-        name = self.settings.account or ""
-        is_known = any((each.key_id, each.service) == (client.account, self.service.id) for each in known)
         self.identity = decide(
             known,
             key_id=client.account,
