@@ -1,8 +1,11 @@
 """Steps that several tests of a generation take."""
 
 import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from prefect_ltx.fal import IngredientRequest
 from prefect_ltx.generation import (
@@ -15,6 +18,7 @@ from prefect_ltx.generation import (
     upload,
 )
 from prefect_ltx.ledger import Generation, Owner
+from prefect_ltx.settings import Settings
 
 
 async def planned(
@@ -53,3 +57,17 @@ def rewrite_row(ledger: Path, generation_id: str, **columns: object) -> None:
             f"UPDATE ltx_generation SET {changes} WHERE id = ?", (*columns.values(), generation_id)
         )
     connection.close()
+
+
+@pytest.fixture
+async def services(ltx_env: Path) -> AsyncIterator[Services]:
+    async with Services.from_settings(Settings()) as found:
+        yield found
+
+
+@pytest.fixture
+def make_request(media_folder: Path) -> Any:
+    def made(**changes: Any) -> IngredientRequest:
+        return cup_request(media_folder / "sheet.png", **changes)
+
+    return made
