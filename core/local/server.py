@@ -3,6 +3,7 @@
 import contextlib
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from prefect_ltx.local.serving import SiteServer, listen, url_of
 from prefect_ltx.local.site import Site
 
 _START_SECONDS = 30
+_LOOK_SECONDS = 0.02
 
 
 class LocalFal:
@@ -84,6 +86,18 @@ class LocalFal:
     def forget_uploads(self) -> int:
         """Delete every upload, as when its lifetime is over; gives how many. What jobs made stays."""
         return self._site.store.call_soon(db.forget_uploads)
+
+    def wait_until_idle(self, seconds: float = 60.0) -> None:
+        """Return once no request is queued or running.
+
+        Raises:
+            TimeoutError: some still are, after `seconds`.
+        """
+        until = time.monotonic() + seconds
+        while unfinished := self._site.store.call_soon(db.unfinished):
+            if time.monotonic() > until:
+                raise TimeoutError(f"{len(unfinished)} requests are not done after {seconds:g} s")
+            time.sleep(_LOOK_SECONDS)
 
     @property
     def data(self) -> Path:

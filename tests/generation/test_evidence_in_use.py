@@ -79,7 +79,7 @@ async def test_two_coroutines_look_one_after_the_other(
     )
     row = await in_thread(services.ledger.get, found.id)
     assert (row.state, submits(fal)) == (State.SUBMITTED, 2)
-    await asyncio.sleep(1)
+    fal.wait_until_idle()
     assert len(fal.bill) <= 1
 
 

@@ -1,6 +1,5 @@
 """What fal calls gone is believed after its second word, minutes apart, and asked about again even then."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +33,7 @@ async def test_two_sweeps_at_once_are_one_word(services: Services, fal: LocalFal
     generation = await submitted(services, make_request())
     object.__setattr__(services.options, "gone_apart", 180.0)
     fal.faults.add("result_purged", times=-1)
-    await asyncio.sleep(1)
+    fal.wait_until_idle()
     for _ in range(2):
         report = await sweep_all(services, Owner.here(announces_posts=True))
     row = await in_thread(services.ledger.get, generation.id)
@@ -108,7 +107,7 @@ async def test_fals_word_at_an_unknown_time_proves_nothing(
     generation = await submitted(services, make_request())
     fal.faults.add("result_purged", times=-1)
     fal.faults.add("date_missing")
-    await asyncio.sleep(1)
+    fal.wait_until_idle()
     for _ in range(3):
         await sweep_all(services, Owner.here(announces_posts=True))
     assert (await in_thread(services.ledger.get, generation.id)).state is State.SUBMITTED
@@ -122,7 +121,7 @@ async def test_an_end_that_fal_fails_to_say_is_shown_and_settled_from_the_listin
     fal.faults.add("job_fails")
     fal.faults.add("result_500_bare", times=-1)
     generation = await submitted(services, make_request())
-    await asyncio.sleep(1)
+    fal.wait_until_idle()
     report = await sweep_all(services, Owner.here(announces_posts=True))
     assert "fails to say" in report.items[0].note
     for _ in range(3):
@@ -139,6 +138,6 @@ async def test_a_video_whose_result_route_fails_is_taken_from_the_listing(
     """The result route never answers for a finished video: the listing's payload names it."""
     fal.faults.add("result_500_bare", times=-1)
     generation = await submitted(services, make_request())
-    await asyncio.sleep(1.5)
+    fal.wait_until_idle()
     await sweep_all(services, Owner.here(announces_posts=True))
     assert (await in_thread(services.ledger.get, generation.id)).state is State.ARCHIVED

@@ -93,8 +93,9 @@ async def test_an_id_kept_for_a_row_that_was_written_off_as_absent_is_not_lost(
         ltx_env / "ledger.db",
         "UPDATE ltx_generation SET state = 'RELEASED', live = 0, owner = NULL, lease_until = NULL",
     )
-    for _ in range(2):
-        await sweep_all(services, Owner.here(announces_posts=True))
+    await sweep_all(services, Owner.here(announces_posts=True))
+    fal.wait_until_idle()
+    await sweep_all(services, Owner.here(announces_posts=True))
     rows = await in_thread(services.ledger.find)
     assert {row.state for row in rows} == {State.RELEASED, State.ARCHIVED}
     assert caught.value.generation.id in {row.id for row in rows}

@@ -105,7 +105,7 @@ async def test_both_accounts_buy_their_own_and_sweep_their_own(
     """The same request under two accounts is two generations; each sweep archives its own."""
     first, second = await submitted(services, make_request()), await submitted(other, make_request())
     assert first.id != second.id
-    await asyncio.sleep(1)
+    fal.wait_until_idle()
     await sweep_all(other, Owner.here(announces_posts=True))
     states = {row.id: row.state for row in await in_thread(other.ledger.find)}
     assert states == {first.id: State.SUBMITTED, second.id: State.ARCHIVED}
@@ -126,7 +126,7 @@ async def test_another_embedded_server_is_another_service(
             for _ in range(2):
                 report = await sweep_all(elsewhere, Owner.here(announces_posts=True))
                 await ask_in_flight(elsewhere)
-                await asyncio.sleep(3)
+                fal.wait_until_idle()
         assert report.other_accounts == [row.id]
         assert not any(str(row.request_id) in path for _, path, _ in second.log)
     assert (await in_thread(services.ledger.get, row.id)).state is State.SUBMITTED
