@@ -30,7 +30,7 @@ from prefect_ltx.media import (
     target,
     verify_video,
 )
-from prefect_ltx.media.graph import PROTOCOLS
+from prefect_ltx.media.allowed import PROTOCOLS
 from prefect_ltx.media.loudness import TRUE_PEAK_DBTP, WEB_LUFS, Level, find_level, prepared
 from prefect_ltx.media.magic import sniff
 from prefect_ltx.media.probe import open_container
@@ -203,7 +203,14 @@ def _film(
         options |= {"c:a": "aac", "b:a": "192k"}
     film = target(*streams, path=path, **options)
     return film.global_args(
-        "-f", "ffmetadata", "-protocol_whitelist", PROTOCOLS, "-i", f"file:{texts.absolute()}"
+        "-f",
+        "ffmetadata",
+        "-format_whitelist",
+        "ffmetadata",
+        "-protocol_whitelist",
+        PROTOCOLS,
+        "-i",
+        f"file:{texts.absolute()}",
     )
 
 

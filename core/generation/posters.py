@@ -10,6 +10,8 @@ import av
 from av.error import FFmpegError
 
 from prefect_ltx.archive import Archive, ArchiveError
+from prefect_ltx.media import DEFAULT_LIMITS, sniff_bytes
+from prefect_ltx.media.allowed import decoding_options, opening_options
 
 _TIME = Fraction(1, 25)
 TILE = (160, 90)
@@ -60,7 +62,14 @@ def _sheet(pictures: Sequence[bytes]) -> bytes | None:
 def _tile(data: bytes) -> av.VideoFrame | None:
     width, height = TILE
     try:
-        with av.open(io.BytesIO(data), mode="r") as container:
+        known = sniff_bytes(data[:64])
+        if known is None or known.container != "jpeg":
+            return None  # what this project archives as a poster is a JPEG
+        bounds = {"max_pixels": str(DEFAULT_LIMITS.pixels)}
+        with av.open(
+            io.BytesIO(data), mode="r", format=known.demuxer, options={**opening_options(known), **bounds}
+        ) as container:
+            container.streams.video[0].codec_context.options = {**decoding_options(), **bounds}
             frame = next(container.decode(video=0))
         graph = av.filter.Graph()
         graph.link_nodes(
@@ -72,7 +81,7 @@ def _tile(data: bytes) -> av.VideoFrame | None:
         ).configure()
         graph.push(frame)
         tile = graph.pull()
-    except (FFmpegError, StopIteration, ValueError):
+    except (FFmpegError, StopIteration, IndexError, ValueError):
         return None
     return tile if isinstance(tile, av.VideoFrame) else None
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import ffmpeg
 
+from prefect_ltx.media.allowed import opening_options
 from prefect_ltx.media.header import check_header
 from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
 from prefect_ltx.media.magic import MediaFormat, sniff
@@ -31,8 +32,6 @@ BT709: Final[Mapping[str, str]] = {
 }
 """What `setparams` says of pictures for the web: it tags, and converts nothing."""
 
-PROTOCOLS: Final = "file,pipe"
-
 _MUXERS: Final = {
     ".mp4": "mp4",
     ".mov": "mov",
@@ -52,7 +51,7 @@ def source(
 ) -> Any:
     """Return an ffmpeg-python input node (`.video`, `.audio`) for a local file; `options` are ffmpeg's.
 
-    The demuxer is told from the file's first bytes and fixed, and only local protocols are open to it.
+    The demuxer is told from the file's first bytes and fixed; only what `allowed` names is opened and decoded.
 
     Raises:
         MediaInvalid: the file is none of the formats this project reads, or claims more than `limits` allow.
@@ -63,7 +62,7 @@ def source(
     check_header(path, known, limits)
     fixed = {
         "format": known.demuxer,
-        "protocol_whitelist": PROTOCOLS,
+        **opening_options(known),
         "max_pixels": limits.pixels,
         "max_streams": limits.streams,
     }

@@ -9,8 +9,8 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from pydantic import BaseModel, ConfigDict
 
+from prefect_ltx.media.allowed import decoding_options, opening_options
 from prefect_ltx.media.errors import MediaInvalid
-from prefect_ltx.media.graph import PROTOCOLS
 from prefect_ltx.media.header import check_header, check_picture, track_matrix
 from prefect_ltx.media.limits import AUDIO_CODECS, DEFAULT_LIMITS, VIDEO_CODECS, Limits
 from prefect_ltx.media.magic import MediaFormat, MediaKind, sniff
@@ -102,18 +102,23 @@ def probe(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> MediaInfo:
 def open_container(
     path: Path, known: MediaFormat, *, limits: Limits = DEFAULT_LIMITS, **options: str
 ) -> InputContainer:
-    """Open a sniffed local file with its demuxer fixed and nothing but local protocols."""
-    return av.open(
+    """Open a sniffed local file: its demuxer fixed, and only what `allowed` names runs, now or when it is decoded."""
+    container = av.open(
         f"file:{path.absolute()}",
         format=known.demuxer,
         options={
-            "protocol_whitelist": PROTOCOLS,
+            **opening_options(known),
             "max_streams": str(limits.streams),
             "max_pixels": str(limits.pixels),
             **options,
         },
         metadata_errors="replace",
     )
+    for stream in container.streams:
+        # A stream whose codec libav does not know has no context.
+        if (context := stream.codec_context) is not None:
+            context.options = {**context.options, **decoding_options()}
+    return container
 
 
 def audio_info(container: InputContainer) -> AudioInfo | None:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from av import AudioFrame, AudioStream, CodecContext, Packet, VideoFrame, VideoStream
 from av.error import FFmpegError
 
+from prefect_ltx.media.allowed import decoding_options
 from prefect_ltx.media.errors import MediaInvalid
 from prefect_ltx.media.graph import frame_rate
 from prefect_ltx.media.header import check_header
@@ -191,6 +192,7 @@ def _decode_streams(
             streams += [*container.streams.video[:1], *container.streams.audio[:1]]
             for stream in streams:
                 stream.codec_context.options = {
+                    **decoding_options(),
                     "err_detect": "explode",
                     "max_pixels": str(limits.pixels),
                 }
