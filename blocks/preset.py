@@ -17,7 +17,6 @@ from prefect_ltx.generation import (
     cancel,
     finish,
     hold,
-    in_thread,
     outcome,
     plain_steps,
     prepare,
@@ -236,7 +235,7 @@ class GenerationPreset(JobBlock[ArchivedGeneration]):
             GenerationNotFound: this preset's ledger has none of that name.
         """
         async with services_for(self._names()) as services:
-            return self._run(await in_thread(services.ledger.get, request_id))
+            return self._run(await services.ledger.get(request_id))
 
     def _run(self, generation: Generation) -> GenerationRun:
         return GenerationRun(generation, self._names(), recipe=self.recipe)

@@ -19,11 +19,10 @@ from prefect_ltx.generation import (
     Services,
     budget_from,
     client_from,
-    in_thread,
     refuse_unshared,
     refuse_unusable_places,
 )
-from prefect_ltx.ledger import BudgetLimit, Ledger
+from prefect_ltx.ledger import AsyncLedger, BudgetLimit, Ledger
 from prefect_ltx.settings import Settings
 
 B = TypeVar("B", bound=Block)
@@ -93,8 +92,9 @@ async def _check(shared: _Shared, settings: Settings, what: str) -> None:
         return
     services = shared.services
     archive = services.archive if what == "all" else None
-    await in_thread(refuse_unshared, services.ledger, archive, settings, await several_machines())
-    await in_thread(refuse_unusable_places, settings, services.ledger, archive)
+    ledger, several = services.ledger, await several_machines()
+    await ledger.run(refuse_unshared, ledger.ledger, archive, settings, several)
+    await ledger.run(refuse_unusable_places, settings, ledger.ledger, archive)
     shared.may_be_used = what
 
 
@@ -133,14 +133,14 @@ async def _client(name: str, settings: Settings) -> tuple[FalClient, Settings]:
     return block.get_client(), settings.model_copy(update=own)
 
 
-async def _ledger(name: str, settings: Settings) -> tuple[Ledger, Settings]:
+async def _ledger(name: str, settings: Settings) -> tuple[AsyncLedger, Settings]:
     if name:
         block = await _loaded(GenerationLedger, name)
         # A nonce means something to one ledger only, so its receiver belongs to it.
         own = {"webhook_url": block.webhook_url} if block.webhook_url else {}
-        return await asyncio.to_thread(block.get_ledger), settings.model_copy(update=own)
+        return AsyncLedger(await asyncio.to_thread(block.get_ledger)), settings.model_copy(update=own)
     opened = await asyncio.to_thread(Ledger, settings.ledger_url, lease_seconds=settings.lease_seconds)
-    return opened, settings
+    return AsyncLedger(opened), settings
 
 
 async def _archive(name: str, settings: Settings) -> Archive:

@@ -58,13 +58,13 @@ async def same(
 ) -> None:
     """Say that the key in use is of an account that the ledger knows under another key, as after a rotation."""
     from prefect_ltx.cli.tables import facts
-    from prefect_ltx.generation import Services, in_thread
+    from prefect_ltx.generation import Services
     from prefect_ltx.settings import Settings
 
     async with Services.from_settings(Settings()) as services:
         ledger, mine = services.ledger, services.identity
-        known = {each.account: each for each in await in_thread(ledger.accounts, service=mine.service)}
-        rows = await in_thread(ledger.accounts_of_rows, mine.service)
+        known = {each.account: each for each in await ledger.accounts(service=mine.service)}
+        rows = await ledger.accounts_of_rows(mine.service)
         others = [each for each in dict.fromkeys((*known, *rows)) if each != mine.id]
         chosen = account or (others[0] if len(others) == 1 else "")
         if chosen not in others:
@@ -73,8 +73,7 @@ async def same(
                 "Nothing was changed."
             )
         found = known.get(chosen)
-        await in_thread(
-            ledger.note_account,
+        await ledger.note_account(
             mine.key_id,
             mine.service,
             chosen,

@@ -223,12 +223,13 @@ async def rebuild(output: Output) -> bool:
     """Make the ledger's rows again from the archive's manifests; for one that was lost or restored from a backup."""
     from prefect_ltx.archive import Archive
     from prefect_ltx.cli.tables import facts
+    from prefect_ltx.ledger import AsyncLedger
     from prefect_ltx.recovery import rebuild_ledger
     from prefect_ltx.settings import Settings
 
     async with Archive(Settings().archive_location) as archive:
         with _opened(read_only=False) as ledger:
-            report = await rebuild_ledger(archive, ledger, actor=_person())
+            report = await rebuild_ledger(archive, AsyncLedger(ledger), actor=_person())
     output.result(
         {**report.model_dump(mode="json"), "ok": report.ok},
         facts(

@@ -14,7 +14,7 @@ from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.forms import GenerationName, RecipeChoice, check_recipe
 from prefect_ltx.flows.generate import run_name
 from prefect_ltx.flows.steps import order_of, prepared, task_steps
-from prefect_ltx.generation import ArchivedGeneration, begin, finish, hold, in_thread
+from prefect_ltx.generation import ArchivedGeneration, begin, finish, hold
 from prefect_ltx.generation.inspection import KeepingMode
 from prefect_ltx.tasks import GenerationHandle
 
@@ -81,6 +81,6 @@ async def finish_generation(
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive)
     async with services_for(names) as services:
         order = order_of(recipe=recipe, quality=quality)
-        row = await in_thread(services.ledger.get, generation)
+        row = await services.ledger.get(generation)
         async with hold(services, row.id, order.owner) as held:
             return await finish(task_steps(services, names), held, order)

@@ -26,7 +26,7 @@ from prefect_ltx.flows.sheeting import draw_sheets
 from prefect_ltx.flows.take import check_archived, make_takes
 from prefect_ltx.flows.take_row import Take, TakeRow
 from prefect_ltx.flows.takes import CHOICE_SECONDS, choose_take
-from prefect_ltx.generation import Services, in_thread
+from prefect_ltx.generation import Services
 from prefect_ltx.generation.errors import what_happened
 from prefect_ltx.ledger import State
 from prefect_ltx.ledger.life.budget import dollars
@@ -198,7 +198,7 @@ async def _complete(
 async def _money(services: Services) -> str:
     """What this run has bought, and what it may have bought, by the ledger."""
     run_id = flow_run_id()
-    found = await in_thread(services.ledger.find, flow_run_id=run_id) if run_id else []
+    found = await services.ledger.find(flow_run_id=run_id) if run_id else []
     spent = sum((row.held_usd for row in found if row.state is State.ARCHIVED), Decimal(0))
     open_usd = sum((row.held_usd for row in found if row.state is not State.ARCHIVED), Decimal(0))
     more = f", and up to {dollars(open_usd)} more may have been billed" if open_usd else ""

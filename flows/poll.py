@@ -4,7 +4,6 @@ from prefect import flow
 from pydantic import Field
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.generation import in_thread
 from prefect_ltx.recovery import InFlightReport, ask_in_flight
 from prefect_ltx.tasks.context import run_logger
 from prefect_ltx.tasks.events import announce
@@ -37,7 +36,7 @@ async def poll_in_flight(
     names = BlockNames(credentials=credentials, ledger=ledger, archive=None)
     async with services_for(names) as services:
         found = await ask_in_flight(services)
-        due = await in_thread(services.ledger.take_announcements, again_after=again_after_seconds)
+        due = await services.ledger.take_announcements(again_after=again_after_seconds)
     # How the others ended is told as the ledger writes it.
     for each in due:
         announce(each)

@@ -23,7 +23,6 @@ from prefect_ltx.generation import (
     Takes,
     UploadedMedia,
     generate,
-    in_thread,
     prepare,
 )
 from prefect_ltx.generation.inspection import Inspection, QualityMode
@@ -112,7 +111,7 @@ def task_steps(services: Services, names: BlockNames, *, webhook_url: str = "") 
                 tags=order.tags,
                 webhook_url=webhook_url,
             )
-            return await in_thread(services.ledger.get, handle.generation_id)
+            return await services.ledger.get(handle.generation_id)
 
         # A handle in Prefect's cache is a hint, not a fact: what counts is what the ledger has.
         anew = submit_generation.with_options(refresh_cache=True)
@@ -125,7 +124,7 @@ def task_steps(services: Services, names: BlockNames, *, webhook_url: str = "") 
 
     async def wait(generation: Generation) -> Generation:
         handle = await await_generation(GenerationHandle.of(generation), **where)
-        return await in_thread(services.ledger.get, handle.generation_id)
+        return await services.ledger.get(handle.generation_id)
 
     async def collect(generation: Generation) -> CollectedVideo:
         video: CollectedVideo = await download_video(GenerationHandle.of(generation), **where)

@@ -15,7 +15,6 @@ from prefect_ltx.generation import (
     archived_before,
     clean_up,
     hold,
-    in_thread,
     store,
 )
 from prefect_ltx.ledger import State
@@ -72,7 +71,7 @@ async def archive_video(
             run_logger().info("In the archive already: %s/%s", found.archive, found.folder)
             return found
         manifest = await store(services, generation, video, renditions, quality)
-        generation = await in_thread(services.ledger.get, generation.id)
+        generation = await services.ledger.get(generation.id)
         found = archived(generation, manifest, location=services.archive.location, reused=False)
     run_logger().info("Archived in %s/%s: %d files", found.archive, found.folder, len(found.files))
     return found

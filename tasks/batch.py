@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from prefect_ltx.batch import BatchReport, BatchRun, RowResult
-from prefect_ltx.generation import Services, cancel, in_thread
+from prefect_ltx.generation import Services, cancel
 from prefect_ltx.ledger import Generation, Owner
 from prefect_ltx.ledger import State as LedgerState
 from prefect_ltx.tasks.context import run_logger
@@ -101,12 +101,11 @@ def slug(name: str) -> str:
 
 async def cancel_batch(services: Services, run_id: str | None, keys: set[str]) -> list[Generation]:
     """Cancel what a flow run has at fal: its own generations, and those of `keys` that it took over from others."""
-    find = services.ledger.find
     found: dict[str, Generation] = {}
     if run_id is not None:
-        found |= {each.id: each for each in await in_thread(find, flow_run_id=run_id, live=True)}
+        found |= {each.id: each for each in await services.ledger.find(flow_run_id=run_id, live=True)}
     for key in keys:
-        found |= {each.id: each for each in await in_thread(find, key=key, live=True)}
+        found |= {each.id: each for each in await services.ledger.find(key=key, live=True)}
     turn = asyncio.Semaphore(CANCEL_AT_ONCE)
 
     async def one(generation: Generation) -> Generation:

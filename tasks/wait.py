@@ -12,7 +12,7 @@ from prefect.tasks import exponential_backoff
 
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import QueueStatus
-from prefect_ltx.generation import Services, cancel, hold, in_thread, outcome, wait_for, with_price
+from prefect_ltx.generation import Services, cancel, hold, outcome, wait_for, with_price
 from prefect_ltx.ledger import Generation, Owner, State
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.tasks.context import cancelled_by_person, current_owner, flow_run_id, run_logger
@@ -173,7 +173,7 @@ class _Display:
 
 async def cancel_generations_of(services: Services, run_id: str, owner: Owner) -> list[Generation]:
     """Cancel every unfinished generation of a flow run; for the hook that runs after its process is dead."""
-    found = await in_thread(services.ledger.find, flow_run_id=run_id, live=True)
+    found = await services.ledger.find(flow_run_id=run_id, live=True)
     return [
         await cancel(services, each.id, owner, by="flow run cancelled")
         for each in found

@@ -11,7 +11,6 @@ from prefect_ltx.fal import IngredientRequest
 from prefect_ltx.generation import (
     PlannedGeneration,
     Services,
-    in_thread,
     ledger_plan,
     prepare,
     submit_once,
@@ -33,7 +32,7 @@ async def submitted(services: Services, request: IngredientRequest, owner: Owner
     owner = owner or Owner.here()
     _, plan = await planned(services, request, owner)
     found = await submit_once(services, plan, owner)
-    return await in_thread(services.ledger.get, found.id)
+    return await services.ledger.get(found.id)
 
 
 def cup_request(sheet: Path, **changes: Any) -> IngredientRequest:

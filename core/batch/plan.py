@@ -20,7 +20,7 @@ from prefect_ltx.fal import FalRequestInvalid, FrameRule, GenerationRequest
 from prefect_ltx.generation.inputs import MediaDigest
 from prefect_ltx.generation.plan import NO_ACCOUNT, PlannedGeneration, draw_seed, key_of, plan_of, status_of
 from prefect_ltx.generation.retake import is_retake
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.generation.steps import Run
 from prefect_ltx.ledger import UNFINISHED, Generation
 
@@ -112,9 +112,7 @@ async def plan_rows(
         settled = request if drawn is None else request.with_seed(drawn)
         plan = await plan_of(run.services, settled, digests, seed_drawn=drawn is not None)
         settled_rows.append((row, settled, plan))
-    known = await in_thread(
-        _known, run.services, {key for _, _, plan in settled_rows for key in plan.all_keys}
-    )
+    known = await _known(run.services, {key for _, _, plan in settled_rows for key in plan.all_keys})
     first: dict[str, int] = {}
     found: list[PlannedRow] = []
     for row, settled, plan in settled_rows:
@@ -140,8 +138,8 @@ async def summary(services: Services, name: str, rows: Sequence[PlannedRow]) -> 
     for each in rows:
         count[each.status] += 1
     upper = sum((each.plan.estimate.price_upper_usd for each in new), Decimal(0))
-    limits = await in_thread(services.ledger.spending, services.limits)
-    stops = await in_thread(services.ledger.stops)
+    limits = await services.ledger.spending(services.limits)
+    stops = await services.ledger.stops()
     return BatchPlan(
         name=name,
         requests=len(rows),
@@ -238,12 +236,12 @@ async def _made_before(
     """What runs of a batch of this name drew the seeds of, the newest first; with `fresh`, what this run did and
     what others left unfinished.
     """
-    found = await in_thread(services.ledger.find, tag=batch_tag(name), live=True)
+    found = await services.ledger.find(tag=batch_tag(name), live=True)
     # A take after the first is not a row's own video: another row must not be given it for its own.
     drawn = [each for each in found if each.seed_drawn and not is_retake(each.tags)]
     if not fresh:
         return drawn
-    left = {each.id for each in await in_thread(services.ledger.unheld, UNFINISHED)}
+    left = {each.id for each in await services.ledger.unheld(UNFINISHED)}
     return [each for each in drawn if each.id in left or (flow_run_id and each.flow_run_id == flow_run_id)]
 
 
@@ -262,11 +260,11 @@ def _shared_out(places: list[int], made: list[int], scope: str | None) -> dict[i
     return seeds
 
 
-def _known(services: Services, keys: set[str]) -> dict[str, PlanStatus]:
+async def _known(services: Services, keys: set[str]) -> dict[str, PlanStatus]:
     # Some keys at a time: a ledger of years is larger than a batch, and a statement takes so many.
     found: dict[str, PlanStatus] = {}
     wanted = sorted(keys)
     for first in range(0, len(wanted), _KEYS_AT_ONCE):
         some = wanted[first : first + _KEYS_AT_ONCE]
-        found |= {each.key: status_of(each) for each in services.ledger.find(keys=some, live=True)}
+        found |= {each.key: status_of(each) for each in await services.ledger.find(keys=some, live=True)}
     return found

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 from prefect_ltx.archive import Archive, ArchiveError
 from prefect_ltx.doctor.findings import Finding, error, warning
 from prefect_ltx.generation.behind import behind
-from prefect_ltx.ledger import Ledger, LedgerError
+from prefect_ltx.ledger import AsyncLedger, Ledger, LedgerError
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.settings import Settings, SettingsError
 
@@ -62,7 +62,7 @@ async def check_behind(settings: Settings) -> list[Finding]:
     try:
         with Ledger(settings.ledger_url, read_only=True) as ledger:
             async with Archive(settings.archive_location) as archive, asyncio.timeout(60):
-                what = await behind(ledger, archive)
+                what = await behind(AsyncLedger(ledger), archive)
     except (LedgerError, ArchiveError, SettingsError, TimeoutError):
         return []  # what is wrong with either is found by its own check
     if what is None:

@@ -34,7 +34,6 @@ from prefect_ltx.generation import (
     Run,
     Services,
     generate,
-    in_thread,
     prepare,
 )
 from prefect_ltx.generation.learned import Learned, write_learned
@@ -156,7 +155,7 @@ async def _probe(
         seen = await watching
     finally:
         watching.cancel()
-    return await in_thread(run.services.ledger.get, made.generation_id), seen
+    return await run.services.ledger.get(made.generation_id), seen
 
 
 async def _watched(services: Services, key: str) -> Seen:
@@ -186,7 +185,7 @@ async def _watched(services: Services, key: str) -> Seen:
 
 async def _accepted(services: Services, key: str) -> Generation:
     while True:
-        rows = await in_thread(services.ledger.find, key=key, limit=1)
+        rows = await services.ledger.find(key=key, limit=1)
         if rows and rows[0].request_id:
             return rows[0]
         await asyncio.sleep(0.1)

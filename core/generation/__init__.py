@@ -32,7 +32,7 @@ from prefect_ltx.generation.plan import (
 from prefect_ltx.generation.poller import Poller
 from prefect_ltx.generation.progress import CHECKPOINTS, Progress, observe, tell
 from prefect_ltx.generation.retake import Takes
-from prefect_ltx.generation.services import Services, budget_from, client_from, in_thread
+from prefect_ltx.generation.services import Services, budget_from, client_from
 from prefect_ltx.generation.shared_inputs import SharedInputs
 from prefect_ltx.generation.sharing import refuse_unshared
 from prefect_ltx.generation.steps import Run, plain_steps
@@ -84,7 +84,6 @@ __all__ = [
     "finish",
     "generate",
     "hold",
-    "in_thread",
     "ledger_plan",
     "observe",
     "outcome",

@@ -26,7 +26,7 @@ from prefect_ltx.fal import (
 from prefect_ltx.generation.billing import billed_usd
 from prefect_ltx.generation.errors import no_request
 from prefect_ltx.generation.progress import tell
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import AnotherAccount, Event, Generation, RemoteFailed, State
 from prefect_ltx.ledger.life.answers import Asked, Reply
 from prefect_ltx.ledger.life.evidence import (
@@ -158,7 +158,7 @@ async def ask_about_lost(services: Services, generation: Generation) -> Generati
     """
     with suppress(*_ENDED_BY_FAL):  # recorded already
         await read_result(services, generation)
-    return await in_thread(services.ledger.get, generation.id)
+    return await services.ledger.get(generation.id)
 
 
 def may_be_found(generation: Generation) -> bool:
@@ -200,13 +200,13 @@ async def record_video(
 
 async def _proved(services: Services, question: Question, asked: Asked, reply: Reply) -> Generation | None:
     """The row after what this answer proves was recorded; None where it proves nothing."""
-    row = await in_thread(services.ledger.get, question.generation_id)
+    row = await services.ledger.get(question.generation_id)
     event = what_it_proves(asked, row, question, reply, trust(services))
     return None if event is None else await _recorded(services, question, event)
 
 
 async def _recorded(services: Services, question: Question, event: Event) -> Generation:
-    return await in_thread(services.ledger.record_and_get, question.generation_id, event)
+    return await services.ledger.record_and_get(question.generation_id, event)
 
 
 def _request_id(generation: Generation) -> str:

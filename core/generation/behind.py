@@ -10,12 +10,12 @@ from collections.abc import Collection
 from typing import Final
 
 from prefect_ltx.archive import Archive
-from prefect_ltx.generation.services import Services, in_thread
-from prefect_ltx.ledger import Ledger, LedgerBehindArchive
+from prefect_ltx.generation.services import Services
+from prefect_ltx.ledger import AsyncLedger, LedgerBehindArchive
 from prefect_ltx.ledger.life.states import WITHOUT_REQUEST
 
 _GOOD_FOR_SECONDS: Final = 60.0
-_looked: Final[weakref.WeakKeyDictionary[Ledger, dict[str, float]]] = weakref.WeakKeyDictionary()
+_looked: Final[weakref.WeakKeyDictionary[AsyncLedger, dict[str, float]]] = weakref.WeakKeyDictionary()
 
 
 async def refuse_ledger_behind_archive(services: Services, keys: Collection[str]) -> None:
@@ -33,7 +33,7 @@ async def refuse_ledger_behind_archive(services: Services, keys: Collection[str]
     looked = _looked.setdefault(ledger, {})
     if time.monotonic() - looked.get(archive.location, float("-inf")) < _GOOD_FOR_SECONDS:
         return
-    rows = await in_thread(ledger.find, keys=keys, live=True, limit=1)
+    rows = await ledger.find(keys=keys, live=True, limit=1)
     if rows and rows[0].state not in WITHOUT_REQUEST:
         return
     if (what := await behind(ledger, archive)) is not None:
@@ -45,13 +45,13 @@ async def refuse_ledger_behind_archive(services: Services, keys: Collection[str]
     looked[archive.location] = time.monotonic()
 
 
-async def behind(ledger: Ledger, archive: Archive) -> str | None:
+async def behind(ledger: AsyncLedger, archive: Archive) -> str | None:
     """In which way the ledger is behind this archive, in one sentence; None where it is not."""
     newest = (
         await archive.newest_marks(ledger.id) if ledger.id else ()
     )  # one that does not exist yet has none
     if newest:
-        missing = await in_thread(ledger.behind, newest)
+        missing = await ledger.behind(newest)
         if not missing:
             return None
         how_many = f"{len(missing)} or more" if len(missing) == len(newest) else str(len(missing))
@@ -59,10 +59,10 @@ async def behind(ledger: Ledger, archive: Archive) -> str | None:
             f"The ledger {ledger.name} is older than the archive {archive.location}: it archived {how_many} "
             "generations there that it does not know any more"
         )
-    if await in_thread(ledger.has_joined, archive.location):
+    if await ledger.has_joined(archive.location):
         return None
     folders = await archive.some_generations()
-    if not folders or await in_thread(ledger.knows_any, [name[-_ID_IN_NAME:] for name in folders]):
+    if not folders or await ledger.knows_any([name[-_ID_IN_NAME:] for name in folders]):
         return None
     return f"The ledger {ledger.name} knows none of the videos that the archive {archive.location} holds"
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from prefect_ltx.fal import megapixels, usd_to_nano
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import Generation
 
 LEAST_SHARE: Final = Decimal("0.125")
@@ -30,9 +30,9 @@ async def billed_usd(services: Services, generation: Generation, units: Decimal 
     if asked is not None and units < asked * LEAST_SHARE:
         return None
     usd = units * price.usd
-    if most is not None and units > most * services.ledger.stop_factor:
+    if most is not None and units > most * services.ledger.ledger.stop_factor:
         if usd_to_nano(usd) < 2**62:
-            await in_thread(services.ledger.report_bill, generation.id, usd)
+            await services.ledger.report_bill(generation.id, usd)
         return None
     return usd
 

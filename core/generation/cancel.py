@@ -5,7 +5,7 @@ from contextlib import suppress
 from prefect_ltx.fal import FalError
 from prefect_ltx.generation.asking import question_about, read_result, trust
 from prefect_ltx.generation.lease import keep
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.generation.submit import settle_submit
 from prefect_ltx.ledger import CancelRequested, Generation, Owner, State
 from prefect_ltx.ledger.life.evidence import what_it_proves
@@ -21,11 +21,10 @@ async def cancel(services: Services, generation_id: str, owner: Owner, *, by: st
         FalError: fal could not be asked; the request to cancel is recorded and the sweep asks again.
         GenerationParked: nobody can tell whether fal has the request at all.
     """
-    record = services.ledger.record
-    await in_thread(record, generation_id, CancelRequested(by=by))
-    generation = await in_thread(services.ledger.get, generation_id)
+    await services.ledger.record(generation_id, CancelRequested(by=by))
+    generation = await services.ledger.get(generation_id)
     if generation.state in (State.INTENDED, State.UNKNOWN):
-        claim = await in_thread(services.ledger.take, generation_id, owner)
+        claim = await services.ledger.take(generation_id, owner)
         if claim.outcome == "busy":
             return generation  # its living owner sees the request to cancel
         async with keep(services, generation_id, owner):
@@ -36,8 +35,8 @@ async def cancel(services: Services, generation_id: str, owner: Owner, *, by: st
     outcome = await services.client.cancel(generation.endpoint, generation.request_id)
     answered = what_it_proves("cancel", generation, question, outcome, trust(services))
     if answered is not None:
-        await in_thread(record, generation_id, answered)
+        await services.ledger.record(generation_id, answered)
     if outcome == "already_completed":
         with suppress(FalError):  # where it ended in an error of its own, that is recorded
             await read_result(services, generation)
-    return await in_thread(services.ledger.get, generation_id)
+    return await services.ledger.get(generation_id)

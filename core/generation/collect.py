@@ -14,7 +14,7 @@ from prefect_ltx.generation.asking import next_word_after, question_about, read_
 from prefect_ltx.generation.errors import GenerationStopped, lost
 from prefect_ltx.generation.paid import told_as_paid
 from prefect_ltx.generation.progress import tell
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.generation.tee import Tee
 from prefect_ltx.generation.wait import outcome
 from prefect_ltx.ledger import Collected, Generation, State
@@ -74,8 +74,7 @@ async def _collect(services: Services, generation: Generation, path: Path, tee: 
             f"(sha256 {download.sha256[:12]}, not {generation.sha256[:12]})",
             next_step="keep both files and ask fal; nothing in the archive was changed",
         )
-    collected = await in_thread(
-        services.ledger.record_and_get,
+    collected = await services.ledger.record_and_get(
         generation.id,
         Collected(sha256=download.sha256, size=download.size, path=str(path), facts=delivered),
     )

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import Claim, Generation, Ledger, LedgerError, Owner
 
 BUSY_POLL_SECONDS: Final = (0.2, 5.0)
@@ -48,15 +48,15 @@ async def keep(services: Services, generation_id: str, owner: Owner) -> AsyncIte
     """
     ledger = services.ledger
     place = (ledger.id, generation_id, owner)
-    _leases.enter(place, ledger)
+    _leases.enter(place, ledger.ledger)
     try:
         # Another block of this owner may have given the lease back between our taking it and the line above.
-        if _leases.was_just_left(place) and not await in_thread(ledger.renew, generation_id, owner):
+        if _leases.was_just_left(place) and not await ledger.renew(generation_id, owner):
             await _taken(services, generation_id, owner)
         yield
     finally:
         with suppress(LedgerError):  # it expires by itself
-            await in_thread(_leases.leave, place, ledger)
+            await ledger.run(_leases.leave, place, ledger.ledger)
 
 
 def holding(services: Services, generation_id: str, owner: Owner) -> bool:
@@ -200,7 +200,7 @@ os.register_at_fork(after_in_child=_in_a_child)
 async def _taken(services: Services, generation_id: str, owner: Owner) -> Generation:
     pause, longest = BUSY_POLL_SECONDS
     while True:
-        claim: Claim = await in_thread(services.ledger.take, generation_id, owner)
+        claim: Claim = await services.ledger.take(generation_id, owner)
         if claim.outcome != "busy":
             return claim.generation
         await asyncio.sleep(pause)

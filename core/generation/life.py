@@ -25,7 +25,7 @@ from prefect_ltx.generation.paid import told_as_paid
 from prefect_ltx.generation.plan import PlannedGeneration, Prepared, looked_up, plan_of
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.retake import Takes
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.generation.store import ArchivedGeneration, archived_before
 from prefect_ltx.generation.submit import settle_submit
 from prefect_ltx.generation.upload import UploadedMedia
@@ -122,7 +122,7 @@ async def row_of(services: Services, plan: PlannedGeneration, error: Exception) 
     if isinstance(error, LedgerUnavailable):
         return None
     try:
-        rows = await in_thread(services.ledger.find, key=plan.key, limit=1)
+        rows = await services.ledger.find(key=plan.key, limit=1)
     except LedgerError:
         return None
     return rows[0] if rows else None
@@ -252,7 +252,7 @@ async def _reuse(services: Services, generation: Generation, order: Order) -> Ar
     """What an earlier run archived, given out to another one; the ledger remembers it, for the report on spending."""
     found = await archived_before(services, generation)
     with suppress(LedgerError):  # what was saved must never stand in the way of giving it out
-        await in_thread(services.ledger.note_reuse, generation.id, flow_run_id=order.flow_run_id)
+        await services.ledger.note_reuse(generation.id, flow_run_id=order.flow_run_id)
     return found
 
 
@@ -273,5 +273,5 @@ async def _left_behind_on_failure(
     except BaseException:
         if plan.seed_drawn:
             with suppress(LedgerError):  # then it is found by its dead lease, or by the sweep
-                await in_thread(services.ledger.leave_behind, plan.all_keys, owner)
+                await services.ledger.leave_behind(plan.all_keys, owner)
         raise

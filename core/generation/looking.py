@@ -23,7 +23,7 @@ from prefect_ltx.generation.asking import question_about, trust
 from prefect_ltx.generation.errors import parked
 from prefect_ltx.generation.kept import forget_kept, kept_request
 from prefect_ltx.generation.lease import only_looker
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import (
     Accepted,
     Found,
@@ -55,7 +55,7 @@ async def look_for(
     """
     async with only_looker(services, generation.id):
         # Whoever looked before this one may have found it.
-        generation = await in_thread(services.ledger.get, generation.id)
+        generation = await services.ledger.get(generation.id)
         if generation.state is State.UNKNOWN:
             generation = await _by_kept_id(services, generation, owner) or generation
         began, (pause, longest), gateways = time.monotonic(), LOOK_PAUSE_SECONDS, 0
@@ -77,11 +77,11 @@ async def look_for(
                     pause = min(pause * 2, longest)
                 case _:
                     with suppress(RequestClaimed):  # another row was quicker: look again without that request
-                        await in_thread(services.ledger.record, generation.id, found, owner=owner)
+                        await services.ledger.record(generation.id, found, owner=owner)
                     if isinstance(found, ProvablyAbsent):
                         forget_kept(services, generation.id)  # fal knows it neither by id nor in its listing
             # A webhook may have named the request meanwhile.
-            generation = await in_thread(services.ledger.get, generation.id)
+            generation = await services.ledger.get(generation.id)
     return generation
 
 
@@ -92,7 +92,7 @@ async def look_again(services: Services, generation: Generation, owner: Owner) -
         GenerationParked: it still does not.
     """
     async with only_looker(services, generation.id):
-        generation = await in_thread(services.ledger.get, generation.id)
+        generation = await services.ledger.get(generation.id)
         if generation.state is not State.PARKED:
             return generation
         try:
@@ -104,8 +104,8 @@ async def look_again(services: Services, generation: Generation, owner: Owner) -
             raise parked(generation) from None
         if isinstance(found, Found):
             with suppress(RequestClaimed):
-                await in_thread(services.ledger.record, generation.id, found, owner=owner)
-        generation = await in_thread(services.ledger.get, generation.id)
+                await services.ledger.record(generation.id, found, owner=owner)
+        generation = await services.ledger.get(generation.id)
     if generation.state is State.PARKED:
         raise parked(generation)
     return generation
@@ -132,9 +132,7 @@ async def _by_kept_id(services: Services, generation: Generation, owner: Owner) 
         return None
     except FalError:
         pass  # the id is from the answer to our own POST; only that fal does not know it speaks against it
-    adopted = await in_thread(
-        services.ledger.record_and_get, generation.id, Accepted(kept.request_id), owner=owner
-    )
+    adopted = await services.ledger.record_and_get(generation.id, Accepted(kept.request_id), owner=owner)
     forget_kept(services, generation.id)
     return adopted
 
@@ -152,10 +150,10 @@ async def _verdict(services: Services, generation: Generation, waited: float) ->
     except FalError as error:
         return Undecidable("incomplete", error.what, attempt=generation.attempt)
     return verdict(
-        await in_thread(services.ledger.get, generation.id),
+        await services.ledger.get(generation.id),
         question,
         listing,
         trust(services),
-        claimed=await in_thread(services.ledger.claimed_request_ids),
+        claimed=await services.ledger.claimed_request_ids(),
         waited=waited,
     )

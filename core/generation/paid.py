@@ -13,7 +13,7 @@ from typing import Final
 from prefect_ltx.archive import ArchiveError
 from prefect_ltx.fal import FalDownloadError, FalUnavailable
 from prefect_ltx.generation.errors import GenerationStopped
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import Generation, LedgerError, State
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.provenance import SigningFailed
@@ -63,7 +63,7 @@ async def _line(services: Services, generation: Generation, what: str) -> str:
 
 async def _money_and_place(services: Services, generation: Generation) -> str:
     try:
-        row = await in_thread(services.ledger.get, generation.id)
+        row = await services.ledger.get(generation.id)
     except LedgerError:
         row = generation
     paid = f"{'' if row.settled_usd is not None else 'up to '}{dollars(row.held_usd)}"

@@ -20,7 +20,7 @@ from prefect_ltx.fal import (
 from prefect_ltx.generation.accounts import keys_elsewhere
 from prefect_ltx.generation.inputs import InputMedia, MediaDigest, fetch_inputs
 from prefect_ltx.generation.pricing import PriceSource
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import Generation, Owner, Plan, State, generation_keys
 
 PIXEL_BUDGET_MEGAPIXELS = 150
@@ -168,8 +168,8 @@ async def prepare(
 
 async def looked_up(services: Services, plan: PlannedGeneration) -> PlannedGeneration:
     """The plan with what the ledger has of its key now."""
-    rows = await in_thread(services.ledger.find, keys=plan.all_keys, live=True)
-    attempts = await in_thread(services.ledger.released_attempts, plan.key)
+    rows = await services.ledger.find(keys=plan.all_keys, live=True)
+    attempts = await services.ledger.released_attempts(plan.key)
     known = Known(generation_id=rows[0].id, state=rows[0].state) if rows else None
     return plan.model_copy(update={"known": known, "earlier_attempts": attempts})
 
@@ -179,11 +179,11 @@ async def _seed_for(services: Services, seedless_keys: Sequence[str], owner: Own
     already; else a drawn one.
     """
     if scope is not None:
-        for row in await in_thread(services.ledger.find, flow_run_id=scope, live=True):
+        for row in await services.ledger.find(flow_run_id=scope, live=True):
             if row.seedless_key in seedless_keys and row.seed_drawn:
                 return row.seed
     for seedless_key in seedless_keys:
-        orphan = await in_thread(services.ledger.adopt_seedless, seedless_key, owner)
+        orphan = await services.ledger.adopt_seedless(seedless_key, owner)
         if orphan is not None:
             return orphan.seed
     return draw_seed(scope)
@@ -250,9 +250,9 @@ async def plan_request(
     finally:
         for media in inputs.values():
             media.discard()
-    live = await in_thread(services.ledger.find, keys=keys, live=True) if keys else []
-    budget = await in_thread(services.ledger.spending, services.limits)
-    stops = await in_thread(services.ledger.stops)
+    live = await services.ledger.find(keys=keys, live=True) if keys else []
+    budget = await services.ledger.spending(services.limits)
+    stops = await services.ledger.stops()
     due = Decimal(0) if live else estimate.price_upper_usd
     return PlanReport(
         **estimate.model_dump(),

@@ -58,8 +58,6 @@ async def unit_price(services: "Services", endpoint: str) -> UnitPrice:
 
 
 async def _asked(services: "Services", endpoint: str) -> UnitPrice:
-    from prefect_ltx.generation.services import in_thread  # it imports this module
-
     at = time.monotonic()
     account, ledger = services.account, services.ledger
     try:
@@ -70,15 +68,13 @@ async def _asked(services: "Services", endpoint: str) -> UnitPrice:
     if quoted is not None:
         if _is_usable(quoted):
             with suppress(LedgerError):  # what is only remembered must not stand in the way
-                await in_thread(
-                    ledger.remember_quote, account, endpoint, quoted.unit_price, REMEMBER_AGAIN_SECONDS
-                )
+                await ledger.remember_quote(account, endpoint, quoted.unit_price, REMEMBER_AGAIN_SECONDS)
             return UnitPrice(quoted.unit_price, "quoted", asked_at=at)
         why = f"fal quotes {quoted.unit_price} {quoted.currency} per {quoted.unit}, not dollars per megapixel"
     else:
         last = None
         with suppress(LedgerError):
-            last = await in_thread(ledger.last_quote, account, endpoint)
+            last = await ledger.last_quote(account, endpoint)
         if last is not None:
             note = f"the price is the one that fal quoted on {last.quoted_at:%Y-%m-%d}: {why} now"
             return UnitPrice(last.usd, "remembered", note, at)

@@ -1,16 +1,9 @@
 """What a generation is made with: fal's client, the ledger, the archive, the budget, and the waiting rules."""
 
-import asyncio
-import contextvars
-import os
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, ParamSpec, Self, TypeVar
+from typing import Final, Self
 
 from prefect_ltx.archive import Archive
 from prefect_ltx.fal import FAL, FalClient, FalError, FalHosts, Service, custom_service
@@ -20,11 +13,8 @@ from prefect_ltx.generation.options import Options
 from prefect_ltx.generation.pricing import UnitPrice, unit_price
 from prefect_ltx.generation.sharing import refuse_unshared
 from prefect_ltx.generation.usable import refuse_unusable_places
-from prefect_ltx.ledger import BudgetLimit, KnownAccount, Ledger
+from prefect_ltx.ledger import AsyncLedger, BudgetLimit, KnownAccount, Ledger
 from prefect_ltx.settings import Settings, SettingsError
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass
@@ -32,7 +22,7 @@ class Services:
     """The parts one generation needs, opened together and closed together."""
 
     client: FalClient
-    ledger: Ledger
+    ledger: AsyncLedger
     archive: Archive
     settings: Settings
     options: Options
@@ -55,7 +45,7 @@ class Services:
         Raises:
             SettingsError: the lease is too short. Nothing was sent.
         """
-        self.ledger.stop_factor = self.options.stop_factor
+        self.ledger.ledger.stop_factor = self.options.stop_factor
         refuse_short_lease(self.ledger.lease_seconds)
 
     @classmethod
@@ -83,14 +73,16 @@ class Services:
             ledger.close()
             raise
         has_account = settings.fal_key is not None or bool(settings.fal_url)
-        return cls.of(settings, client, ledger, archive, budget_from(settings), has_account=has_account)
+        return cls.of(
+            settings, client, AsyncLedger(ledger), archive, budget_from(settings), has_account=has_account
+        )
 
     @classmethod
     def of(
         cls,
         settings: Settings,
         client: FalClient,
-        ledger: Ledger,
+        ledger: AsyncLedger,
         archive: Archive,
         limits: tuple[BudgetLimit, ...],
         *,
@@ -137,7 +129,7 @@ class Services:
             return
         ledger, client = self.ledger, self.client
         self.service = await self._answering()
-        known = self.known_accounts = tuple(await in_thread(ledger.accounts))
+        known = self.known_accounts = tuple(await ledger.accounts())
         name = self.settings.account or ""
         here = [each for each in known if each.service == self.service.id]
         is_known = any(each.key_id == client.account for each in here)
@@ -145,7 +137,7 @@ class Services:
         rows: list[str] = []
         if not (is_named if name else is_known):
             # Only for a key or a name that is new here: this reads every row of the ledger.
-            rows = await in_thread(ledger.accounts_of_rows, self.service.id)
+            rows = await ledger.accounts_of_rows(self.service.id)
         if self.service.kind == "embedded":
             # The first release's rows name no service, and those of fal say nothing about a stand-in's.
             rows = [account for account in rows if account == client.account]
@@ -158,8 +150,7 @@ class Services:
             row_accounts=rows,
         )
         if not self.identity.unclear and not ledger.read_only:
-            await in_thread(
-                ledger.note_account,
+            await ledger.note_account(
                 client.account,
                 self.service.id,
                 self.identity.id,
@@ -167,7 +158,7 @@ class Services:
                 named_by=self.identity.named_by,
             )
         self.options = Options.from_settings(self.settings, self.service, self.account)
-        ledger.acting_for(self.account, self.service.id)
+        ledger.ledger.acting_for(self.account, self.service.id)
 
     async def _answering(self) -> Service:
         """What answers at the client's URL. Where it cannot be asked now: the one that this key was used with last.
@@ -178,7 +169,7 @@ class Services:
         try:
             return await self.client.identify()
         except FalError:
-            last = await in_thread(self.ledger.accounts, key_id=self.client.account)
+            last = await self.ledger.accounts(key_id=self.client.account)
             service = custom_service(self.client.hosts)
             return replace(service, id=last[0].service) if last else service
 
@@ -197,7 +188,7 @@ class Services:
         """Close connections; the ledger's rows and the archive's files stay."""
         await self.client.aclose()
         await self.archive.aclose()
-        await in_thread(self.ledger.close)
+        await self.ledger.close()
 
     async def unit_price(self, endpoint: str) -> UnitPrice:
         """Dollars per megapixel for this account, and whose word it is (`pricing`)."""
@@ -242,45 +233,3 @@ def budget_from(settings: Settings) -> tuple[BudgetLimit, ...]:
     if settings.budget_usd is None:
         return ()
     return (BudgetLimit(usd=settings.budget_usd, period="day", tag=None, name="PREFECT_LTX_BUDGET_USD"),)
-
-
-async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a ledger call off the event loop and let it finish even when the caller is cancelled.
-
-    A transaction that is cut off from its caller would leave nobody knowing what was written. All calls of a
-    process, from all of its event loops, go through one thread, in their order: SQLite makes writers that meet sleep,
-    for longer than they write.
-    """
-    call = partial(contextvars.copy_context().run, function, *args, **kwargs)
-    work = asyncio.get_running_loop().run_in_executor(_ledger_thread(), call)
-    cancelled: asyncio.CancelledError | None = None
-    while not work.done():
-        try:
-            await asyncio.wait({work})
-        except asyncio.CancelledError as error:
-            cancelled = error  # a second one must not cut it off either
-    if cancelled is not None:
-        work.exception()  # so that it counts as seen
-        raise cancelled
-    return work.result()
-
-
-_thread: ThreadPoolExecutor | None = None
-_thread_lock = threading.Lock()
-
-
-def _ledger_thread() -> ThreadPoolExecutor:
-    global _thread
-    with _thread_lock:
-        if _thread is None:
-            _thread = ThreadPoolExecutor(1, thread_name_prefix="prefect-ltx-ledger")
-        return _thread
-
-
-def _in_a_child() -> None:
-    # A thread does not survive a fork, and the lock may have been held.
-    global _thread, _thread_lock
-    _thread, _thread_lock = None, threading.Lock()
-
-
-os.register_at_fork(after_in_child=_in_a_child)

@@ -19,7 +19,7 @@ from prefect_ltx.generation.inspection import Inspection, QualityMode, inspect_d
 from prefect_ltx.generation.life import Media, Order, Steps
 from prefect_ltx.generation.plan import Prepared, ledger_plan
 from prefect_ltx.generation.poller import Poller
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.generation.shared_inputs import SharedInputs
 from prefect_ltx.generation.store import ArchivedGeneration, archived, store
 from prefect_ltx.generation.submit import submit_once
@@ -82,7 +82,7 @@ async def submit(
     """
     known = ready.plan.known
     if known is not None and ready.plan.is_archived:
-        return await in_thread(services.ledger.get, known.generation_id)
+        return await services.ledger.get(known.generation_id)
     for field, digest in ready.plan.media.items():
         if field not in media or media[field].sha256 != digest.sha256:
             raise FalRequestInvalid(

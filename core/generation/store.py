@@ -24,7 +24,7 @@ from prefect_ltx.generation.collect import CollectedVideo, clean_up, video_key
 from prefect_ltx.generation.inputs import MediaDigest
 from prefect_ltx.generation.paid import told_as_paid
 from prefect_ltx.generation.progress import tell
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import Archived, Generation, State
 from prefect_ltx.media import Rendition, ffmpeg_version, sha256_file
 from prefect_ltx.provenance import mark_rendition
@@ -208,8 +208,7 @@ async def _store(
             # Where another writer was first, its manifest stands, and that is the one to remember.
             manifest = await archive.manifest(folder) or manifest
         tell("after-manifest", generation.id)
-    await in_thread(
-        services.ledger.record,
+    await services.ledger.record(
         generation.id,
         Archived(location=archive.location, folder=folder, manifest_sha256=manifest.sha256),
     )

@@ -20,7 +20,7 @@ from prefect_ltx.generation.kept import forget_kept, keep_request_id, kept_reque
 from prefect_ltx.generation.lease import BUSY_POLL_SECONDS, keep
 from prefect_ltx.generation.looking import look_again, look_for
 from prefect_ltx.generation.progress import tell
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import (
     Accepted,
     Event,
@@ -60,7 +60,7 @@ async def submit_once(
     pause, longest = BUSY_POLL_SECONDS
     while True:
         tell("before-intent", "")
-        claim = await in_thread(services.ledger.claim, plan, owner, services.limits)
+        claim = await services.ledger.claim(plan, owner, services.limits)
         generation = claim.generation
         match claim.outcome:
             case "submit" | "resume":
@@ -72,7 +72,7 @@ async def submit_once(
                         return await settle_submit(services, generation, owner)
                 except (PostNotPermitted, LeaseLost):
                     # Somebody else has it now, or cancelled it: nothing more is sent from here.
-                    generation = await in_thread(services.ledger.get, generation.id)
+                    generation = await services.ledger.get(generation.id)
                     if generation.cancel_requested and not generation.is_live:
                         raise ended(generation) from None
                     await asyncio.sleep(pause)
@@ -99,8 +99,8 @@ async def _refuse_unclear(services: Services, plan: Plan) -> None:
     services.identity.check()
     if not plan.keys_elsewhere:
         return
-    ours = await in_thread(services.ledger.find, key=plan.key, live=True)
-    theirs = await in_thread(services.ledger.find, keys=plan.keys_elsewhere, live=True)
+    ours = await services.ledger.find(key=plan.key, live=True)
+    theirs = await services.ledger.find(keys=plan.keys_elsewhere, live=True)
     if theirs and not ours:
         raise bought_elsewhere(theirs[0])
 
@@ -149,13 +149,13 @@ async def _post(services: Services, generation: Generation, owner: Owner) -> Gen
     since = await _fal_time(services, generation.endpoint)
     began = time.monotonic()
     # Refused where a POST of this attempt may have left already, where the lease is gone, or after a cancel.
-    generation = await in_thread(services.ledger.begin_post, generation.id, owner, since=since)
+    generation = await services.ledger.begin_post(generation.id, owner, since=since)
     attempt, question = generation.attempt, question_about(services, generation)
     tell("submit", generation.id, f"submitting to {generation.endpoint}")
     if time.monotonic() - began > services.ledger.lease_seconds / 2:
         # A machine that slept here may have lost its lease: others may be proving by now that nothing was sent.
         still = NotSent("the machine stood still before the POST", attempt=attempt)
-        await in_thread(services.ledger.record, generation.id, still, owner=owner)
+        await services.ledger.record(generation.id, still, owner=owner)
         raise FalNotSent("the machine stood still between the intent and the POST")
     try:
         receipt = await services.client.submit(
@@ -190,7 +190,7 @@ async def _record(services: Services, generation: Generation, event: Event, owne
         AcceptedNotRecorded: the ledger cannot be written, and fal has named the request.
     """
     try:
-        return await in_thread(services.ledger.record_and_get, generation.id, event, owner=owner)
+        return await services.ledger.record_and_get(generation.id, event, owner=owner)
     except LeaseLost:
         raise
     except LedgerError as error:

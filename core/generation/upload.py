@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from prefect_ltx.generation.inputs import InputMedia, MediaDigest, fetch_input
 from prefect_ltx.generation.progress import tell
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 
 TRUSTED_SECONDS = 24 * 3600
 """How long an upload at fal is used without another look: fal may delete files, and a run without them is billed."""
@@ -60,8 +60,7 @@ async def _upload_once(services: Services, path: Path, digest: MediaDigest) -> U
     if url is None:
         tell("upload", "", f"uploading {digest.name}")
         url = await services.client.upload(path, content_type=digest.content_type, file_name=digest.name)
-        await in_thread(
-            ledger.save_upload,
+        await ledger.save_upload(
             account,
             digest.sha256,
             url,
@@ -81,11 +80,11 @@ async def _still_there(services: Services, sha256: str) -> str | None:
     another port, or with an empty data folder.
     """
     ledger, account = services.ledger, services.account
-    stored = await in_thread(ledger.stored_upload, account, sha256)
+    stored = await ledger.stored_upload(account, sha256)
     if stored is None:
         return None
     trusted = services.client.hosts.is_fal and stored.age < TRUSTED_SECONDS
     if trusted or await services.client.has_file(stored.url):
         return stored.url
-    await in_thread(ledger.forget_upload, account, sha256, stored.url)
+    await ledger.forget_upload(account, sha256, stored.url)
     return None

@@ -5,6 +5,7 @@ The promise: a generation is paid for once, and a paid video is never lost.
 
 from prefect_ltx.ledger.accounts import Acting, KnownAccount, NamedBy
 from prefect_ltx.ledger.announcing import Announcement
+from prefect_ltx.ledger.asynchronous import AsyncLedger
 from prefect_ltx.ledger.deliveries import Delivery, Receipt
 from prefect_ltx.ledger.errors import (
     AnotherAccount,
@@ -73,6 +74,7 @@ __all__ = [
     "AnotherAccount",
     "Archived",
     "ArchivedVideo",
+    "AsyncLedger",
     "BudgetExceeded",
     "BudgetLimit",
     "BudgetLow",

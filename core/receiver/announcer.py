@@ -9,8 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from prefect_ltx.generation.services import in_thread
-from prefect_ltx.ledger import Announcement, Ledger, LedgerError, Receipt
+from prefect_ltx.ledger import Announcement, AsyncLedger, LedgerError, Receipt
 
 LOOK_SECONDS: Final = 3.0
 _GATHER_SECONDS: Final = 0.3
@@ -25,7 +24,7 @@ logger = logging.getLogger("prefect_ltx.receiver")
 class Announcer:
     """Tells of what was just recorded at once, and of what stays uncollected every few seconds."""
 
-    def __init__(self, ledger: Ledger, tell: Tell, *, again_after: float) -> None:
+    def __init__(self, ledger: AsyncLedger, tell: Tell, *, again_after: float) -> None:
         """Nothing is told before `run` runs."""
         self._ledger, self._tell, self._again_after = ledger, tell, again_after
         self._wake = asyncio.Event()
@@ -41,7 +40,7 @@ class Announcer:
             await asyncio.sleep(_GATHER_SECONDS)
             self._wake.clear()
             try:
-                due = await in_thread(self._ledger.take_announcements, again_after=self._again_after)
+                due = await self._ledger.take_announcements(again_after=self._again_after)
             except LedgerError as error:
                 logger.warning("Nothing announced: %s", error)
                 due = []

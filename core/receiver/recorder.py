@@ -7,8 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from prefect_ltx.generation.services import in_thread
-from prefect_ltx.ledger import Delivery, Ledger, LedgerError, Receipt
+from prefect_ltx.ledger import AsyncLedger, Delivery, LedgerError, Receipt
 
 MOST_AT_ONCE: Final = 500
 MOST_WAITING: Final = 10_000
@@ -23,7 +22,7 @@ class RecorderBusy(Exception):
 class Recorder:
     """One writer for all deliveries of a process. `on_recorded` is called after each commit, and must be quick."""
 
-    def __init__(self, ledger: Ledger, on_recorded: Callable[[Sequence[Receipt]], None]) -> None:
+    def __init__(self, ledger: AsyncLedger, on_recorded: Callable[[Sequence[Receipt]], None]) -> None:
         """Nothing is written before `run` runs."""
         self._ledger = ledger
         self._on_recorded = on_recorded
@@ -74,7 +73,7 @@ class Recorder:
                 each[1].set_exception(error)
 
     async def _write(self, batch: Sequence[tuple[Delivery, "asyncio.Future[Receipt]"]]) -> None:
-        receipts = await in_thread(self._ledger.receive, [delivery for delivery, _ in batch])
+        receipts = await self._ledger.receive([delivery for delivery, _ in batch])
         self.ledger_answers = True
         for (_, future), receipt in zip(batch, receipts, strict=True):
             if not future.done():

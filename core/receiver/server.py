@@ -11,8 +11,8 @@ import uvicorn
 
 from prefect_ltx.archive import Archive
 from prefect_ltx.fal import FalClient
-from prefect_ltx.generation.services import Services, client_from, in_thread
-from prefect_ltx.ledger import Ledger
+from prefect_ltx.generation.services import Services, client_from
+from prefect_ltx.ledger import AsyncLedger
 from prefect_ltx.receiver.announcer import Announcer, Tell
 from prefect_ltx.receiver.app import DEFAULT_MAX_BYTES, Receiver, build_app
 from prefect_ltx.receiver.keys import FLOOR_SECONDS, KeyRing
@@ -55,7 +55,7 @@ async def serve(
     # fal waits 15 s for an answer: what is asked meanwhile has to come sooner.
     hosts = client_from(settings).hosts
     client = FalClient(settings.fal_key, hosts=hosts, timeout=4, read_attempts=2)
-    ledger = await in_thread(Ledger, settings.ledger_url, lease_seconds=settings.lease_seconds)
+    ledger = await AsyncLedger.open(settings.ledger_url, lease_seconds=settings.lease_seconds)
     services = Services.of(settings, client, ledger, Archive(settings.archive_location), ())
     await services.begin()  # from here on the ledger takes deliveries about this account's rows only
     announcer = Announcer(ledger, tell, again_after=again_after)

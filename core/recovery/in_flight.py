@@ -29,7 +29,7 @@ from prefect_ltx.generation.asking import (
     settle_unsaid,
 )
 from prefect_ltx.generation.errors import GenerationStopped, no_request
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import Generation, LedgerError, State
 from prefect_ltx.ledger.life.evidence import about, is_about, is_due
 
@@ -66,7 +66,7 @@ async def ask_in_flight(services: Services) -> InFlightReport:
     """
     report = InFlightReport()
     turn = asyncio.Semaphore(ASKED_AT_ONCE)
-    rows = await in_thread(services.ledger.unheld, [State.SUBMITTED, State.LOST])
+    rows = await services.ledger.unheld([State.SUBMITTED, State.LOST])
     own = [row for row in rows if _is_ours(services, row)]
     due = [row for row in own if is_due(row, time.time())]
     report.other_accounts = len(rows) - len(own)
@@ -89,7 +89,7 @@ async def _one(services: Services, row: Generation, report: InFlightReport, turn
                 await _ask(services, row)
             except (FalError, GenerationStopped) as error:
                 report.notes.append(f"{row.id}: {error}")
-            after = await in_thread(services.ledger.get, row.id)
+            after = await services.ledger.get(row.id)
     except LedgerError as error:
         report.notes.append(f"{row.id}: {error}")
     except Exception as error:

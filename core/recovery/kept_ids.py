@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from prefect_ltx.generation.kept import KeptRequest, all_kept, forget_kept
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import Accepted, AnotherAccount, GenerationNotFound
 from prefect_ltx.ledger.life.states import WITHOUT_REQUEST
 
@@ -28,9 +28,9 @@ async def adopt_kept_ids(services: Services) -> None:
 
 
 async def _adopt(services: Services, kept: KeptRequest) -> None:
-    row = await in_thread(services.ledger.get, kept.generation_id)
+    row = await services.ledger.get(kept.generation_id)
     if row.state in WITHOUT_REQUEST:
         return
     if row.request_id != kept.request_id:
-        await in_thread(services.ledger.record, row.id, Accepted(kept.request_id), actor="kept id")
+        await services.ledger.record(row.id, Accepted(kept.request_id), actor="kept id")
     forget_kept(services, row.id)

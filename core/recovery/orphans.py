@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from prefect_ltx.fal import INGREDIENT, REFERENCE_VIDEO, FalError
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.recovery.report import SweepReport
 
 ORPHAN_WINDOW: Final = timedelta(days=2)
@@ -15,7 +15,7 @@ async def find_orphans(services: Services, report: SweepReport) -> None:
     start = datetime.now(UTC) - ORPHAN_WINDOW
     for endpoint in (REFERENCE_VIDEO, INGREDIENT):
         try:
-            known = await in_thread(services.ledger.claimed_request_ids, endpoint)
+            known = await services.ledger.claimed_request_ids(endpoint)
             async for each in services.client.list_requests(
                 endpoint, start=start, end=None, expand_payloads=False
             ):

@@ -12,8 +12,7 @@ from pydantic import BaseModel
 
 from prefect_ltx.archive import Archive, Manifest, ManifestUnreadable
 from prefect_ltx.fal import plain
-from prefect_ltx.generation.services import in_thread
-from prefect_ltx.ledger import ArchivedVideo, Ledger, LedgerUnavailable
+from prefect_ltx.ledger import ArchivedVideo, AsyncLedger, LedgerUnavailable
 
 _AT_ONCE = 50
 _DAY = re.compile(r"(\d{4})/(\d{2})/(\d{2})/")
@@ -52,7 +51,7 @@ class RebuildReport(BaseModel):
         return not self.unreadable
 
 
-async def rebuild_ledger(archive: Archive, ledger: Ledger, *, actor: str) -> RebuildReport:
+async def rebuild_ledger(archive: Archive, ledger: AsyncLedger, *, actor: str) -> RebuildReport:
     """Make a row for every archived generation that the ledger does not know. Idempotent; sends nothing.
 
     Raises:
@@ -75,15 +74,17 @@ async def rebuild_ledger(archive: Archive, ledger: Ledger, *, actor: str) -> Reb
             await _restore(ledger, waiting, report, actor)
             waiting = []
     await _restore(ledger, waiting, report, actor)
-    await in_thread(ledger.join, archive.location)
+    await ledger.join(archive.location)
     return report
 
 
-async def _restore(ledger: Ledger, videos: list[ArchivedVideo], report: RebuildReport, actor: str) -> None:
+async def _restore(
+    ledger: AsyncLedger, videos: list[ArchivedVideo], report: RebuildReport, actor: str
+) -> None:
     if not videos:
         return
     try:
-        outcomes = await in_thread(ledger.restore, videos, actor=actor)
+        outcomes = await ledger.restore(videos, actor=actor)
     except LedgerUnavailable:
         raise
     except Exception as error:

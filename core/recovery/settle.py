@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from prefect_ltx.fal import BillingEvent, FalError
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import Generation, LedgerError, Settled
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.recovery.report import SweepReport
@@ -41,7 +41,7 @@ async def settle(services: Services, report: SweepReport) -> None:
             report.notes.append(f"{row.id}: fal's billing events add up to {bill.usd} dollars; not recorded.")
             continue
         try:
-            await in_thread(services.ledger.record, row.id, bill)
+            await services.ledger.record(row.id, bill)
         except LedgerError as error:
             report.notes.append(f"{row.id}: {error}")
             continue
@@ -58,9 +58,9 @@ async def _to_ask_about(services: Services) -> dict[str, Generation]:
     This account's rows only: another one's bill is not told to its key.
     """
     now, is_ours = datetime.now(UTC), services.ledger.is_ours
-    unsettled = filter(is_ours, await in_thread(services.ledger.unsettled, by_billing=True))
+    unsettled = filter(is_ours, await services.ledger.unsettled(by_billing=True))
     recent = [row for row in unsettled if row.created_at > now - BILLING_WINDOW][-BILLING_MOST:]
-    lately = list(filter(is_ours, await in_thread(services.ledger.billed_since, now - CORRECTION_WINDOW)))
+    lately = list(filter(is_ours, await services.ledger.billed_since(now - CORRECTION_WINDOW)))
     rows = [*recent, *lately[-BILLING_MOST:]]
     return {row.request_id: row for row in rows if row.request_id}
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from prefect_ltx.generation.kept import all_kept
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.generation.work_folders import clear_work_dir, generation_folders
-from prefect_ltx.ledger import UNFINISHED, GenerationNotFound, Ledger, State
+from prefect_ltx.ledger import UNFINISHED, AsyncLedger, GenerationNotFound, State
 
 STALE_SECONDS: Final = 24 * 3600
 
@@ -20,20 +20,20 @@ async def clear_stale_files(services: Services) -> None:
     """
     # A closed row's folder has its manifest: nobody writes there any more, however young a leftover is.
     since = datetime.now(UTC) - 2 * timedelta(seconds=STALE_SECONDS)
-    closed = await in_thread(services.ledger.find, states=[State.ARCHIVED])
+    closed = await services.ledger.find(states=[State.ARCHIVED])
     ended = {row.folder for row in closed if row.folder and row.closed_at and row.closed_at > since}
     await services.archive.clear_stale_temporaries(older_than=STALE_SECONDS, finished=ended)
-    unfinished = {row.id for row in await in_thread(services.ledger.unfinished)}
+    unfinished = {row.id for row in await services.ledger.unfinished()}
     unfinished |= {kept.generation_id for kept in await asyncio.to_thread(all_kept, services)}
     # Killed after its row was closed and before it cleared its folder: no run comes back for that.
     work_dir = services.options.work_dir
     names = set(await asyncio.to_thread(generation_folders, work_dir)) - unfinished
-    over = {name for name in names if await in_thread(_is_over, services.ledger, name)}
+    over = {name for name in names if await _is_over(services.ledger, name)}
     await asyncio.to_thread(clear_work_dir, work_dir, unfinished, over)
 
 
-def _is_over(ledger: Ledger, name: str) -> bool:
+async def _is_over(ledger: AsyncLedger, name: str) -> bool:
     try:
-        return ledger.get(name).state not in UNFINISHED
+        return (await ledger.get(name)).state not in UNFINISHED
     except GenerationNotFound:
         return False  # another ledger's

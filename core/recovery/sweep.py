@@ -24,7 +24,7 @@ from prefect_ltx.generation.inspection import KeepingMode
 from prefect_ltx.generation.lease import keep
 from prefect_ltx.generation.life import Order, finish
 from prefect_ltx.generation.looking import look_again
-from prefect_ltx.generation.services import Services, in_thread
+from prefect_ltx.generation.services import Services
 from prefect_ltx.generation.steps import plain_steps
 from prefect_ltx.generation.submit import settle_submit
 from prefect_ltx.generation.wait import outcome
@@ -60,10 +60,10 @@ async def sweep_all(
         LedgerError: the ledger cannot be read.
     """
     report = SweepReport()
-    await in_thread(services.ledger.expire_dead_leases)
+    await services.ledger.expire_dead_leases()
     making = _Making(recipe, quality)
     await _step(report, "Kept request ids", adopt_kept_ids(services))
-    for generation in await in_thread(services.ledger.unfinished):
+    for generation in await services.ledger.unfinished():
         await _sweep_one(services, generation, owner, making, report)
     await _step(report, "Requests that ran after all", _adopt_strays(services, owner, making, report))
     await _step(report, "Prices", settle(services, report))
@@ -84,8 +84,8 @@ async def _step(report: SweepReport, name: str, work: Awaitable[None]) -> None:
 
 
 async def _adopt_strays(services: Services, owner: Owner, making: _Making, report: SweepReport) -> None:
-    for stray in await in_thread(services.ledger.strays, kind="ran_after_all", adopted=False):
-        adopted = await in_thread(services.ledger.adopt_stray, stray.request_id, owner)
+    for stray in await services.ledger.strays(kind="ran_after_all", adopted=False):
+        adopted = await services.ledger.adopt_stray(stray.request_id, owner)
         if adopted is not None:
             await _sweep_one(services, adopted.generation, owner, making, report)
 
@@ -93,11 +93,11 @@ async def _adopt_strays(services: Services, owner: Owner, making: _Making, repor
 async def _compare_sums(services: Services, report: SweepReport) -> None:
     report.drift = [
         f"{each.generation.id}: {dollars(each.settled_usd)} instead of {dollars(each.expected_usd)}"
-        for each in await in_thread(services.ledger.drift)
+        for each in await services.ledger.drift()
     ]
     report.double_charges = [
         f"{each.id}: {each.request_id}, and {', '.join(each.extra_request_ids)} as well"
-        for each in await in_thread(services.ledger.double_charges)
+        for each in await services.ledger.double_charges()
     ]
 
 
@@ -121,7 +121,7 @@ async def _sweep_one(
         note = _unexpected(error)
         report.broken.append(f"Generation {generation.id}: {note}")
     try:
-        after = await in_thread(services.ledger.get, generation.id)
+        after = await services.ledger.get(generation.id)
         if not after.is_live:
             clean_up(services, after.id)
     except LedgerError as error:
@@ -145,7 +145,7 @@ class _LeftAlone(Exception):
 async def _worked_on(services: Services, generation: Generation, owner: Owner, making: _Making) -> str:
     """Bring one generation as far as it goes today; what a person should know about where it stands."""
     for _ in range(2):
-        claim = await in_thread(services.ledger.take, generation.id, owner)
+        claim = await services.ledger.take(generation.id, owner)
         match claim.outcome:
             case "busy":
                 raise _LeftAlone
@@ -175,7 +175,7 @@ async def _advance(services: Services, generation: Generation, owner: Owner, mak
         # It provably never ran. Sending it is for whoever wants it; the budget and the key are freed.
         if generation.state is State.INTENDED:
             unwanted = NotSent("nobody waits for it", attempt=generation.attempt)
-            await in_thread(ledger.record, generation.id, unwanted, owner=owner)
+            await ledger.record(generation.id, unwanted, owner=owner)
             return ""
     if generation.state is State.SUBMITTED:
         if generation.cancel == "wanted":
@@ -185,7 +185,7 @@ async def _advance(services: Services, generation: Generation, owner: Owner, mak
                 await read_result(services, generation)
             except FalUnavailable as error:
                 await settle_unsaid(services, generation, error)
-            generation = await in_thread(ledger.get, generation.id)
+            generation = await ledger.get(generation.id)
     if generation.state in (State.COMPLETED, State.COLLECTED):
         order = Order(owner, recipe=making.recipe, quality=making.quality)
         await finish(plain_steps(services), outcome(generation), order)

@@ -17,7 +17,6 @@ from prefect_ltx.generation import (
     CollectedVideo,
     Services,
     collect,
-    in_thread,
     ledger_plan,
     observe,
     prepare,
@@ -155,7 +154,7 @@ async def test_a_video_that_was_stored_before_a_crash_is_found_there(
     services = replace(services, archive=place.archive)
     first = await collect(services, completed)
     assert len(await place.archive.list()) == 1
-    again = await delivered(services, await in_thread(services.ledger.get, completed.id))
+    again = await delivered(services, await services.ledger.get(completed.id))
     assert (bool(first.stored), again.stored) == (True, "")
     report = await place.archive.verify()
     assert (report.ok, report.files, report.unlisted) == (True, 1, [])

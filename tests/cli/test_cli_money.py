@@ -82,15 +82,15 @@ def parked(document: dict[str, Any]) -> Generation:
             request = parse_request(document)
             assert isinstance(request, IngredientRequest)
             owner = Owner.here()
-            claim = services.ledger.claim(await plan_of(services, request, owner), owner)
+            claim = await services.ledger.claim(await plan_of(services, request, owner), owner)
             for event in (
                 PostStarted(attempt=1),
                 ReplyLost("reset", attempt=1),
                 Undecidable("forbidden", attempt=1),
             ):
-                services.ledger.record(claim.generation.id, event, owner=owner)
-            services.ledger.release(claim.generation.id, owner)
-            return services.ledger.get(claim.generation.id)
+                await services.ledger.record(claim.generation.id, event, owner=owner)
+            await services.ledger.release(claim.generation.id, owner)
+            return await services.ledger.get(claim.generation.id)
 
     return asyncio.run(park())
 

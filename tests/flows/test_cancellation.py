@@ -173,7 +173,7 @@ async def test_stopping_the_worker_keeps_the_paid_job(
     fal.faults.clear()
     await until(lambda: len(fal.bill) == 1)
     async with Services.from_settings(Settings()) as services:
-        ledger = services.ledger
+        ledger = services.ledger.ledger
         (row,) = ledger.find()
         assert (row.state, row.cancel) == (State.SUBMITTED, "none")
         await sweep_all(services, Owner.here(announces_posts=True))

@@ -69,8 +69,8 @@ async def test_a_rotated_key_without_a_name_is_asked_about_before_anything_is_se
 
 async def _same(services: Services) -> None:
     mine = services.identity
-    (other,) = services.ledger.accounts_of_rows(mine.service)
-    services.ledger.note_account(mine.key_id, mine.service, other)
+    (other,) = await services.ledger.accounts_of_rows(mine.service)
+    await services.ledger.note_account(mine.key_id, mine.service, other)
 
 
 async def test_a_second_account_is_answered_with_one_setting(

@@ -7,7 +7,7 @@ import pytest
 from generation_parts import submitted
 
 from prefect_ltx.fal import FalDownloadError, IngredientRequest
-from prefect_ltx.generation import Services, collect, in_thread, wait_for
+from prefect_ltx.generation import Services, collect, wait_for
 from prefect_ltx.ledger import State
 from prefect_ltx.local import LocalFal
 
@@ -26,8 +26,8 @@ async def test_a_file_without_an_end_is_given_up_and_fetched_again(
     assert "is paid for" in str(caught.value)
     for folder in (services.options.work_dir, Path(services.archive.location)):
         assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 1_000_000
-    await collect(services, await in_thread(services.ledger.get, generation.id))
-    assert (await in_thread(services.ledger.get, generation.id)).state is State.COLLECTED
+    await collect(services, await services.ledger.get(generation.id))
+    assert (await services.ledger.get(generation.id)).state is State.COLLECTED
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from generation_parts import planned, submitted
 from support import environment, submits
 
 from prefect_ltx.fal import IngredientRequest
-from prefect_ltx.generation import GenerationParked, Services, in_thread, submit_once
+from prefect_ltx.generation import GenerationParked, Services, submit_once
 from prefect_ltx.ledger import Owner, State
 from prefect_ltx.local import LocalFal
 from prefect_ltx.recovery import sweep_all
@@ -77,7 +77,7 @@ async def test_two_coroutines_look_one_after_the_other(
     found, *_ = await asyncio.gather(
         submit_once(services, plan, owner), lose_the_second(), submit_once(services, plan, owner)
     )
-    row = await in_thread(services.ledger.get, found.id)
+    row = await services.ledger.get(found.id)
     assert (row.state, submits(fal)) == (State.SUBMITTED, 2)
     fal.wait_until_idle()
     assert len(fal.bill) <= 1
@@ -112,7 +112,7 @@ async def test_a_custom_url_is_believed_no_more_than_fal(
         fal.faults.clear()
         await asyncio.sleep(1)
         await sweep_all(services, Owner.here(announces_posts=True))
-        (row,) = await in_thread(services.ledger.find)
+        (row,) = await services.ledger.find()
     assert row.state is (State.PARKED if fault == "reject_reset" else row.state)
     assert row.request_id is not None or fault == "reject_reset"
     assert submits(fal) == 1
@@ -142,7 +142,7 @@ async def test_what_a_listing_hides_is_never_absent(
     async with Services.from_settings(Settings()) as services:
         with suppress(GenerationParked):
             await submitted(services, make_request())
-        (row,) = await in_thread(services.ledger.find)
+        (row,) = await services.ledger.find()
     assert row.state in (State.SUBMITTED, State.PARKED)
     assert submits(fal) == 1
 
@@ -153,18 +153,16 @@ async def test_a_sweep_does_not_wait_for_a_listing_that_lags(
     """A sweep looks once, says so, and leaves the row for the next one, which goes on from the first look."""
     owner = Owner.here(announces_posts=True)
     _, plan = await planned(services, make_request(), owner)
-    claim = await in_thread(services.ledger.claim, plan, owner)
+    claim = await services.ledger.claim(plan, owner)
     now = services.client.clock.now()
-    await in_thread(
-        services.ledger.begin_post, claim.generation.id, owner, since=None if now is None else now.earliest
-    )
-    await in_thread(services.ledger.release, claim.generation.id, owner)
+    await services.ledger.begin_post(claim.generation.id, owner, since=None if now is None else now.earliest)
+    await services.ledger.release(claim.generation.id, owner)
     object.__setattr__(services.options, "listing_lag", 600.0)
     report = await sweep_all(services, Owner.here(announces_posts=True))
-    row = await in_thread(services.ledger.get, claim.generation.id)
+    row = await services.ledger.get(claim.generation.id)
     assert (row.state, row.first_look_at is not None) == (State.UNKNOWN, True)
     assert "next sweep looks again" in report.items[0].note
     object.__setattr__(services.options, "listing_lag", 0.0)
     await sweep_all(services, Owner.here(announces_posts=True))
-    row = await in_thread(services.ledger.get, claim.generation.id)
+    row = await services.ledger.get(claim.generation.id)
     assert (row.state, row.held_usd, submits(fal)) == (State.RELEASED, 0, 0)

@@ -9,7 +9,7 @@ from generation_parts import submitted
 from support import submits
 
 from prefect_ltx.fal import FalError, IngredientRequest
-from prefect_ltx.generation import GenerationParked, Services, cancel, collect, in_thread, wait_for
+from prefect_ltx.generation import GenerationParked, Services, cancel, collect, wait_for
 from prefect_ltx.ledger import Owner, State
 from prefect_ltx.local import LocalFal
 from prefect_ltx.recovery import ask_in_flight, sweep_all
@@ -38,8 +38,8 @@ async def test_a_page_in_place_of_fals_answer_ends_nothing(
     generation = await wait_for(services, generation)
     with suppress(FalError):  # said, and nothing is given up
         await collect(services, generation)
-    await collect(services, await in_thread(services.ledger.get, generation.id))
-    row = await in_thread(services.ledger.get, generation.id)
+    await collect(services, await services.ledger.get(generation.id))
+    row = await services.ledger.get(generation.id)
     assert (row.state, row.gone_at, len(fal.bill), submits(fal)) == (State.COLLECTED, None, 1, 1)
 
 
@@ -53,13 +53,13 @@ async def test_a_sweep_and_a_poll_through_a_gateway_close_nothing(
         fal.faults.add("edge_error", value=status, route=route, times=-1)
     report = await sweep_all(services, Owner.here(announces_posts=True))
     polled = await ask_in_flight(services)
-    row = await in_thread(services.ledger.get, generation.id)
+    row = await services.ledger.get(generation.id)
     assert (row.state, polled.in_flight, report.succeeded) == (State.SUBMITTED, 1, False)
     assert report.items[0].note
     fal.faults.clear()
     await wait_for(services, row)
     await sweep_all(services, Owner.here(announces_posts=True))
-    assert (await in_thread(services.ledger.get, generation.id)).state is State.ARCHIVED
+    assert (await services.ledger.get(generation.id)).state is State.ARCHIVED
     assert len(fal.bill) == 1
 
 
@@ -72,9 +72,9 @@ async def test_a_cancel_that_a_gateway_answers_is_asked_again(
     fal.faults.add("edge_error", value=404, route="cancel", times=1)
     with pytest.raises(FalError):
         await cancel(services, generation.id, Owner.here(), by="test")
-    assert (await in_thread(services.ledger.get, generation.id)).cancel == "wanted"
+    assert (await services.ledger.get(generation.id)).cancel == "wanted"
     await sweep_all(services, Owner.here(announces_posts=True))
-    row = await in_thread(services.ledger.get, generation.id)
+    row = await services.ledger.get(generation.id)
     assert (row.state, len(fal.bill)) == (State.CANCELLED, 0)
 
 

@@ -12,7 +12,7 @@ from support import submits
 from prefect_ltx.archive import Archive
 from prefect_ltx.batch import BatchInvalid, BatchReport, BatchRun, plan_rows, read_batch, summary
 from prefect_ltx.fal import IngredientRequest
-from prefect_ltx.generation import Run, Services, in_thread, wait_for
+from prefect_ltx.generation import Run, Services, wait_for
 from prefect_ltx.generation.poller import Pace
 from prefect_ltx.ledger import State
 from prefect_ltx.local import LocalFal
@@ -69,7 +69,7 @@ async def test_no_more_at_fal_than_the_account_runs(run: Run, fal: LocalFal, mak
     async def look() -> None:
         nonlocal most
         while True:
-            rows = await in_thread(run.services.ledger.find, states=[State.SUBMITTED, State.INTENDED])
+            rows = await run.services.ledger.find(states=[State.SUBMITTED, State.INTENDED])
             most = max(most, len(rows))
             await asyncio.sleep(0.02)
 

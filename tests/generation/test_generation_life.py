@@ -18,7 +18,6 @@ from prefect_ltx.generation import (
     cancel,
     collect,
     hold,
-    in_thread,
     store,
     wait_for,
 )
@@ -53,7 +52,7 @@ async def test_result_that_is_purged_is_lost_with_its_price(
     with pytest.raises(PaidVideoLost):
         await submitted(services, make_request())
     assert submits(fal) == 1
-    lost = await in_thread(services.ledger.get, generation.id)
+    lost = await services.ledger.get(generation.id)
     assert lost.state is State.LOST
     assert lost.held_usd > 0
 
@@ -127,7 +126,7 @@ async def test_cancel_while_running_is_seen_by_the_wait(
     await cancel(services, generation.id, Owner.here(), by="test")
     with pytest.raises((FalGenerationCancelled, GenerationEnded)):
         await waiting
-    assert (await in_thread(services.ledger.get, generation.id)).state is State.CANCELLED
+    assert (await services.ledger.get(generation.id)).state is State.CANCELLED
 
 
 async def test_cancel_that_is_too_late_keeps_the_video(
@@ -167,14 +166,14 @@ async def test_sweep_collects_what_nobody_waited_for(
     async with hold(services, held.id, owner):
         reports = await asyncio.gather(sweep_all(services, Owner.here()), sweep_all(services, Owner.here()))
         assert all(held.id in report.left_alone for report in reports)
-    rows = {row.id: row.state for row in await in_thread(services.ledger.find)}
+    rows = {row.id: row.state for row in await services.ledger.find()}
     assert rows[left.id] is State.ARCHIVED
     await wait_for(services, held)
     await sweep_all(services, Owner.here())
-    assert (await in_thread(services.ledger.get, held.id)).state is State.ARCHIVED
+    assert (await services.ledger.get(held.id)).state is State.ARCHIVED
     assert (await Archive(services.archive.location).verify()).ok
     assert len(fal.bill) == 2
-    settled = sum((row.settled_usd or 0) for row in await in_thread(services.ledger.find))
+    settled = sum((row.settled_usd or 0) for row in await services.ledger.find())
     assert settled == fal.bill.total_usd
 
 
@@ -194,10 +193,10 @@ async def test_sweep_releases_an_intent_that_was_never_sent(
     """An intent whose run died before its POST holds no budget after a sweep, and is not sent by it."""
     owner = Owner.here(announces_posts=True)
     _, plan = await planned(services, make_request(), owner)
-    claim = await in_thread(services.ledger.claim, plan, owner)
-    await in_thread(services.ledger.release, claim.generation.id, owner)
+    claim = await services.ledger.claim(plan, owner)
+    await services.ledger.release(claim.generation.id, owner)
     await sweep_all(services, Owner.here(announces_posts=True))
-    row = await in_thread(services.ledger.get, claim.generation.id)
+    row = await services.ledger.get(claim.generation.id)
     assert (row.state, row.held_usd, submits(fal)) == (State.RELEASED, 0, 0)
 
 
@@ -223,9 +222,9 @@ async def test_a_lease_is_held_until_the_last_of_equal_items_ends(
     await first.__aenter__()
     await second.__aenter__()
     await first.__aexit__(None, None, None)
-    assert (await in_thread(services.ledger.get, generation.id)).owner == owner.token
+    assert (await services.ledger.get(generation.id)).owner == owner.token
     await second.__aexit__(None, None, None)
-    assert (await in_thread(services.ledger.get, generation.id)).owner is None
+    assert (await services.ledger.get(generation.id)).owner is None
 
 
 async def test_sweep_clears_what_a_killed_writer_left_of_a_closed_generation(
@@ -234,7 +233,7 @@ async def test_sweep_clears_what_a_killed_writer_left_of_a_closed_generation(
     """Its unfinished files, here and in the archive, go however young; others may be a living writer's."""
     generation = await wait_for(services, await submitted(services, make_request()))
     await sweep_all(services, Owner.here(announces_posts=True))
-    row = await in_thread(services.ledger.get, generation.id)
+    row = await services.ledger.get(generation.id)
     left = Path(services.archive.location) / (row.folder or "") / ".ltx-0123456789abcdef.part"
     living = Path(services.archive.location) / "elsewhere" / left.name
     rendered = services.options.work_dir / row.id / "renditions" / "web.mp4"
@@ -254,7 +253,7 @@ async def test_archive_is_written_once(services: Services, fal: LocalFal, make_r
     before = {
         path: path.read_bytes() for path in Path(services.archive.location).rglob("*") if path.is_file()
     }
-    second = await store(services, await in_thread(services.ledger.get, generation.id), video)
+    second = await store(services, await services.ledger.get(generation.id), video)
     after = {path: path.read_bytes() for path in Path(services.archive.location).rglob("*") if path.is_file()}
     assert (first.sha256, before) == (second.sha256, after)
 

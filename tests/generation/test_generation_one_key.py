@@ -8,7 +8,7 @@ import pytest
 from generation_parts import planned, submitted
 from support import submits
 
-from prefect_ltx.generation import Services, in_thread, plan_request, submit_once
+from prefect_ltx.generation import Services, plan_request, submit_once
 from prefect_ltx.ledger import Owner
 from prefect_ltx.local import LocalFal
 
@@ -55,4 +55,4 @@ async def test_what_an_earlier_release_bought_is_found(
     found = await submitted(services, make_request(resolution=asked))
     assert (found.id, found.key) == (bought.id, of_before)
     assert submits(fal) == 1
-    assert len(await in_thread(services.ledger.find)) == 1
+    assert len(await services.ledger.find()) == 1

@@ -10,7 +10,7 @@ from generation_parts import submitted
 from support import submits
 
 from prefect_ltx.fal import UNIT_PRICE_USD
-from prefect_ltx.generation import Services, in_thread, plan_request, wait_for
+from prefect_ltx.generation import Services, plan_request, wait_for
 from prefect_ltx.ledger import PriceUnknown, SpendingStopped, State
 from prefect_ltx.local import LocalFal
 from prefect_ltx.settings import Settings
@@ -55,7 +55,7 @@ async def test_a_budget_without_any_quote_sends_nothing(
     with pytest.raises(PriceUnknown, match="PREFECT_LTX_UNIT_PRICE_USD"):
         await submitted(with_budget, make_request())
     assert submits(fal) == 0
-    assert await in_thread(with_budget.ledger.find) == []
+    assert await with_budget.ledger.find() == []
 
 
 @pytest.mark.parametrize(("field", "value"), [("unit", "seconds"), ("currency", "EUR"), ("unit_price", 0)])

@@ -7,7 +7,7 @@ from generation_parts import submitted
 from support import submits
 
 from prefect_ltx.fal import FalValidationError
-from prefect_ltx.generation import Services, in_thread, upload, wait_for
+from prefect_ltx.generation import Services, upload, wait_for
 from prefect_ltx.ledger import State
 from prefect_ltx.local import LocalFal
 
@@ -39,9 +39,9 @@ async def test_an_upload_that_is_gone_is_noticed_before_it_is_sent(
     """A server without the file, one that is no longer there, an address that is none: uploaded again, free."""
     media = await upload(services, make_request().image_url)
     account = services.account
-    await in_thread(services.ledger.save_upload, account, media.sha256, gone.format(url=fal.url))
+    await services.ledger.save_upload(account, media.sha256, gone.format(url=fal.url))
     row = await submitted(services, make_request())
-    assert row.body["image_url"] == await in_thread(services.ledger.find_upload, account, media.sha256)
+    assert row.body["image_url"] == await services.ledger.find_upload(account, media.sha256)
     assert (await wait_for(services, row)).state is State.COMPLETED
     assert uploads(fal) == 2
 

@@ -8,7 +8,7 @@ from generation_parts import rewrite_row, submitted
 from support import submits
 
 from prefect_ltx.fal import FalDownloadError, IngredientRequest
-from prefect_ltx.generation import PaidVideoLost, Services, collect, in_thread, wait_for
+from prefect_ltx.generation import PaidVideoLost, Services, collect, wait_for
 from prefect_ltx.ledger import Owner, State
 from prefect_ltx.local import LocalFal
 from prefect_ltx.recovery import ask_in_flight, sweep_all
@@ -36,7 +36,7 @@ async def test_two_sweeps_at_once_are_one_word(services: Services, fal: LocalFal
     fal.wait_until_idle()
     for _ in range(2):
         report = await sweep_all(services, Owner.here(announces_posts=True))
-    row = await in_thread(services.ledger.get, generation.id)
+    row = await services.ledger.get(generation.id)
     assert row.state is State.SUBMITTED
     assert "believed once fal says so again" in report.items[0].note
 
@@ -56,7 +56,7 @@ async def test_a_lost_row_is_found_again(
             await ask_in_flight(services)
         case _:
             assert (await submitted(services, make_request())).id == generation.id
-    row = await in_thread(services.ledger.get, generation.id)
+    row = await services.ledger.get(generation.id)
     assert row.state in (State.COMPLETED, State.ARCHIVED)
     assert (submits(fal), len(fal.bill)) == (1, 1)
 
@@ -94,10 +94,10 @@ async def test_a_file_that_a_gateway_hides_is_never_lost(
     fal.faults.add("edge_error", value=404, route="files", reply="html", times=-1)
     for _ in range(2):
         with pytest.raises(FalDownloadError, match="still names that file"):
-            await collect(services, await in_thread(services.ledger.get, generation.id))
+            await collect(services, await services.ledger.get(generation.id))
     fal.faults.clear()
-    await collect(services, await in_thread(services.ledger.get, generation.id))
-    assert (await in_thread(services.ledger.get, generation.id)).state is State.COLLECTED
+    await collect(services, await services.ledger.get(generation.id))
+    assert (await services.ledger.get(generation.id)).state is State.COLLECTED
 
 
 async def test_fals_word_at_an_unknown_time_proves_nothing(
@@ -110,7 +110,7 @@ async def test_fals_word_at_an_unknown_time_proves_nothing(
     fal.wait_until_idle()
     for _ in range(3):
         await sweep_all(services, Owner.here(announces_posts=True))
-    assert (await in_thread(services.ledger.get, generation.id)).state is State.SUBMITTED
+    assert (await services.ledger.get(generation.id)).state is State.SUBMITTED
 
 
 async def test_an_end_that_fal_fails_to_say_is_shown_and_settled_from_the_listing(
@@ -126,7 +126,7 @@ async def test_an_end_that_fal_fails_to_say_is_shown_and_settled_from_the_listin
     assert "fails to say" in report.items[0].note
     for _ in range(3):
         await sweep_all(services, Owner.here(announces_posts=True))
-    row = await in_thread(services.ledger.get, generation.id)
+    row = await services.ledger.get(generation.id)
     assert row.state is State.FAILED
     assert "listing" in (row.reason or "")
     assert (submits(fal), len(fal.bill)) == (1, 0)
@@ -140,4 +140,4 @@ async def test_a_video_whose_result_route_fails_is_taken_from_the_listing(
     generation = await submitted(services, make_request())
     fal.wait_until_idle()
     await sweep_all(services, Owner.here(announces_posts=True))
-    assert (await in_thread(services.ledger.get, generation.id)).state is State.ARCHIVED
+    assert (await services.ledger.get(generation.id)).state is State.ARCHIVED

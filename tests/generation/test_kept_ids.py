@@ -11,7 +11,7 @@ from generation_parts import submitted
 from support import submits
 
 from prefect_ltx.fal import IngredientRequest
-from prefect_ltx.generation import Progress, Services, in_thread, observe, wait_for
+from prefect_ltx.generation import Progress, Services, observe, wait_for
 from prefect_ltx.generation.errors import AcceptedNotRecorded
 from prefect_ltx.ledger import Owner, State
 from prefect_ltx.local import LocalFal
@@ -65,12 +65,12 @@ async def test_an_id_that_the_ledger_cannot_take_is_found_again(
     assert request_id in caplog.text
     assert "billed once" in str(caught.value)
     change(ltx_env / "ledger.db", "DROP TRIGGER refuse")
-    await in_thread(services.ledger.release, caught.value.generation.id, owner)
+    await services.ledger.release(caught.value.generation.id, owner)
     if by == "run":
         generation = await wait_for(services, await submitted(services, make_request()))
     else:
         await sweep_all(services, Owner.here(announces_posts=True))
-        generation = await in_thread(services.ledger.get, caught.value.generation.id)
+        generation = await services.ledger.get(caught.value.generation.id)
     assert generation.request_id == request_id
     assert generation.state in (State.SUBMITTED, State.COMPLETED, State.ARCHIVED)
     assert not kept.exists()
@@ -96,7 +96,7 @@ async def test_an_id_kept_for_a_row_that_was_written_off_as_absent_is_not_lost(
     await sweep_all(services, Owner.here(announces_posts=True))
     fal.wait_until_idle()
     await sweep_all(services, Owner.here(announces_posts=True))
-    rows = await in_thread(services.ledger.find)
+    rows = await services.ledger.find()
     assert {row.state for row in rows} == {State.RELEASED, State.ARCHIVED}
     assert caught.value.generation.id in {row.id for row in rows}
     assert (submits(fal), len(fal.bill)) == (1, 1)
@@ -120,6 +120,6 @@ async def test_an_odd_file_in_the_work_folder_stops_nothing(
         (folder / "request.json").write_text(content)
     generation = await wait_for(services, await submitted(services, make_request()))
     report = await sweep_all(services, Owner.here(announces_posts=True))
-    assert (await in_thread(services.ledger.get, generation.id)).state is State.ARCHIVED
+    assert (await services.ledger.get(generation.id)).state is State.ARCHIVED
     assert report.broken == []
     assert len(list((ltx_env / "home" / "work").glob("*/request.json"))) == 3

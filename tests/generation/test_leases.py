@@ -11,7 +11,7 @@ from generation_parts import planned, submitted
 from support import environment, submits
 
 from prefect_ltx.fal import IngredientRequest
-from prefect_ltx.generation import Services, hold, in_thread, submit_once, wait_for
+from prefect_ltx.generation import Services, hold, submit_once, wait_for
 from prefect_ltx.generation.lease import keep, only_looker
 from prefect_ltx.ledger import Owner, State
 from prefect_ltx.local import LocalFal
@@ -46,14 +46,14 @@ async def test_two_event_loops_hold_one_row(services: Services, make_request: Ma
     async with hold(services, generation.id, owner):
         leave.set()
         await asyncio.to_thread(thread.join, 10)
-        assert (await in_thread(services.ledger.get, generation.id)).owner == owner.token
-    assert (await in_thread(services.ledger.get, generation.id)).owner is None
+        assert (await services.ledger.get(generation.id)).owner == owner.token
+    assert (await services.ledger.get(generation.id)).owner is None
     assert errors == []
 
 
 async def test_the_first_loop_may_end_while_the_other_works(services: Services, make_request: Make) -> None:
     """A loop that opened a lease and is closed takes no renewal with it."""
-    services.ledger.lease_seconds = 1.0
+    services.ledger.ledger.lease_seconds = 1.0
     owner = Owner.here(announces_posts=True)
     generation = await submitted(services, make_request(), owner)
     opened, go_on = threading.Event(), threading.Event()
@@ -69,18 +69,18 @@ async def test_the_first_loop_may_end_while_the_other_works(services: Services, 
         go_on.set()
         await asyncio.to_thread(thread.join, 10)
         await asyncio.sleep(1.5)
-        other = await in_thread(services.ledger.take, generation.id, Owner.here())
+        other = await services.ledger.take(generation.id, Owner.here())
         assert other.outcome == "busy"
 
 
 async def test_a_blocked_event_loop_loses_no_lease(services: Services, make_request: Make) -> None:
     """A loop that stands still for longer than a lease keeps it: the renewing thread does not depend on it."""
-    services.ledger.lease_seconds = 1.0
+    services.ledger.ledger.lease_seconds = 1.0
     owner = Owner.here(announces_posts=True)
     generation = await submitted(services, make_request(), owner)
     async with hold(services, generation.id, owner):
         time.sleep(2.0)
-        assert (await in_thread(services.ledger.take, generation.id, Owner.here())).outcome == "busy"
+        assert (await services.ledger.take(generation.id, Owner.here())).outcome == "busy"
 
 
 async def test_submits_from_many_loops_are_one_post(
@@ -118,11 +118,11 @@ async def test_blocks_that_end_and_begin_at_once_never_lose_the_lease(
         for _ in range(15):
             async with hold(services, generation.id, owner):
                 await asyncio.sleep(0)
-                row = await in_thread(services.ledger.get, generation.id)
+                row = await services.ledger.get(generation.id)
                 assert row.owner == owner.token
 
     await asyncio.gather(*(in_and_out() for _ in range(4)))
-    assert (await in_thread(services.ledger.get, generation.id)).owner is None
+    assert (await services.ledger.get(generation.id)).owner is None
 
 
 async def test_one_looker_for_each_row_in_a_process(services: Services) -> None:
@@ -149,7 +149,7 @@ async def test_a_cancelled_block_gives_its_lease_back(services: Services, make_r
     generation = await submitted(services, make_request(), owner)
 
     async def working() -> None:
-        await in_thread(services.ledger.take, generation.id, owner)
+        await services.ledger.take(generation.id, owner)
         async with keep(services, generation.id, owner):
             await asyncio.sleep(60)
 
@@ -157,7 +157,7 @@ async def test_a_cancelled_block_gives_its_lease_back(services: Services, make_r
     await asyncio.sleep(0.3)
     task.cancel()
     await asyncio.wait({task})
-    row = await in_thread(services.ledger.get, generation.id)
+    row = await services.ledger.get(generation.id)
     assert (row.owner, row.state) == (None, State.SUBMITTED)
 
 

@@ -21,7 +21,6 @@ from prefect_ltx.generation import (
     Services,
     archived_before,
     collect,
-    in_thread,
     outcome,
     store,
     wait_for,
@@ -77,7 +76,7 @@ async def test_a_full_archive(services: Services, fal: LocalFal, ltx_env: Path, 
             await store(services, generation, video)
         tells_the_truth(str(failed.value), generation, f"kept in {video.path}")
         assert "No space left" in str(failed.value)
-        assert (await in_thread(services.ledger.get, generation.id)).state is State.COLLECTED
+        assert (await services.ledger.get(generation.id)).state is State.COLLECTED
         filler.unlink()
         await store(services, generation, await collect(services, outcome(generation)))
     assert submits(fal) == len(fal.bill) == 1
@@ -191,7 +190,7 @@ async def test_a_video_that_was_taken_out_of_the_archive(
     """A manifest without its video is no video: said where it is given out again, and nothing is bought for it."""
     generation = await finished(services, make_request)
     await store(services, generation, await collect(services, generation))
-    row = await in_thread(services.ledger.get, generation.id)
+    row = await services.ledger.get(generation.id)
     await archived_before(services, row)
     (ltx_env / "archive" / video_key(generation)).unlink()
     with pytest.raises(ArchiveError, match="is paid for and was archived, and its video is no longer at"):

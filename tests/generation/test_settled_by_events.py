@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from generation_parts import submitted
 
-from prefect_ltx.generation import Services, in_thread, wait_for
+from prefect_ltx.generation import Services, wait_for
 from prefect_ltx.ledger import Generation, Owner
 from prefect_ltx.local import LocalFal
 from prefect_ltx.recovery import SweepReport, sweep_all
@@ -20,7 +20,7 @@ async def made(services: Services, request: Any) -> Generation:
 
 async def swept(services: Services, row: Generation) -> tuple[Generation, SweepReport]:
     report = await sweep_all(services, Owner.here(), recipe="none", quality="off")
-    return await in_thread(services.ledger.get, row.id), report
+    return await services.ledger.get(row.id), report
 
 
 @pytest.mark.parametrize("parts", [2, 3])
@@ -72,5 +72,5 @@ async def test_one_unusable_bill_does_not_keep_the_others(
     fal.faults.add("odd_answer", 1, route="billing", field="billing_events.0.cost_total", to=odd)
     _, report = await swept(services, rows[0])
     assert len(report.settled) == 1
-    by = [(await in_thread(services.ledger.get, row.id)).settled_by for row in rows]
+    by = [(await services.ledger.get(row.id)).settled_by for row in rows]
     assert sorted(map(str, by)) == ["billable_units", "billing_events"]

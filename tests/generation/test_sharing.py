@@ -22,7 +22,7 @@ def used_elsewhere(url: str) -> None:
 
 def test_one_machine_may_use_a_file_and_a_folder(ltx_env: Path) -> None:
     """Where nothing says otherwise, SQLite and a folder are what they were: fine."""
-    Services.from_settings(Settings()).ledger.close()
+    Services.from_settings(Settings()).ledger.ledger.close()
 
 
 def test_distributed_refuses_a_sqlite_ledger(
@@ -48,7 +48,7 @@ def test_distributed_refuses_a_folder_and_takes_a_bucket(
     with pytest.raises(SettingsError, match="PREFECT_LTX_ARCHIVE to s3://bucket/prefix"):
         Services.from_settings(Settings())
     monkeypatch.setenv("PREFECT_LTX_ARCHIVE", "s3://bucket/films")
-    Services.from_settings(Settings()).ledger.close()
+    Services.from_settings(Settings()).ledger.ledger.close()
 
 
 def test_a_step_without_an_archive_is_not_asked_for_one(tmp_path: Path, postgres_url: str) -> None:
@@ -62,12 +62,12 @@ def test_a_step_without_an_archive_is_not_asked_for_one(tmp_path: Path, postgres
 def test_a_file_that_another_machine_uses_is_refused(ltx_env: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A SQLite ledger on a share is found out by who opened it; a person may say that it is one machine."""
     url = Settings().ledger_url
-    Services.from_settings(Settings()).ledger.close()
+    Services.from_settings(Settings()).ledger.ledger.close()
     used_elsewhere(url)
     with pytest.raises(SettingsError, match="render-02 uses this ledger as well"):
         Services.from_settings(Settings())
     monkeypatch.setenv("PREFECT_LTX_DISTRIBUTED", "no")
-    Services.from_settings(Settings()).ledger.close()
+    Services.from_settings(Settings()).ledger.ledger.close()
 
 
 def test_network_file_systems_are_told_by_the_longest_mount(tmp_path: Path) -> None:

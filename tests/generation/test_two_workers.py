@@ -140,7 +140,7 @@ async def test_budget_holds_over_processes_and_settles_to_the_bill(
     assert len(answers) == 8 * EACH
     assert sum(each is not None for each in answers) == submits(fal) == AFFORDABLE
     async with Services.from_settings(Settings()) as services:
-        rows = services.ledger.find()
+        rows = await services.ledger.find()
         assert sum(row.held_usd for row in rows) <= limit
         await asyncio.gather(*(wait_for(services, row) for row in rows))
     with Ledger(shared) as ledger:

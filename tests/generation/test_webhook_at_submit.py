@@ -9,7 +9,7 @@ from support import submits
 from webhook_parts import until
 
 from prefect_ltx.fal import IngredientRequest
-from prefect_ltx.generation import Services, in_thread
+from prefect_ltx.generation import Services
 from prefect_ltx.ledger import Owner, State
 from prefect_ltx.local import LocalFal
 from prefect_ltx.recovery import ask_in_flight
@@ -56,16 +56,16 @@ async def test_the_poller_asks_once_about_what_nobody_waits_for(
     fal.faults.add("stuck_queue")
     stuck = await submitted(services, make_request(seed=3))
     held = await submitted(services, make_request(seed=4))
-    await in_thread(services.ledger.take, held.id, owner)
+    await services.ledger.take(held.id, owner)
     log = len(fal.log)
     report = await ask_in_flight(services)
     asked = [path for _, path, _ in fal.log[log:] if path.endswith("/status")]
     assert len(asked) == report.asked == 3
     assert not any(str(held.request_id) in path for path in asked)
     assert (set(report.completed), report.in_flight) == ({done.id, other.id}, 1)
-    assert services.ledger.get(stuck.id).state is State.SUBMITTED
-    told = services.ledger.take_announcements()
+    assert (await services.ledger.get(stuck.id)).state is State.SUBMITTED
+    told = await services.ledger.take_announcements()
     assert {each.generation.id for each in told} == {done.id, other.id}
     again = await ask_in_flight(services)
-    assert (again.asked, again.completed, services.ledger.take_announcements()) == (1, [], [])
+    assert (again.asked, again.completed, await services.ledger.take_announcements()) == (1, [], [])
     assert submits(fal) == 4

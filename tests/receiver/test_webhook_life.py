@@ -15,7 +15,6 @@ from prefect_ltx.generation import (
     Services,
     finish,
     hold,
-    in_thread,
     ledger_plan,
     plain_steps,
     prepare,
@@ -59,7 +58,7 @@ async def collected(services: Services, row: Generation) -> Generation:
     owner = Owner.here()
     async with hold(services, row.id, owner) as generation:
         await finish(plain_steps(services), generation, Order(owner, recipe="none"))
-    return await in_thread(services.ledger.get, row.id)
+    return await services.ledger.get(row.id)
 
 
 def billed(fal: LocalFal, row: Generation) -> list[object]:
@@ -78,7 +77,7 @@ async def test_a_lost_reply_is_adopted_by_its_webhook_without_the_listing(
     with pytest.raises(GenerationParked) as caught:
         await submitted(services, media_folder / "sheet.png", 101)
     row = caught.value.generation
-    ledger = services.ledger
+    ledger = services.ledger.ledger
     await asyncio.to_thread(until, lambda: ledger.get(row.id).state is State.COMPLETED)
     assert heard(ledger, row) == ["WebhookReceived", "RemoteCompleted"]
     after = await collected(services, row)
@@ -94,7 +93,7 @@ async def test_webhooks_come_doubled_reordered_and_bare(
     fal.faults.add("duplicate_webhooks", times=3, value=3)
     fal.faults.add("reordered_webhooks", value=2)
     fal.faults.add("webhook_payload_error")
-    ledger = services.ledger
+    ledger = services.ledger.ledger
     rows = [await submitted(services, media_folder / "sheet.png", seed) for seed in (201, 202, 203)]
     await asyncio.to_thread(until, lambda: all(ledger.get(row.id).state is State.COMPLETED for row in rows))
     # The bare one was completed by its repetition, which has the payload.

@@ -49,7 +49,7 @@ async def made(request: IngredientRequest) -> Generation:
         if row.state is not State.ARCHIVED:
             row = await wait_for(services, row)
             await store(services, row, await collect(services, row))
-        return services.ledger.get(row.id)
+        return await services.ledger.get(row.id)
 
 
 async def rebuild(exit_code: int = 0) -> Any:
@@ -124,10 +124,8 @@ async def test_a_ledger_from_an_older_backup_buys_nothing(
     assert submits(fal) == 3
     async with Services.from_settings(Settings()) as services:
         limit = BudgetLimit(Decimal(10), "day", name="test")
-        assert (
-            services.ledger.spending([limit])[0].held_usd + services.ledger.spending([limit])[0].settled_usd
-            == fal.bill.total_usd
-        )
+        (status,) = await services.ledger.spending([limit])
+        assert status.held_usd + status.settled_usd == fal.bill.total_usd
 
 
 async def test_a_row_that_was_unfinished_in_the_backup_is_closed(
@@ -152,12 +150,12 @@ async def test_rebuilding_twice_changes_nothing(place: Path, fal: LocalFal, make
     """What is known stays as it is, with its history."""
     row = await made(make_request(seed=1))
     async with Services.from_settings(Settings()) as services:
-        before = services.ledger.events(row.id)
+        before = await services.ledger.events(row.id)
     again = await rebuild()
     assert (again["known"], again["restored"]) == (1, 0)
     async with Services.from_settings(Settings()) as services:
-        assert services.ledger.events(row.id) == before
-        assert services.ledger.get(row.id) == row
+        assert await services.ledger.events(row.id) == before
+        assert await services.ledger.get(row.id) == row
 
 
 async def test_a_bad_manifest_is_named_and_ends_nothing(

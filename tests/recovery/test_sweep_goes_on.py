@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from prefect_ltx.cli import app
 from prefect_ltx.fal import IngredientRequest
-from prefect_ltx.generation import Services, in_thread, wait_for
+from prefect_ltx.generation import Services, wait_for
 from prefect_ltx.ledger import Owner, State
 from prefect_ltx.local import LocalFal
 from prefect_ltx.recovery import sweep_all
@@ -36,9 +36,9 @@ async def test_an_odd_row_is_named_and_the_others_are_collected(
     second = await wait_for(services, await submitted(services, make_request(seed=2)))
     rewrite_row(ltx_env / "ledger.db", first.id, **ODD_ROWS[odd])
     report = await sweep_all(services, Owner.here(announces_posts=True))
-    assert (await in_thread(services.ledger.get, second.id)).state is State.ARCHIVED
+    assert (await services.ledger.get(second.id)).state is State.ARCHIVED
     items = {each.generation_id: each for each in report.items}
-    after = (await in_thread(services.ledger.get, first.id)).state
+    after = (await services.ledger.get(first.id)).state
     assert after is State.ARCHIVED or (items[first.id].note and not report.succeeded)
 
 

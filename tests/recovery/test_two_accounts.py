@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from prefect_ltx.cli import app
 from prefect_ltx.fal import IngredientRequest
-from prefect_ltx.generation import GenerationParked, Services, cancel, hold, in_thread, submit_once, wait_for
+from prefect_ltx.generation import GenerationParked, Services, cancel, hold, submit_once, wait_for
 from prefect_ltx.ledger import AnotherAccount, Generation, Owner, State
 from prefect_ltx.local import LocalFal
 from prefect_ltx.recovery import ask_in_flight, sweep_all
@@ -45,18 +45,18 @@ async def in_each_state(
     with pytest.raises(GenerationParked):
         await submitted(services, make(seed=3))
     fal.faults.clear()
-    (rows[State.PARKED],) = await in_thread(services.ledger.find, states=[State.PARKED])
+    (rows[State.PARKED],) = await services.ledger.find(states=[State.PARKED])
     owner = Owner.here(announces_posts=True)
     _, plan = await planned(services, make(seed=4), owner)
-    claim = await in_thread(services.ledger.claim, plan, owner)
+    claim = await services.ledger.claim(plan, owner)
     now = services.client.clock.now()
     assert now is not None
-    await in_thread(services.ledger.begin_post, claim.generation.id, owner, since=now.earliest)
-    await in_thread(services.ledger.release, claim.generation.id, owner)
-    rows[State.UNKNOWN] = await in_thread(services.ledger.get, claim.generation.id)
+    await services.ledger.begin_post(claim.generation.id, owner, since=now.earliest)
+    await services.ledger.release(claim.generation.id, owner)
+    rows[State.UNKNOWN] = await services.ledger.get(claim.generation.id)
     lost = await wait_for(services, await submitted(services, make(seed=5)))
     rewrite_row(ledger, lost.id, state="LOST", video_url=None)
-    rows[State.LOST] = await in_thread(services.ledger.get, lost.id)
+    rows[State.LOST] = await services.ledger.get(lost.id)
     assert all(row.state is state for state, row in rows.items())
     return rows
 
@@ -67,7 +67,7 @@ async def test_nothing_of_another_account_is_touched(
     """Sweep, poll, cancel, finish and resolve under B leave A's rows as they are, list and count them; A's own sweep
     then brings each to its end, and nothing is charged twice."""
     rows = await in_each_state(services, fal, ltx_env / "ledger.db", make_request)
-    before = {row.id: row for row in await in_thread(services.ledger.find)}
+    before = {row.id: row for row in await services.ledger.find()}
     asked = len(fal.log)
 
     report = await sweep_all(other, Owner.here(announces_posts=True))
@@ -87,12 +87,12 @@ async def test_nothing_of_another_account_is_touched(
             )
             assert result.exit_code != 0, result.output
 
-    assert {row.id: row for row in await in_thread(services.ledger.find)} == before
+    assert {row.id: row for row in await services.ledger.find()} == before
     ids = [row.request_id for row in rows.values() if row.request_id]
     assert not any(request_id in path for _, path, _ in fal.log[asked:] for request_id in ids)
 
     await sweep_all(services, Owner.here(announces_posts=True))
-    after = {state: (await in_thread(services.ledger.get, row.id)).state for state, row in rows.items()}
+    after = {state: (await services.ledger.get(row.id)).state for state, row in rows.items()}
     assert after[State.COMPLETED] is after[State.LOST] is State.ARCHIVED
     assert after[State.UNKNOWN] is State.RELEASED
     assert after[State.SUBMITTED] is State.SUBMITTED
@@ -107,10 +107,10 @@ async def test_both_accounts_buy_their_own_and_sweep_their_own(
     assert first.id != second.id
     fal.wait_until_idle()
     await sweep_all(other, Owner.here(announces_posts=True))
-    states = {row.id: row.state for row in await in_thread(other.ledger.find)}
+    states = {row.id: row.state for row in await other.ledger.find()}
     assert states == {first.id: State.SUBMITTED, second.id: State.ARCHIVED}
     await sweep_all(services, Owner.here(announces_posts=True))
-    assert {row.state for row in await in_thread(other.ledger.find)} == {State.ARCHIVED}
+    assert {row.state for row in await other.ledger.find()} == {State.ARCHIVED}
     assert len(fal.bill) == 2
 
 
@@ -129,9 +129,9 @@ async def test_another_embedded_server_is_another_service(
                 fal.wait_until_idle()
         assert report.other_accounts == [row.id]
         assert not any(str(row.request_id) in path for _, path, _ in second.log)
-    assert (await in_thread(services.ledger.get, row.id)).state is State.SUBMITTED
+    assert (await services.ledger.get(row.id)).state is State.SUBMITTED
     await sweep_all(services, Owner.here(announces_posts=True))
-    assert (await in_thread(services.ledger.get, row.id)).state is State.ARCHIVED
+    assert (await services.ledger.get(row.id)).state is State.ARCHIVED
 
 
 async def test_the_command_counts_what_it_leaves_alone(
