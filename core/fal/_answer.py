@@ -9,6 +9,7 @@ import httpx
 from prefect_ltx.fal.clock import Stopwatch, asked_at
 from prefect_ltx.fal.errors import FalError
 from prefect_ltx.fal.reply import Reply
+from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
 OnRequestId = Callable[[str], None]
 """Called with fal's id of a request as soon as an answer names it."""
@@ -19,13 +20,14 @@ _log = logging.getLogger(__name__)
 class Answer:
     """What has arrived so far, kept outside the call so that a cut answer can still be read."""
 
-    def __init__(self, on_request_id: OnRequestId | None = None) -> None:
+    def __init__(self, on_request_id: OnRequestId | None = None, *, runtime: Runtime = THIS_MACHINE) -> None:
         """Nothing has arrived; the clocks are read."""
+        self._runtime = runtime
         self.status = 0
         self.headers = httpx.Headers()
         self.body = bytearray()
         self._watched = self._left = False
-        self.began = Stopwatch.read()
+        self.began = Stopwatch.read(runtime)
         self._answered = self.began
         self._on_request_id = on_request_id
         self._named = ""
@@ -45,7 +47,7 @@ class Answer:
 
     def head(self, response: httpx.Response) -> None:
         """The status line and the headers have come."""
-        self._answered = Stopwatch.read()
+        self._answered = Stopwatch.read(self._runtime)
         self.status, self.headers = response.status_code, response.headers
         self._name()
 
@@ -73,9 +75,9 @@ class Answer:
             _log.exception("The id %s of an accepted request could not be kept", found)
 
 
-def head_of(response: httpx.Response, began: Stopwatch) -> Reply:
+def head_of(response: httpx.Response, began: Stopwatch, answered: Stopwatch) -> Reply:
     """The answer before any of its body is read."""
-    return _reply(response.status_code, response.headers, b"", began, Stopwatch.read(), False)
+    return _reply(response.status_code, response.headers, b"", began, answered, False)
 
 
 def _reply(

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+import httpx
 from pydantic import SecretStr
 
 from prefect_ltx.fal._answer import OnRequestId
@@ -38,6 +39,7 @@ from prefect_ltx.fal.wire import (
     QueueStatus,
     SubmitReceipt,
 )
+from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
 
 class FalClient:
@@ -57,13 +59,15 @@ class FalClient:
         submit_timeout: float = 180.0,
         read_attempts: int = 4,
         read_backoff: float = 0.5,
+        runtime: Runtime = THIS_MACHINE,
+        wire: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """Nothing is sent yet.
 
         `hosts` or `base_url` (one origin for everything) say which fal; neither means the real one. `timeout`
         is seconds per wait for bytes of a free call, `submit_timeout` seconds for a whole submit with its
         answer, `read_attempts` and `read_backoff` (seconds, doubling, full jitter) rule the retries of free
-        calls.
+        calls. `runtime` is whose clocks and chance are used, `wire` an httpx transport in place of the network.
 
         Raises:
             FalRequestInvalid: for a key that no header can carry, or both `hosts` and `base_url`.
@@ -76,7 +80,7 @@ class FalClient:
         self.account: Final = self.hosts.fingerprint(key_id)
         """16 hex digits that stand for the account: where it is and which key, never the secret itself."""
         rule = RetryRule(attempts=max(read_attempts, 1), base=read_backoff)
-        self._http = Transport(secret, self.hosts, timeout=timeout, rule=rule)
+        self._http = Transport(secret, self.hosts, timeout=timeout, rule=rule, runtime=runtime, wire=wire)
         self._queue = Queue(self._http, submit_timeout=submit_timeout)
         self._storage = Storage(self._http)
         self._platform = Platform(self._http)

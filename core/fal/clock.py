@@ -7,12 +7,12 @@ exchange took it bounds the moment *before* the question, and evidence is no you
 All moments are Unix seconds. Nothing here asks fal anything.
 """
 
-import sys
-import time
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, Literal, NamedTuple, Self
+
+from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
 DATE_LATE: Final = 2.0
 """A `Date` is cut to the second, and servers such as uvicorn and nginx renew it once a second."""
@@ -48,23 +48,14 @@ class Stopwatch(NamedTuple):
     wall: float
 
     @classmethod
-    def read(cls) -> Self:
+    def read(cls, runtime: Runtime = THIS_MACHINE) -> Self:
         """Now."""
-        return cls(_seconds_with_sleep(), time.time())
+        return cls(runtime.awake(), runtime.time())
 
     def until(self, later: "Stopwatch") -> tuple[float, float]:
         """The fewest and the most seconds that can have passed: where the two clocks differ, one was wrong."""
         spans = (max(later.awake - self.awake, 0.0), later.wall - self.wall)
         return min(spans), max(spans)
-
-
-def _seconds_with_sleep() -> float:
-    # time.monotonic() stands still while a Linux machine sleeps, so an exchange would look shorter than it was.
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    if sys.platform == "darwin":
-        return time.clock_gettime(time.CLOCK_MONOTONIC)
-    return time.monotonic()
 
 
 def asked_at(date: str | None, age: str | None, asked: Stopwatch, answered: Stopwatch) -> Moment | None:
@@ -85,8 +76,9 @@ def asked_at(date: str | None, age: str | None, asked: Stopwatch, answered: Stop
 class FalClock:
     """What one client knows of fal's clock. Not for several threads at once, like the client."""
 
-    def __init__(self) -> None:
+    def __init__(self, runtime: Runtime = THIS_MACHINE) -> None:
         """Nothing is known yet."""
+        self._runtime = runtime
         self._known: tuple[Stopwatch, Moment] | None = None
 
     def hear(self, asked: Moment | None, began: Stopwatch, at: Stopwatch) -> None:
@@ -106,11 +98,11 @@ class FalClock:
 
     def now(self) -> Moment | None:
         """The time by fal's clock; None while nothing with a `Date` was heard from fal."""
-        return _later(self._known[1], self._known[0], Stopwatch.read()) if self._known else None
+        return _later(self._known[1], self._known[0], Stopwatch.read(self._runtime)) if self._known else None
 
     def skew(self) -> float | None:
         """Seconds by which fal's clock is ahead of this machine's wall clock; None while unknown."""
-        now, wall = self.now(), time.time()
+        now, wall = self.now(), self._runtime.time()
         return None if now is None else (now.earliest + now.latest) / 2 - wall
 
 

@@ -14,7 +14,6 @@ import base64
 import binascii
 import re
 import secrets
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -99,7 +98,7 @@ async def _fetch(transport: Transport, url: str, growing: GrowingFile) -> None:
             if growing.size > best:
                 # Attempts that get further are not counted, so a slow line ends only when it stands still.
                 attempt, best = 1, growing.size
-            wait = transport.rule.pause(attempt, error.asked)
+            wait = transport.rule.pause(attempt, error.asked, uniform=transport.runtime.random.uniform)
             if wait is None:
                 kind = FalGateway if error.by_a_page else FalDownloadError
                 final = kind(error.what, status=error.status)
@@ -129,12 +128,13 @@ async def _transfer(transport: Transport, url: str, growing: GrowingFile) -> Non
 
 
 async def _take(response: httpx.Response, head: Reply, url: str, growing: GrowingFile) -> None:
-    began, had = time.monotonic(), growing.size
+    clock = asyncio.get_running_loop().time
+    began, had = clock(), growing.size
     async for chunk in response.aiter_bytes():
         if not growing.size and chunk.lstrip()[:1] == b"<":
             raise _page(head, url)
         await growing.add(chunk)
-        lasted = time.monotonic() - began
+        lasted = clock() - began
         if lasted > PATIENCE and growing.size - had < lasted * SLOWEST:
             raise FalDownloadError(
                 f"{strip_url(url)} hardly moves: {growing.size - had} bytes in {lasted:.0f} s"

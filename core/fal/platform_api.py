@@ -119,7 +119,7 @@ class Platform:
             raise FalRequestInvalid("Say which billing events: request_ids, or a start")
         if start is None:
             # Left out, fal would look back 24 hours only, and a request settled later would look unbilled.
-            start = (end or datetime.now(UTC)) - _LONGEST_WINDOW
+            start = (end or self._http.runtime.now()) - _LONGEST_WINDOW
         window: Query = [("start", _iso(start))]
         window += [("end", _iso(end))] if end else []
         queries = [window]

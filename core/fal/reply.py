@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -18,6 +18,7 @@ from prefect_ltx.fal.errors import FalError, FalGateway, FalProtocolError
 from prefect_ltx.fal.field_problem import FieldProblem
 from prefect_ltx.fal.lenient_json import NOT_JSON, read_json
 from prefect_ltx.fal.safe_text import plain
+from prefect_ltx.runtime import THIS_MACHINE
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _ID_IN_A_CUT_BODY: Final = re.compile(rb'"request_id"\s*:\s*"([A-Za-z0-9._:-]{1,128})"')
@@ -164,7 +165,8 @@ class Reply:
     @property
     def retry_after(self) -> float | None:
         """`Retry-After` in seconds from now, given as seconds or as a date."""
-        return _seconds(self.headers.get("retry-after", ""))
+        wall = self.clocks.wall if self.clocks is not None else THIS_MACHINE.time()
+        return _seconds(self.headers.get("retry-after", ""), wall)
 
     @property
     def _object(self) -> Mapping[str, Any]:
@@ -193,7 +195,7 @@ def _units(text: str) -> Decimal | None:
     return Decimal(text) if re.fullmatch(r"\d{1,12}(\.\d{1,12})?", text.strip(), re.ASCII) else None
 
 
-def _seconds(text: str) -> float | None:
+def _seconds(text: str, wall: float) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
@@ -202,5 +204,5 @@ def _seconds(text: str) -> float | None:
         except (TypeError, ValueError, IndexError, OverflowError):
             return None
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
-        seconds = (when - datetime.now(UTC)).total_seconds()
+        seconds = when.timestamp() - wall
     return max(seconds, 0.0) if math.isfinite(seconds) else None

@@ -6,12 +6,12 @@ Only calls that can cost nothing come here: reads, and the upload of a part. The
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from random import SystemRandom
 
 from prefect_ltx.fal.errors import FalError, FalGateway, FalProtocolError, FalRateLimited, FalUnavailable
 from prefect_ltx.fal.reply import Reply
+from prefect_ltx.runtime import THIS_MACHINE
 
-_uniform = SystemRandom().uniform
+_uniform = THIS_MACHINE.random.uniform
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ class Storage:
             raise FalHostRefused(f"{strip_url(url)} is not fal's CDN, so the upload token was not sent")
 
     async def _cdn_token(self) -> "_Token":
-        if self._token is None or self._token.expires_at - _TOKEN_MARGIN <= datetime.now(UTC):
+        if self._token is None or self._token.expires_at - _TOKEN_MARGIN <= self._http.runtime.now():
             url = f"{self._http.hosts.rest}/storage/auth/token?storage_type=fal-cdn-v3"
             self._token = await self._http.free(
                 "POST",

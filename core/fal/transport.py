@@ -33,6 +33,7 @@ from prefect_ltx.fal.reply import Reply
 from prefect_ltx.fal.retry import RetryRule
 from prefect_ltx.fal.safe_text import strip_url
 from prefect_ltx.fal.verdicts import unknown_submit
+from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
 T = TypeVar("T")
 Content = bytes | Callable[[], AsyncIterator[bytes]] | None
@@ -45,11 +46,22 @@ _MAX_BODY: Final = 512 * 1024 * 1024
 class Transport:
     """The HTTP side of one `FalClient`."""
 
-    def __init__(self, key: SecretStr | None, hosts: FalHosts, *, timeout: float, rule: RetryRule) -> None:
-        """`timeout`: seconds for each wait for bytes of a free call."""
+    def __init__(
+        self,
+        key: SecretStr | None,
+        hosts: FalHosts,
+        *,
+        timeout: float,
+        rule: RetryRule,
+        runtime: Runtime = THIS_MACHINE,
+        wire: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`timeout`: seconds for each wait for bytes of a free call; `wire`: in place of the network."""
+        self.runtime = runtime
+        self._wire = wire
         self.hosts = hosts
         self.rule = rule
-        self.clock = FalClock()
+        self.clock = FalClock(runtime)
         self._key = key
         self._timeout = httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -84,7 +96,7 @@ class Transport:
             FalNotSent: not a byte of its head was written to a connection.
             FalSubmitUnknown: it left, and what came back is no answer or only part of one.
         """
-        answer = Answer(on_request_id)
+        answer = Answer(on_request_id, runtime=self.runtime)
         waits = httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
         try:
             async with asyncio.timeout(timeout):
@@ -131,7 +143,7 @@ class Transport:
                 reply = await self._attempt(self._free_client(), method, url, headers or {}, content)
                 return self.judge(reply, parse)
             except FalError as error:
-                wait = self.rule.wait(attempt, error, reply)
+                wait = self.rule.wait(attempt, error, reply, uniform=self.runtime.random.uniform)
                 if wait is None:
                     raise
             await asyncio.sleep(wait)
@@ -158,7 +170,7 @@ class Transport:
             FalProtocolError: `url` cannot be called. httpx's own errors pass through.
         """
         client = self._free_client()
-        began = Stopwatch.read()
+        began = self._stopwatch()
         try:
             request = client.build_request("GET", url, headers=dict(headers))
             with without_queries_in_logs():
@@ -166,7 +178,7 @@ class Transport:
         except (httpx.InvalidURL, ValueError, OverflowError) as error:
             raise _uncallable(url) from error
         try:
-            yield response, head_of(response, began)
+            yield response, head_of(response, began, self._stopwatch())
         finally:
             await response.aclose()
 
@@ -181,7 +193,7 @@ class Transport:
     async def _attempt(
         self, client: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], content: Content
     ) -> Reply:
-        answer = Answer()
+        answer = Answer(runtime=self.runtime)
         body = content() if callable(content) else content
         try:
             await self._exchange(client, method, url, headers, body, self._timeout, answer)
@@ -213,7 +225,7 @@ class Transport:
             timeout=timeout,
             extensions={"trace": answer.watch},
         )
-        answer.began = Stopwatch.read()
+        answer.began = self._stopwatch()
         with without_queries_in_logs():
             response = await client.send(request, stream=True)
         try:
@@ -250,9 +262,14 @@ class Transport:
 
     def _hear(self, reply: Reply) -> None:
         if reply.clocks is not None:
-            self.clock.hear(reply.asked_at, reply.clocks, Stopwatch.read())
+            self.clock.hear(reply.asked_at, reply.clocks, self._stopwatch())
+
+    def _stopwatch(self) -> Stopwatch:
+        return Stopwatch.read(self.runtime)
 
     def _client(self, limits: httpx.Limits) -> httpx.AsyncClient:
+        if self._wire is not None:
+            return httpx.AsyncClient(transport=self._wire, timeout=self._timeout, follow_redirects=False)
         if self._tls is None:
             self._tls = tls_context()
         return new_client(self._tls, limits, self._timeout)

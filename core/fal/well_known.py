@@ -1,7 +1,6 @@
 """What a server says of itself without a key: fal's webhook keys, and which service it is."""
 
 import asyncio
-import time
 from dataclasses import replace
 from typing import Any, Final
 
@@ -27,9 +26,10 @@ class WellKnown:
 
     async def webhook_keys(self, *, refresh: bool) -> list[dict[str, Any]]:
         """fal's public keys; `refresh` asks again before they are a day old."""
-        if refresh or self._keys is None or time.monotonic() - self._keys[0] > _KEYS_SECONDS:
+        now = asyncio.get_running_loop().time
+        if refresh or self._keys is None or now() - self._keys[0] > _KEYS_SECONDS:
             url = f"{self._http.hosts.rest}/.well-known/jwks.json"
-            self._keys = (time.monotonic(), await self._http.free("GET", url, _read_keys))
+            self._keys = (now(), await self._http.free("GET", url, _read_keys))
         return self._keys[1]
 
     async def service(self) -> Service:

@@ -4,6 +4,7 @@ An event may be lost between us and whoever listens, and nobody answers it. So e
 history, and a row that is still not collected is told again, after pauses that double.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true
@@ -13,6 +14,7 @@ from prefect_ltx.ledger.accounts import Acting
 from prefect_ltx.ledger.claiming import hand_back
 from prefect_ltx.ledger.life.events import WebhookReceived
 from prefect_ltx.ledger.life.states import State
+from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.recording import Transaction, is_held
 from prefect_ltx.ledger.records import Generation
 from prefect_ltx.ledger.rows import generation_of
@@ -34,7 +36,11 @@ class Announcement:
 
 
 def due(
-    connection: Connection, now: float, again_after: float, acting: Acting | None = None
+    connection: Connection,
+    now: float,
+    again_after: float,
+    acting: Acting | None = None,
+    is_dead: Callable[[Owner], bool] = Owner.is_dead,
 ) -> list[Announcement]:
     """What is to be announced now. Reads only."""
     ours = acting.ours() if acting is not None else true()
@@ -42,7 +48,7 @@ def due(
     idle = [
         row
         for row in map(generation_of, connection.execute(query))
-        if not is_held(row, now) and row.cancel != "wanted"
+        if not is_held(row, now, is_dead) and row.cancel != "wanted"
     ]
     told = _told(connection, [row.id for row in idle])
     found = []
@@ -57,7 +63,7 @@ def due(
 def take_announcements(tx: Transaction, again_after: float, actor: str) -> list[Announcement]:
     """See `Ledger.take_announcements`."""
     taken = []
-    for each in due(tx.connection, tx.now, again_after, tx.acting):
+    for each in due(tx.connection, tx.now, again_after, tx.acting, tx.is_dead):
         row = each.generation
         if row.owner is not None:  # of a run that is dead: what is told is that nobody has it
             row = hand_back(tx, row, actor)

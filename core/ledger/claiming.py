@@ -20,7 +20,7 @@ from prefect_ltx.ledger.life.events import Found, OwnerLost, PostStarted
 from prefect_ltx.ledger.life.machine import todo
 from prefect_ltx.ledger.life.states import CLOSED, State
 from prefect_ltx.ledger.owner import Owner
-from prefect_ltx.ledger.recording import Transaction, adoptable_stray, is_held, lease_lost, record
+from prefect_ltx.ledger.recording import Transaction, adoptable_stray, lease_lost, record
 from prefect_ltx.ledger.records import Claim, ClaimOutcome, Generation, Plan
 from prefect_ltx.ledger.rows import generation_of, new_row, plan_of
 
@@ -68,7 +68,7 @@ def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimi
             return Claim("refused", refused)
         stops.refuse_while_stopped(tx.connection)
         _check_budgets(tx, plan, limits)
-    values = new_row(plan, tx.now, tx.acting.service if tx.acting is not None else "")
+    values = new_row(plan, tx.now, tx.acting.service if tx.acting is not None else "", tx.runtime)
     tx.connection.execute(_NEW, values)
     for tag in plan.tags:
         tx.connection.execute(_NEW_TAG, {"generation_id": values["id"], "tag": tag})
@@ -97,7 +97,7 @@ def take(tx: Transaction, row: Generation, owner: Owner) -> Claim:
     if row.state in CLOSED:
         return Claim("closed", row)
     ours = row.owner == owner.token
-    if not ours and is_held(row, tx.now):
+    if not ours and tx.is_held(row):
         return Claim("busy", row)
     if row.state is State.INTENDED:
         if ours and row.post_may_have_left:
@@ -126,7 +126,7 @@ def adopt_seedless(tx: Transaction, seedless_key: str, owner: Owner) -> Generati
     )
     for row in tx.connection.execute(query).all():
         found = generation_of(row)
-        if is_held(found, tx.now) or not _is_left_behind(tx, found):
+        if tx.is_held(found) or not _is_left_behind(tx, found):
             continue
         if found.state is State.INTENDED and found.owner is not None:
             found = _owner_lost(tx, found, owner.label)

@@ -9,9 +9,7 @@ may share it (PostgreSQL), else this machine's.
 """
 
 import os
-import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +27,7 @@ from prefect_ltx.ledger.errors import (
     NotRecordable,
 )
 from prefect_ltx.ledger.passing import Failure, concerns_database, failure_of, reason_of
+from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
 T = TypeVar("T")
 
@@ -53,7 +52,12 @@ class Database:
     """
 
     def __init__(
-        self, url: str | URL, clock: Callable[[], float] | None = None, *, read_only: bool = False
+        self,
+        url: str | URL,
+        clock: Callable[[], float] | None = None,
+        *,
+        read_only: bool = False,
+        runtime: Runtime = THIS_MACHINE,
     ) -> None:
         """Read the URL; the first connection is made by the first transaction."""
         self.url = ledger_url(url)
@@ -61,6 +65,7 @@ class Database:
         self.read_only = read_only
         self.reads_as_empty = False
         self._clock = clock
+        self.runtime = runtime
         self._engine: Engine | None = None
         self._pid = 0
         self._inherited: list[Engine] = []
@@ -119,7 +124,7 @@ class Database:
         if self._clock is not None:
             return self._clock()
         if self.is_sqlite:
-            return time.time()
+            return self.runtime.time()
         # Not now(): that is the start of the transaction, before it waited for its turn.
         return float(connection.scalar(text("SELECT extract(epoch FROM clock_timestamp())")) or 0)
 
@@ -137,7 +142,7 @@ class Database:
     def _patiently(
         self, work: Callable[[Connection], T], bill: str, writes: bool, statement_seconds: int
     ) -> T:
-        patience = _Patience()
+        patience = _Patience(self.runtime)
         while True:
             try:
                 return self._once(work, bill, writes, statement_seconds)
@@ -268,15 +273,16 @@ class _ReplyLost(Exception):
 class _Patience:
     """Growing pauses between attempts, with some chance in them, so that processes do not come all at once."""
 
-    def __init__(self) -> None:
-        self._began = time.monotonic()
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._began = runtime.awake()
         self._pause = 0.05
 
     def is_over(self, limit: float) -> bool:
-        return time.monotonic() - self._began > limit
+        return self._runtime.awake() - self._began > limit
 
     def pause(self) -> None:
-        time.sleep(self._pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
+        self._runtime.sleep(self._pause * self._runtime.random.uniform(0.5, 1))
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
 

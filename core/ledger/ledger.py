@@ -22,11 +22,12 @@ from prefect_ltx.ledger.life.events import Event
 from prefect_ltx.ledger.life.machine import Step
 from prefect_ltx.ledger.migrations import identify, prepare
 from prefect_ltx.ledger.owner import Owner
-from prefect_ltx.ledger.recording import Transaction, check_lease, is_held, record
+from prefect_ltx.ledger.recording import Transaction, check_lease, record
 from prefect_ltx.ledger.records import Claim, Generation, Plan
 from prefect_ltx.ledger.rows import generation_of
 from prefect_ltx.ledger.schema import SCHEMA_VERSION
 from prefect_ltx.ledger.writer import LedgerWriter
+from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
 T = TypeVar("T")
 
@@ -48,6 +49,8 @@ class Ledger(LedgerWriter):
         read_only: nothing is made or written, and a ledger that does not exist yet reads as an empty one. (One of
             an older release is brought up to date, where that can be.)
         account: in whose name it is used; see `acting_for`. None: every row counts as one's own.
+        runtime: whose clocks and chance are used.
+        is_dead: whether an owner is provably dead, so that its rows may be taken over at once.
 
     Raises:
         LedgerUnavailable: it cannot be opened or written. Nothing was sent or spent.
@@ -62,10 +65,14 @@ class Ledger(LedgerWriter):
         lease_seconds: float = 120,
         read_only: bool = False,
         account: str | None = None,
+        runtime: Runtime = THIS_MACHINE,
+        is_dead: Callable[[Owner], bool] = Owner.is_dead,
     ) -> None:
         """Open the ledger; its tables are made when the database is empty."""
-        database = Database(url, None if clock is time.time else clock, read_only=read_only)
-        super().__init__(database, lease_seconds)
+        if clock is None and runtime is not THIS_MACHINE:
+            clock = runtime.time
+        database = Database(url, None if clock is time.time else clock, read_only=read_only, runtime=runtime)
+        super().__init__(database, lease_seconds, is_dead)
         if account is not None:
             self.acting_for(account)
         try:
@@ -197,7 +204,7 @@ class Ledger(LedgerWriter):
                 generation_of(row)
                 for row in tx.connection.execute(select(_table).where(_table.c.owner.is_not(None), ours))
             ]
-            return [claiming.expire(tx, row) for row in held if not is_held(row, tx.now)]
+            return [claiming.expire(tx, row) for row in held if not tx.is_held(row)]
 
         return self._write(expire)
 
@@ -252,7 +259,7 @@ class Ledger(LedgerWriter):
         """
         # Most of the time there are none, and nobody has to wait for a writer.
         if not self._database.read(
-            lambda each: due(each, self._database.now(each), again_after, self._acting)
+            lambda each: due(each, self._database.now(each), again_after, self._acting, self._is_dead)
         ):
             return []
         return self._write(lambda tx: take_announcements(tx, again_after, actor))

@@ -1,6 +1,6 @@
 """What can be asked of the ledger: rows, histories, strays, sums. Nothing here changes anything."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -11,6 +11,7 @@ from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.life.budget import BudgetLimit, BudgetStatus
 from prefect_ltx.ledger.life.evidence import is_due
 from prefect_ltx.ledger.life.states import State
+from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.quotes import Quote
 from prefect_ltx.ledger.reading import StoredUpload
 from prefect_ltx.ledger.recording import is_held
@@ -27,9 +28,10 @@ class LedgerReader:
         LedgerUnavailable: the database cannot be reached.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, is_dead: Callable[[Owner], bool] = Owner.is_dead) -> None:
         """Read from this database."""
         self._database = database
+        self._is_dead = is_dead
         self._acting: Acting | None = None
 
     @property
@@ -88,7 +90,7 @@ class LedgerReader:
                 reading.find(connection, states=wanted, oldest_first=True),
             )
         )
-        return [row for row in rows if not is_held(row, now)]
+        return [row for row in rows if not is_held(row, now, self._is_dead)]
 
     def due(self, states: Iterable[State] = (State.SUBMITTED, State.LOST)) -> list[Generation]:
         """Rows of this account about which fal is to be asked by id now: unheld, and not asked about in vain lately.

@@ -4,7 +4,7 @@ Facts about the world are recorded whoever brings them. What leads to a POST, or
 decision: only the owner that holds the lease may bring it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -38,6 +38,7 @@ from prefect_ltx.ledger.reading import forget_uploads
 from prefect_ltx.ledger.records import Generation
 from prefect_ltx.ledger.rows import changes, generation_of, storable
 from prefect_ltx.ledger.stops import STOP_FACTOR, Stop
+from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
 _DECISIONS: Final = (PostStarted, Rejected, NotSent, ProvablyAbsent)
 """Events that permit a POST, or free the key for the next one: only from the holder of the lease."""
@@ -70,6 +71,8 @@ class Transaction:
     acting: Acting | None = None
     """In whose name; None: every row is this one's."""
     stop_factor: Decimal = STOP_FACTOR
+    runtime: Runtime = THIS_MACHINE
+    is_dead: Callable[[Owner], bool] = Owner.is_dead
     moves: list[tuple[str, State]] = field(default_factory=list)
     """Which rows came to which states, in order: for those who watch, once it is committed."""
     after: dict[str, Generation] = field(default_factory=dict)
@@ -93,6 +96,10 @@ class Transaction:
                 raise GenerationNotFound(f"The ledger has no generation {generation_id}")
             self.known[generation_id] = generation_of(row)
         return self.known[generation_id]
+
+    def is_held(self, row: Generation) -> bool:
+        """Whether somebody who may be alive works on the row."""
+        return is_held(row, self.now, self.is_dead)
 
     def load_ours(self, generation_id: str) -> Generation:
         """The same, through the gate.
@@ -177,10 +184,10 @@ def check_lease(tx: Transaction, row: Generation, event: Event, owner: Owner | N
     """
     if owner is not None and row.owner == owner.token:
         return
-    if isinstance(event, Resolved) and event.choice == "absent" and is_held(row, tx.now):
+    if isinstance(event, Resolved) and event.choice == "absent" and tx.is_held(row):
         raise lease_lost(row)  # its owner may be looking, or sending, at this very moment
-    judged = isinstance(event, _JUDGEMENTS) and (owner is not None or is_held(row, tx.now))
-    stolen = isinstance(event, OwnerLost) and is_held(row, tx.now)
+    judged = isinstance(event, _JUDGEMENTS) and (owner is not None or tx.is_held(row))
+    stolen = isinstance(event, OwnerLost) and tx.is_held(row)
     if isinstance(event, _DECISIONS) or judged or stolen:
         raise lease_lost(row)
 
@@ -196,12 +203,12 @@ def lease_lost(row: Generation) -> LeaseLost:
     )
 
 
-def is_held(row: Generation, now: float) -> bool:
+def is_held(row: Generation, now: float, is_dead: Callable[[Owner], bool] = Owner.is_dead) -> bool:
     """Whether somebody who may be alive works on the row."""
     if row.owner is None or row.lease_until is None or row.lease_until.timestamp() <= now:
         return False
     holder = Owner.parse(row.owner)
-    return holder is None or not holder.is_dead()
+    return holder is None or not is_dead(holder)
 
 
 def adoptable_stray(tx: Transaction, key: str) -> str | None:
@@ -226,7 +233,9 @@ def _stop_where_absurd(tx: Transaction, row: Generation, event: Event, values: M
     billed = values.get("settled_nano")
     if billed is None or (isinstance(event, Settled) and event.source == "person"):
         return
-    if (stop := stops.open_where_absurd(tx.connection, tx.now, row, billed, tx.stop_factor)) is not None:
+    if (
+        stop := stops.open_where_absurd(tx.connection, tx.now, row, billed, tx.stop_factor, tx.runtime.uuid())
+    ) is not None:
         tx.stopped.append(stop)
 
 

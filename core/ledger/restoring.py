@@ -19,7 +19,7 @@ from prefect_ltx.fal import usd_to_nano
 from prefect_ltx.ledger import schema
 from prefect_ltx.ledger.life.budget import held_nano
 from prefect_ltx.ledger.life.states import CLOSED, State
-from prefect_ltx.ledger.recording import Transaction, is_held
+from prefect_ltx.ledger.recording import Transaction
 from prefect_ltx.ledger.records import Generation, Plan
 from prefect_ltx.ledger.rows import generation_of, new_row
 
@@ -73,7 +73,7 @@ def restore(tx: Transaction, video: ArchivedVideo, actor: str) -> Restored:
         return "known"
     live = _row(tx, (_table.c.key == video.key) & (_table.c.live == 1))
     if row is not None and row.state not in CLOSED:
-        if is_held(row, tx.now):
+        if tx.is_held(row):
             return "busy"
         _write(tx, row, _values(video, new=False), actor)
         return "closed"

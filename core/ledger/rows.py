@@ -1,8 +1,6 @@
 """Between table rows and values: what a plan writes, what an event changes, and what is read back."""
 
 import math
-import secrets
-import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -31,6 +29,7 @@ from prefect_ltx.ledger.life.evidence import pause_after
 from prefect_ltx.ledger.life.machine import Step
 from prefect_ltx.ledger.life.states import CLOSED, LIVE, Effect, State
 from prefect_ltx.ledger.records import Generation, LedgerEvent, Plan, Stray
+from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
 _TIMES: Final = frozenset(
     name
@@ -49,11 +48,11 @@ _ENTERED: Final = {
 } | dict.fromkeys(CLOSED, "closed_at")
 
 
-def new_row(plan: Plan, now: float, service: str = "") -> dict[str, Any]:
+def new_row(plan: Plan, now: float, service: str = "", runtime: Runtime = THIS_MACHINE) -> dict[str, Any]:
     """The row of a fresh intent: nothing sent, nobody's, the upper bound reserved."""
     upper, expected = usd_to_nano(plan.price_upper_usd), usd_to_nano(plan.price_expected_usd)
     return {
-        "id": str(uuid.uuid4()),
+        "id": runtime.uuid(),
         "key": plan.key,
         "seedless_key": plan.seedless_key,
         "endpoint": plan.endpoint,
@@ -64,7 +63,7 @@ def new_row(plan: Plan, now: float, service: str = "") -> dict[str, Any]:
         "flow_run_id": plan.flow_run_id,
         "tags": list(plan.tags),
         "asked": dict(plan.asked),
-        "nonce": secrets.token_urlsafe(18),
+        "nonce": runtime.token_urlsafe(18),
         "state": State.INTENDED.value,
         "live": 1,
         "attempt": 1,

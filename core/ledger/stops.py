@@ -4,7 +4,6 @@ A bill of several times its bound is not a price that drifted but something that
 that is another one, a glitch, somebody else's use of the key. It may be in the next bill as well.
 """
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,15 +52,17 @@ class Stop:
 
 
 def open_where_absurd(
-    connection: Connection, now: float, row: Generation, billed_nano: int, factor: Decimal
+    connection: Connection, now: float, row: Generation, billed_nano: int, factor: Decimal, stop_id: str
 ) -> Stop | None:
-    """Open a stop where this bill is beyond `factor` times the row's bound; None where it is not, or is known."""
+    """Open a stop where this bill is beyond `factor` times the row's bound; None where it is not, or is known.
+
+    `stop_id` is the new one's.
+    """
     if billed_nano <= factor * row.price_upper_nano:
         return None
     known = select(_stops.c.id).where(_stops.c.generation_id == row.id, _stops.c.billed_nano >= billed_nano)
     if connection.scalar(known.limit(1)) is not None:
         return None
-    stop_id = str(uuid.uuid4())
     connection.execute(
         _stops.insert().values(
             id=stop_id,

@@ -14,6 +14,7 @@ from prefect_ltx.ledger.accounts import Acting, KnownAccount, NamedBy
 from prefect_ltx.ledger.database import NOT_RECORDED, Database
 from prefect_ltx.ledger.errors import NOTHING_SPENT
 from prefect_ltx.ledger.life.states import State
+from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.reader import LedgerReader
 from prefect_ltx.ledger.recording import Transaction
 from prefect_ltx.ledger.restoring import ArchivedVideo, Restored
@@ -29,9 +30,11 @@ class LedgerWriter(LedgerReader):
 
     id: str
 
-    def __init__(self, database: Database, lease_seconds: float) -> None:
+    def __init__(
+        self, database: Database, lease_seconds: float, is_dead: Callable[[Owner], bool] = Owner.is_dead
+    ) -> None:
         """Write into this database."""
-        super().__init__(database)
+        super().__init__(database, is_dead)
         self.lease_seconds = lease_seconds
         self.stop_factor: Decimal = STOP_FACTOR
         """How many times its bound one bill may be before nothing more is bought."""
@@ -87,7 +90,9 @@ class LedgerWriter(LedgerReader):
 
         def report(tx: Transaction) -> Stop | None:
             row = tx.load(generation_id)
-            stop = stops.open_where_absurd(tx.connection, tx.now, row, usd_to_nano(usd), tx.stop_factor)
+            stop = stops.open_where_absurd(
+                tx.connection, tx.now, row, usd_to_nano(usd), tx.stop_factor, tx.runtime.uuid()
+            )
             if stop is not None:
                 tx.stopped.append(stop)
             return stop
@@ -163,7 +168,15 @@ class LedgerWriter(LedgerReader):
 
         def whole(connection: Connection) -> tuple[T, list[watching.News]]:
             now = self._database.now(connection)
-            tx = Transaction(connection, now, self.lease_seconds, self._acting, self.stop_factor)
+            tx = Transaction(
+                connection,
+                now,
+                self.lease_seconds,
+                self._acting,
+                self.stop_factor,
+                runtime=self._database.runtime,
+                is_dead=self._is_dead,
+            )
             result = work(tx)
             return result, self._news(tx) if watching.is_watched() else []
 

@@ -70,8 +70,8 @@ def build_app(site: Site) -> FastAPI:
                 allow_headers=["*"],
                 expose_headers=list(_EXPOSED),
             ),
-            Middleware(OriginMiddleware, site=site),
-            Middleware(EdgeMiddleware, site=site),
+            Middleware(OriginMiddleware),
+            Middleware(EdgeMiddleware),
         ],
         exception_handlers={
             Refusal: refusal_reply,

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from prefect_ltx.local.errors import Refusal
@@ -24,10 +24,15 @@ class Keys:
     """Which keys are good, and the tokens made from them. Tokens are signed, so they outlive a restart."""
 
     def __init__(
-        self, secret: bytes, key: str | None = None, accounts: Mapping[str, str | None] | None = None
+        self,
+        secret: bytes,
+        key: str | None = None,
+        accounts: Mapping[str, str | None] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """`secret` signs the tokens; `key`, where given, is the only good one; `accounts` names the account of
-        a key id, None where the key is revoked. What it says may change at any time."""
+        a key id, None where the key is revoked. What it says may change at any time. `clock` gives unix seconds."""
+        self._clock = clock
         self._secret = secret
         self._key = key
         self._accounts: Mapping[str, str | None] = {} if accounts is None else accounts
@@ -71,7 +76,7 @@ class Keys:
 
     def make_token(self, kind: Literal["cdn", "realtime", "upload"], seconds: float, /, **claims: Any) -> str:
         """A signed, URL-safe text that says `claims` until `seconds` from now."""
-        payload = json.dumps({"kind": kind, "expires": time.time() + seconds, **claims}, sort_keys=True)
+        payload = json.dumps({"kind": kind, "expires": self._clock() + seconds, **claims}, sort_keys=True)
         body = base64.urlsafe_b64encode(payload.encode()).rstrip(b"=").decode()
         return f"{body}.{self._signature(body)}"
 
@@ -88,7 +93,7 @@ class Keys:
             claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         except (ValueError, binascii.Error):
             raise Refusal(401, {"detail": "Invalid token"}) from None
-        if claims.get("kind") != kind or claims.get("expires", 0) < time.time():
+        if claims.get("kind") != kind or claims.get("expires", 0) < self._clock():
             raise Refusal(401, {"detail": "Token has expired"})
         return claims
 

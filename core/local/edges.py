@@ -7,7 +7,6 @@ Everything here acts around the app, on any route, before fal saw the question o
 import asyncio
 import contextlib
 import json
-import time
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,7 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from prefect_ltx.local.connection import CutReply, ResetReply, read_to_its_end
 from prefect_ltx.local.fault_table import ReplyKind, Route
 from prefect_ltx.local.faults import Fault
-from prefect_ltx.local.ids import new_request_id
 from prefect_ltx.local.oddities import odd
 from prefect_ltx.local.replies import json_reply, nginx_page, phrase_of
 from prefect_ltx.local.rows import to_json
@@ -28,10 +26,9 @@ _PLATFORM: tuple[Route, ...] = ("listing", "prices", "billing", "models")
 class EdgeMiddleware:
     """Does to an HTTP request what the knobs `edge_error`, `rate_limited`, `slow_answer` and `odd_answer` say."""
 
-    def __init__(self, app: ASGIApp, site: Site) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         """`app` is fal."""
         self.app = app
-        self.site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -39,9 +36,10 @@ class EdgeMiddleware:
         if route is None:
             await self.app(scope, receive, send)
             return
-        faults, path = self.site.faults, scope["path"]
+        site: Site = scope["app"].state.site
+        faults, path = site.faults, scope["path"]
         if slow := faults.take("slow_answer", path=path, route=route):
-            send = await self._held_back(send, slow.value or 0, after=slow.after is not False)
+            send = await _held_back(site, send, slow.value or 0, after=slow.after is not False)
         if limit := faults.take("rate_limited", path=path, route=route):
             await read_to_its_end(receive)
             await _too_many(route, limit.value or 1)(scope, receive, send)
@@ -64,26 +62,28 @@ class EdgeMiddleware:
         reply = (
             CutReply(answer.body, answer.status, answer.headers)
             if kind == "cut"
-            else _instead(Request(scope), route, kind, int(fault.value or 502))
+            else _instead(site, Request(scope), route, kind, int(fault.value or 502))
         )
         await reply(scope, receive, send)
 
-    async def _held_back(self, send: Send, seconds: float, *, after: bool) -> Send:
-        """`send`, but nothing of the answer leaves before `seconds` from now; or wait here, before fal acts."""
-        until = time.monotonic() + seconds
 
-        async def wait() -> None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.site.closing.wait(), max(until - time.monotonic(), 0))
+async def _held_back(site: Site, send: Send, seconds: float, *, after: bool) -> Send:
+    """`send`, but nothing of the answer leaves before `seconds` from now; or wait here, before fal acts."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + seconds
 
-        async def send_later(message: Message) -> None:
-            await wait()
-            await send(message)
+    async def wait() -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(site.closing.wait(), max(until - clock(), 0))
 
-        if after:
-            return send_later
+    async def send_later(message: Message) -> None:
         await wait()
-        return send
+        await send(message)
+
+    if after:
+        return send_later
+    await wait()
+    return send
 
 
 class _Kept:
@@ -142,11 +142,11 @@ def _platform_route(path: str) -> Route:
     return "models"
 
 
-def _instead(request: Request, route: Route, kind: ReplyKind, status: int) -> Response:
+def _instead(site: Site, request: Request, route: Route, kind: ReplyKind, status: int) -> Response:
     if kind == "reset":
         return ResetReply()
     if kind == "fal":
-        return _fals_own(route, status)
+        return _fals_own(site, route, status)
     if kind == "html":
         return nginx_page(request, status)
     request.scope["fal_hide_id"] = True
@@ -157,13 +157,13 @@ def _instead(request: Request, route: Route, kind: ReplyKind, status: int) -> Re
     return Response(status_code=status)
 
 
-def _fals_own(route: Route, status: int) -> Response:
+def _fals_own(site: Site, route: Route, status: int) -> Response:
     phrase = phrase_of(status)
     if route in _PLATFORM:
         kind = {401: "authorization_error", 403: "authorization_error", 404: "not_found"}.get(status)
         kind = kind or ("server_error" if status >= 500 else "validation_error")
         return json_reply({"error": {"type": kind, "message": phrase}}, status)
-    return json_reply({"detail": phrase}, status, request_id=new_request_id())
+    return json_reply({"detail": phrase}, status, request_id=site.new_request_id())
 
 
 def _too_many(route: Route, seconds: float) -> Response:

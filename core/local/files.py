@@ -3,7 +3,6 @@ downloads that go wrong."""
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
@@ -153,13 +152,14 @@ async def _throttled(
 ) -> AsyncIterator[bytes]:
     rate = max(fault.value or 1, 1)
     size = max(int(rate / 10), 1)
-    begun, sent = time.monotonic(), 0
+    clock = asyncio.get_running_loop().time
+    begun, sent = clock(), 0
     async for block in blocks:
         for at in range(0, len(block), size):
             piece = block[at : at + size]
             sent += len(piece)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(closing.wait(), max(begun + sent / rate - time.monotonic(), 0))
+                await asyncio.wait_for(closing.wait(), max(begun + sent / rate - clock(), 0))
             yield piece
 
 

@@ -19,6 +19,7 @@ from prefect_ltx.local.errors import Refusal
 from prefect_ltx.local.ids import random_name
 from prefect_ltx.local.rows import FileRow
 from prefect_ltx.local.store import Store
+from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
 MAX_UPLOAD_BYTES: Final = 4 * 1024**3
 _BUFFER: Final = 1024 * 1024
@@ -29,12 +30,13 @@ class FileStore:
     """Files of a data folder: `files/` holds them, `uploads/` what has not arrived whole, `work/` jobs'
     scratch."""
 
-    def __init__(self, folder: Path, store: Store) -> None:
+    def __init__(self, folder: Path, store: Store, runtime: Runtime = THIS_MACHINE) -> None:
         """Make the folders, and clear away what an earlier server left half done."""
         self._files = folder / "files"
         self._uploads = folder / "uploads"
         self.work = folder / "work"
         self._store = store
+        self._runtime = runtime
         shutil.rmtree(self.work, ignore_errors=True)
         for path in (self._files, self._uploads, self.work):
             path.mkdir(parents=True, exist_ok=True)
@@ -44,7 +46,7 @@ class FileStore:
 
     def new_path(self, name: str) -> str:
         """A URL path nobody can guess for a file called `name`."""
-        return f"/files/b/{random_name(8)}/{random_name()}_{safe_name(name)}"
+        return f"/files/b/{random_name(self._runtime, 8)}/{random_name(self._runtime)}_{safe_name(name)}"
 
     def disk(self, row: FileRow) -> Path:
         """Where the bytes are."""
@@ -53,7 +55,7 @@ class FileStore:
     async def find(self, path: str) -> FileRow | None:
         """The stored file with this URL path, unless its lifetime is over."""
         row = await self._store.call(db.find_file, path)
-        if row is None or (row.expires_at is not None and row.expires_at <= time.time()):
+        if row is None or (row.expires_at is not None and row.expires_at <= self._runtime.time()):
             return None
         return row if self.disk(row).exists() else None
 
@@ -71,7 +73,7 @@ class FileStore:
         Raises:
             Refusal: 413 above `MAX_UPLOAD_BYTES`.
         """
-        partial = self._uploads / f"{random_name()}.part"
+        partial = self._uploads / f"{random_name(self._runtime)}.part"
         try:
             size, digest = await _write(chunks, partial)
             row = self._row(path, name, content_type, size, digest, lifetime)
@@ -85,7 +87,7 @@ class FileStore:
         """Write one part of a multipart upload; gives its etag. The same part again replaces it."""
         folder = self._upload_folder(upload_id)
         folder.mkdir(exist_ok=True)
-        partial = folder / f"{random_name()}.part"
+        partial = folder / f"{random_name(self._runtime)}.part"
         try:
             _, digest = await _write(chunks, partial)
             partial.replace(folder / f"{number}-{digest[:32]}")
@@ -160,7 +162,7 @@ class FileStore:
         lifetime: float | None,
         request_id: str | None = None,
     ) -> FileRow:
-        now = time.time()
+        now = self._runtime.time()
         return FileRow(
             path=path,
             disk=hashlib.sha256(path.encode()).hexdigest()[:40],

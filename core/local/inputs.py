@@ -15,9 +15,8 @@ import httpx
 
 from prefect_ltx.fal import media_kind
 from prefect_ltx.local.errors import ModelError, problem
-from prefect_ltx.local.filestore import FileStore
 from prefect_ltx.local.origin import area_of_host
-from prefect_ltx.local.outbound import outbound_client
+from prefect_ltx.local.site import Site
 from prefect_ltx.media import MediaInfo, MediaInvalid, probe
 from prefect_ltx.media.verify import verify_image
 
@@ -27,14 +26,14 @@ _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 _VIDEO_FORMATS: Final = ["mp4", "mov", "webm", "mkv", "gif"]
 
 
-async def fetch_media(files: FileStore, field: str, url: str, folder: Path) -> tuple[Path, MediaInfo]:
+async def fetch_media(site: Site, field: str, url: str, folder: Path) -> tuple[Path, MediaInfo]:
     """The file behind `url`, with what it is; of the kind that the field takes.
 
     Raises:
         ModelError: 422 file_download_error, file_too_large, unsupported_video_format or image_load_error.
     """
     kind = "video" if media_kind(field) == "video" else "image"
-    path = await _to_disk(files, field, url, folder / field, MAX_BYTES[kind])
+    path = await _to_disk(site, field, url, folder / field, MAX_BYTES[kind])
     try:
         info = await asyncio.to_thread(probe, path)
         if kind == "image" and info.kind == "image":
@@ -63,7 +62,7 @@ def own_path(url: str) -> str | None:
     return path if path.startswith("/files/") else None
 
 
-async def _to_disk(files: FileStore, field: str, url: str, target: Path, limit: int) -> Path:
+async def _to_disk(site: Site, field: str, url: str, target: Path, limit: int) -> Path:
     if url.startswith("data:"):
         return await asyncio.to_thread(_decode, field, url, target, limit)
     try:
@@ -72,16 +71,16 @@ async def _to_disk(files: FileStore, field: str, url: str, target: Path, limit: 
         raise _download_error(field, url, "Not a URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise _download_error(field, url, "Only http(s) URLs and data URIs can be read")
-    if (own := own_path(url)) is not None and (row := await files.find(own)) is not None:
-        return files.disk(row)
-    return await _download(field, url, target, limit)
+    if (own := own_path(url)) is not None and (row := await site.files.find(own)) is not None:
+        return site.files.disk(row)
+    return await _download(site, field, url, target, limit)
 
 
-async def _download(field: str, url: str, target: Path, limit: int) -> Path:
+async def _download(site: Site, field: str, url: str, target: Path, limit: int) -> Path:
     size = 0
     try:
         async with (
-            outbound_client(timeout=_TIMEOUT, follow_redirects=True, max_redirects=5) as client,
+            site.outbound(timeout=_TIMEOUT, follow_redirects=True, max_redirects=5) as client,
             client.stream("GET", url) as response,
         ):
             if response.status_code != 200:

@@ -2,17 +2,18 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from prefect_ltx.local.rows import RequestRow, State
 from prefect_ltx.local.work import Interrupt
+from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
 
 class Job:
     """A request that is not finished. `row.body` is left out here: a long queue is not to fill the memory."""
 
-    def __init__(self, row: RequestRow) -> None:
+    def __init__(self, row: RequestRow, runtime: Runtime = THIS_MACHINE) -> None:
         """A job that waits."""
+        self._runtime = runtime
         self.row = replace(row, body="")
         self.state: State = "queued"
         self.logs: list[dict[str, str]] = []
@@ -42,6 +43,6 @@ class Job:
 
     def log(self, message: str, level: str = "INFO") -> None:
         """Add a line in fal's shape. From the event loop only."""
-        stamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        stamp = self._runtime.now().isoformat(timespec="microseconds").replace("+00:00", "Z")
         self.logs.append({"message": message, "timestamp": stamp, "level": level, "source": "USER"})
         self.touch()

@@ -138,7 +138,7 @@ class Jobs:
         return self._site.concurrency if knob is None else max(int(knob), 0)
 
     def _enqueue(self, row: RequestRow) -> Job:
-        job = Job(row)
+        job = Job(row, self._site.runtime)
         self._active[row.request_id] = job
         bisect.insort(self._queue, job, key=lambda waiting: waiting.order)
         if row.start_timeout is not None:

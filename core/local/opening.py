@@ -3,18 +3,23 @@
 import contextlib
 import errno
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import IO
+
+import httpx
 
 from prefect_ltx.local import store as db
 from prefect_ltx.local.auth import Keys
 from prefect_ltx.local.faults import Faults
 from prefect_ltx.local.filestore import FileStore
+from prefect_ltx.local.outbound import outbound_client
 from prefect_ltx.local.renderer import Renderer, load_renderer
 from prefect_ltx.local.requestlog import RequestLog
 from prefect_ltx.local.site import Site
 from prefect_ltx.local.store import Store, StoreUnusable
+from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
 
 @contextlib.contextmanager
@@ -27,8 +32,14 @@ def open_site(
     concurrency: int,
     log: RequestLog,
     accounts: dict[str, str | None] | None = None,
+    *,
+    runtime: Runtime = THIS_MACHINE,
+    executor: Executor | None = None,
+    outbound: Callable[..., httpx.AsyncClient] = outbound_client,
 ) -> Generator[Site, None, None]:
     """The parts of a server over `folder`, for as long as the `with` block lasts.
+
+    `runtime`, `executor` (of the database) and `outbound` are what it has of its machine.
 
     Raises:
         StoreUnusable: the folder cannot be used, or another server uses it.
@@ -42,20 +53,27 @@ def open_site(
         raise StoreUnusable(f"{folder} cannot be used as a data folder: {error.strerror}") from error
     with lock:
         _lock(lock, folder)
-        store = Store(folder)
+        store = Store(folder, executor)
         try:
             yield Site(
                 id=store.call_soon(db.server_id),
                 data=folder,
                 store=store,
-                files=FileStore(folder, store),
-                keys=Keys(store.call_soon(db.secret), key, accounts := {} if accounts is None else accounts),
+                files=FileStore(folder, store, runtime),
+                keys=Keys(
+                    store.call_soon(db.secret),
+                    key,
+                    accounts := {} if accounts is None else accounts,
+                    runtime.time,
+                ),
                 faults=faults,
                 renderer=loaded,
                 render_seconds=render_seconds,
                 concurrency=concurrency,
                 log=log,
                 accounts=accounts,
+                runtime=runtime,
+                outbound=outbound,
             )
         finally:
             store.close()

@@ -5,7 +5,6 @@ The flat layout serves everything at the root, with `run` (the one path that wou
 same thing in other ways. Reply URLs use the scheme, host and manner by which the request came.
 """
 
-import time
 from dataclasses import asdict, dataclass
 from email.utils import formatdate
 from typing import Any, Final, Literal
@@ -14,7 +13,6 @@ from urllib.parse import SplitResult, urlsplit
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prefect_ltx.local.ids import new_request_id
 from prefect_ltx.local.site import Site
 
 Area = Literal["queue", "run", "rest", "cdn", "api"]
@@ -76,10 +74,9 @@ class OriginMiddleware:
     """Rewrites every request to the flat layout, logs it, and puts `x-fal-request-id` and `Date` on every
     reply."""
 
-    def __init__(self, app: ASGIApp, site: Site) -> None:
-        """The site's log gets every request."""
+    def __init__(self, app: ASGIApp) -> None:
+        """The log of the app's site gets every request."""
         self.app = app
-        self.site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -87,7 +84,8 @@ class OriginMiddleware:
             await self.app(scope, receive, send)
             return
         scope = _to_flat_layout(dict(scope))
-        entry = self.site.log.begin(scope["method"], scope["path"])
+        site: Site = scope["app"].state.site
+        entry = site.log.begin(scope["method"], scope["path"])
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -96,11 +94,11 @@ class OriginMiddleware:
                 if not scope.get("fal_hide_id") and not any(
                     name == b"x-fal-request-id" for name, _ in headers
                 ):
-                    headers.append((b"x-fal-request-id", new_request_id(self.site.now()).encode()))
+                    headers.append((b"x-fal-request-id", site.new_request_id().encode()))
                 # What stands between has a clock of its own, and no id of fal's.
                 between = scope.get("fal_hide_id")
-                if between or not self.site.fault("date_missing", Request(scope)):
-                    now = time.time() if between else self.site.now()
+                if between or not site.fault("date_missing", Request(scope)):
+                    now = site.runtime.time() if between else site.now()
                     headers.append((b"date", formatdate(now, usegmt=True).encode()))
             await send(message)
 

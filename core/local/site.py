@@ -1,27 +1,32 @@
 """Everything one running embedded fal consists of, in one place for its routes."""
 
 import asyncio
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
+import httpx
 from starlette.requests import Request
 
 from prefect_ltx.fal import UNIT_PRICE_USD
 from prefect_ltx.local.auth import Keys
 from prefect_ltx.local.faults import Fault, Faults
 from prefect_ltx.local.filestore import FileStore
+from prefect_ltx.local.ids import new_request_id
+from prefect_ltx.local.outbound import outbound_client
 from prefect_ltx.local.renderer import Renderer
 from prefect_ltx.local.requestlog import RequestLog
 from prefect_ltx.local.rows import Charge, RequestRow
 from prefect_ltx.local.store import Store
+from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
 
 @dataclass
 class Site:
     """The parts. `id` is the data folder's own; `accounts` are the accounts of key ids
-    that are told, None for a revoked one; `fallbacks` are the requests that another
+    that are told, None for a revoked one; `runtime` is whose clocks and chance are used,
+    `outbound` makes the HTTP client for other servers; `fallbacks` are the requests that another
     endpoint answered; `closing` is set when the server has begun to stop, so that
     waits end."""
 
@@ -36,6 +41,8 @@ class Site:
     concurrency: int
     log: RequestLog
     accounts: dict[str, str | None]
+    runtime: Runtime = THIS_MACHINE
+    outbound: Callable[..., httpx.AsyncClient] = outbound_client
     fallbacks: dict[str, Fault] = field(default_factory=dict)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -59,7 +66,11 @@ class Site:
 
     def now(self) -> float:
         """Unix seconds by fal's clock, which the knob `date_skew` sets apart from this machine's."""
-        return time.time() + (self.faults.value("date_skew") or 0)
+        return self.runtime.time() + (self.faults.value("date_skew") or 0)
+
+    def new_request_id(self) -> str:
+        """An id for a request that arrives now."""
+        return new_request_id(self.now(), self.runtime)
 
     def fault(self, name: str, request: Request, endpoint: str = "") -> Fault | None:
         """The fault of this name if it acts on this HTTP request."""

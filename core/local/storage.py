@@ -1,7 +1,7 @@
 """Uploads in every dialect (fal-protocol §6.1, §6.2): the CDN token path, multipart as the Python and as the
 JavaScript client speak it, and `initiate` with a signed URL that needs no key."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -32,7 +32,7 @@ async def cdn_token(request: Request) -> Response:
     account = site.keys.account(request.headers.get("authorization"))
     if fault := site.fault("refused_cdn_token", request):
         return json_reply({"detail": "Upload tokens are not available"}, int(fault.value or 500))
-    expires = datetime.now(UTC) + timedelta(seconds=_TOKEN_SECONDS)
+    expires = site_of(request).runtime.now() + timedelta(seconds=_TOKEN_SECONDS)
     return json_reply(
         {
             "token": site.keys.make_token("cdn", _TOKEN_SECONDS, account=account),

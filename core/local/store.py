@@ -10,7 +10,7 @@ import secrets
 import sqlite3
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields
 from decimal import Decimal
@@ -43,10 +43,10 @@ class StoreUnusable(Exception):
 class Store:
     """Open a data folder's database; `call` runs a function on its connection in the store's thread."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open or make the database."""
+    def __init__(self, folder: Path, executor: Executor | None = None) -> None:
+        """Open or make the database. `executor` does one thing after another: a thread unless given."""
         self.path = folder / DATABASE_NAME
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-fal-db")
+        self._thread = executor or ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-fal-db")
         try:
             self._db: sqlite3.Connection = self._thread.submit(_open, self.path).result()
         except BaseException:

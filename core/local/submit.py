@@ -115,7 +115,7 @@ async def _refused(site: Site, request: Request, endpoint: str) -> Response | No
         await read_to_its_end(request.receive)
         return ResetReply()
     if fault := site.fault("reject_5xx", request, endpoint):
-        return server_error(int(fault.value or 503), new_request_id())
+        return server_error(int(fault.value or 503), site.new_request_id())
     if fault := site.fault("reject_429", request, endpoint):
         raise PlatformError(
             "concurrent_requests_limit",
@@ -180,10 +180,11 @@ def _check_queue_length(request: Request, jobs: Jobs) -> None:
 
 
 def _row(request: Request, endpoint: str, account: str, body: str, *, direct: bool = False) -> RequestRow:
-    now = site_of(request).now()
+    site = site_of(request)
+    now = site.now()
     headers = request.headers
     return RequestRow(
-        request_id=new_request_id(now),
+        request_id=new_request_id(now, site.runtime),
         endpoint=endpoint,
         key_id=account,
         body=body,

@@ -28,7 +28,6 @@ from cryptography.hazmat.primitives.serialization import (
 from prefect_ltx.local import store as db
 from prefect_ltx.local.ids import new_request_id
 from prefect_ltx.local.origin import Origin
-from prefect_ltx.local.outbound import outbound_client
 from prefect_ltx.local.outputs import is_inline, output_of
 from prefect_ltx.local.rows import RequestRow, to_json
 from prefect_ltx.local.site import Site
@@ -110,7 +109,7 @@ class Webhooks:
     async def _deliver(self, row: RequestRow) -> None:
         body = to_json(await self._payload(row)).encode()
         delay = _FIRST_DELAY
-        async with outbound_client(follow_redirects=False) as client:
+        async with self._site.outbound(follow_redirects=False) as client:
             for attempt in range(_ATTEMPTS):
                 headers = {
                     "Content-Type": "application/json",
@@ -133,7 +132,7 @@ class Webhooks:
     async def _payload(self, row: RequestRow) -> dict[str, Any]:
         payload: dict[str, Any] = {
             "request_id": row.request_id,
-            "gateway_request_id": new_request_id(row.submitted_at),
+            "gateway_request_id": new_request_id(row.submitted_at, self._site.runtime),
             "status": "OK" if row.status_code == 200 else "ERROR",
             "payload": None,
         }

@@ -96,9 +96,7 @@ async def _generate(
         if uploads and site.faults.take("upload_gone", endpoint=row.endpoint):
             await site.store.call(db.forget_uploads, uploads)
         asked[0] = Decimal(megapixels(*requested_size(request), request.num_frames))
-        media = {
-            field: await fetch_media(site.files, field, url, folder) for field, url in request.media().items()
-        }
+        media = {field: await fetch_media(site, field, url, folder) for field, url in request.media().items()}
         reference = media.get("video_url")
         width, height = size_to_make(
             request,
