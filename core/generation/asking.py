@@ -5,7 +5,6 @@ a request that fal calls finished is "fal fails to say": asked again with growin
 where that holds the end.
 """
 
-import time
 from contextlib import suppress
 from typing import Final
 
@@ -161,9 +160,9 @@ async def ask_about_lost(services: Services, generation: Generation) -> Generati
     return await services.ledger.get(generation.id)
 
 
-def may_be_found(generation: Generation) -> bool:
+def may_be_found(services: Services, generation: Generation) -> bool:
     """Whether a LOST row is still asked about by itself: for a week from fal's first word that it is gone."""
-    return generation.gone_at is None or time.time() - generation.gone_at < ASK_LOST_SECONDS
+    return generation.gone_at is None or services.runtime.time() - generation.gone_at < ASK_LOST_SECONDS
 
 
 def next_word_after(services: Services) -> float:

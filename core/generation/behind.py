@@ -4,7 +4,7 @@ Such a ledger would buy again what is archived, and count none of what was spent
 generation with the id of the ledger that knows it (`archive.marks`), so one short listing tells.
 """
 
-import time
+import asyncio
 import weakref
 from collections.abc import Collection
 from typing import Final
@@ -31,7 +31,7 @@ async def refuse_ledger_behind_archive(services: Services, keys: Collection[str]
         return
     ledger, archive = services.ledger, services.archive
     looked = _looked.setdefault(ledger, {})
-    if time.monotonic() - looked.get(archive.location, float("-inf")) < _GOOD_FOR_SECONDS:
+    if asyncio.get_running_loop().time() - looked.get(archive.location, float("-inf")) < _GOOD_FOR_SECONDS:
         return
     rows = await ledger.find(keys=keys, live=True, limit=1)
     if rows and rows[0].state not in WITHOUT_REQUEST:
@@ -42,7 +42,7 @@ async def refuse_ledger_behind_archive(services: Services, keys: Collection[str]
             next_step="`prefect-ltx ledger rebuild` makes its rows again from the archive's manifests; if it is the "
             "wrong ledger or archive, name the right one (PREFECT_LTX_LEDGER, PREFECT_LTX_ARCHIVE)",
         )
-    looked[archive.location] = time.monotonic()
+    looked[archive.location] = asyncio.get_running_loop().time()
 
 
 async def behind(ledger: AsyncLedger, archive: Archive) -> str | None:

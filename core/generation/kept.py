@@ -8,7 +8,6 @@ sweep on this machine finds it there.
 import json
 import logging
 import os
-import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,11 +30,6 @@ class KeptRequest(BaseModel, frozen=True):
     request_id: str
 
 
-_kept: dict[tuple[str, str], KeptRequest] = {}
-"""The same in memory, for a disk that is full."""
-_lock = threading.Lock()
-
-
 def keep_request_id(services: Services, generation: Generation, request_id: str) -> None:
     """Write the id down, durably; where even that fails it is logged."""
     kept = KeptRequest(
@@ -45,8 +39,7 @@ def keep_request_id(services: Services, generation: Generation, request_id: str)
         endpoint=generation.endpoint,
         request_id=request_id,
     )
-    with _lock:
-        _kept[kept.ledger_id, kept.generation_id] = kept
+    services.process.kept[kept.ledger_id, kept.generation_id] = kept
     try:
         _write(services.work_dir(generation.id) / KEPT_ID, kept)
     except OSError as error:
@@ -62,7 +55,7 @@ def keep_request_id(services: Services, generation: Generation, request_id: str)
 def kept_request(services: Services, generation_id: str) -> KeptRequest | None:
     """The id that is kept for this row of this ledger, if any."""
     place = (services.ledger.id, generation_id)
-    kept = _kept.get(place) or _read(services.options.work_dir / generation_id / KEPT_ID)
+    kept = services.process.kept.get(place) or _read(services.options.work_dir / generation_id / KEPT_ID)
     return kept if kept is not None and (kept.ledger_id, kept.generation_id) == place else None
 
 
@@ -74,8 +67,7 @@ def all_kept(services: Services) -> list[KeptRequest]:
 
 def forget_kept(services: Services, generation_id: str) -> None:
     """The ledger has it: the file is not needed any more."""
-    with _lock:
-        _kept.pop((services.ledger.id, generation_id), None)
+    services.process.kept.pop((services.ledger.id, generation_id), None)
     folder = services.options.work_dir / generation_id
     with suppress(OSError):
         (folder / KEPT_ID).unlink()

@@ -7,7 +7,6 @@ never means that a request is absent.
 import asyncio
 import logging
 import math
-import time
 from contextlib import suppress
 from typing import Final
 
@@ -58,9 +57,9 @@ async def look_for(
         generation = await services.ledger.get(generation.id)
         if generation.state is State.UNKNOWN:
             generation = await _by_kept_id(services, generation, owner) or generation
-        began, (pause, longest), gateways = time.monotonic(), LOOK_PAUSE_SECONDS, 0
+        began, (pause, longest), gateways = asyncio.get_running_loop().time(), LOOK_PAUSE_SECONDS, 0
         while generation.state is State.UNKNOWN:
-            waited = time.monotonic() - began
+            waited = asyncio.get_running_loop().time() - began
             try:
                 found = await _verdict(services, generation, waited)
             except FalGateway as error:

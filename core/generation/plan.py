@@ -1,7 +1,6 @@
 """What a request will be, before anything is sent: its key, seed, size, price, and what speaks against it."""
 
 import hashlib
-import secrets
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
@@ -22,6 +21,7 @@ from prefect_ltx.generation.inputs import InputMedia, MediaDigest, fetch_inputs
 from prefect_ltx.generation.pricing import PriceSource
 from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import Generation, Owner, Plan, State, generation_keys
+from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
 PIXEL_BUDGET_MEGAPIXELS = 150
 """Above about 135 to 150 megapixels the reference-video endpoint was seen to answer 422 (ltx-model §2)."""
@@ -122,13 +122,13 @@ class PlanReport(Estimate):
     """Why nothing is bought now: a bill far beyond its bound, at which nobody has looked. Else empty."""
 
 
-def draw_seed(scope: str | None) -> int:
+def draw_seed(scope: str | None, runtime: Runtime = THIS_MACHINE) -> int:
     """A seed below 2**31 for a request that has none: the same for the same `scope`, random without one.
 
     A flow's scope is its run id and the item's place in it, so that a retried run draws the same seed.
     """
     if scope is None:
-        return secrets.randbelow(2**31)
+        return runtime.random.randrange(2**31)
     return int.from_bytes(hashlib.sha256(scope.encode()).digest()[:8], "big") % 2**31
 
 
@@ -186,7 +186,7 @@ async def _seed_for(services: Services, seedless_keys: Sequence[str], owner: Own
         orphan = await services.ledger.adopt_seedless(seedless_key, owner)
         if orphan is not None:
             return orphan.seed
-    return draw_seed(scope)
+    return draw_seed(scope, services.runtime)
 
 
 async def plan_of(

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import heapq
 import itertools
-import time
 from dataclasses import dataclass, field
 
 from prefect_ltx.fal import QueueStatus
@@ -95,13 +94,15 @@ class Poller:
             turn.waiting.end.cancel()
 
     def _put(self, waiting: "_Waiting", seconds: float) -> None:
-        heapq.heappush(self._due, _Turn(time.monotonic() + seconds, next(self._numbers), waiting))
+        heapq.heappush(
+            self._due, _Turn(asyncio.get_running_loop().time() + seconds, next(self._numbers), waiting)
+        )
         self._changed.set()
 
     async def _run(self) -> None:
         while True:
             self._changed.clear()
-            wait = self._due[0].at - time.monotonic() if self._due else None
+            wait = self._due[0].at - asyncio.get_running_loop().time() if self._due else None
             if wait is None or wait > 0:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):
@@ -132,7 +133,7 @@ class Poller:
         waiting.asked += 1
         status: QueueStatus | None = await waiting.watch.ask()
         if status is not None and status.status == "COMPLETED":
-            seconds = time.monotonic() - waiting.began
+            seconds = asyncio.get_running_loop().time() - waiting.began
             found = await waiting.watch.finish()
             if found is not None:
                 waiting.pace.ended(waiting.size, seconds, waiting.asked)
@@ -150,7 +151,7 @@ class _Waiting:
     watch: Watch
     pace: Pace
     end: "asyncio.Future[Generation]"
-    began: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     asked: int = 0
 
     @property

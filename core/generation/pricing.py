@@ -5,7 +5,7 @@ ledger, so that its being down changes nothing. Nobody's word at all leaves the 
 budget can be held (`PriceUnknown`), and which is never written down as a bill.
 """
 
-import time
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -33,7 +33,7 @@ class UnitPrice:
     note: str = ""
     """What a plan has to say about it; empty where fal quoted it just now."""
     asked_at: float = 0.0
-    """`time.monotonic()` of the question."""
+    """The event loop's time of the question."""
 
     @property
     def is_guess(self) -> bool:
@@ -50,7 +50,9 @@ async def unit_price(services: "Services", endpoint: str) -> UnitPrice:
     if not services.has_account:
         return UnitPrice(UNIT_PRICE_USD, "page")
     known = services.unit_prices.get(endpoint)
-    if known and (known.source == "quoted" or time.monotonic() - known.asked_at < ASK_AGAIN_SECONDS):
+    if known and (
+        known.source == "quoted" or asyncio.get_running_loop().time() - known.asked_at < ASK_AGAIN_SECONDS
+    ):
         return known
     found = await _asked(services, endpoint)
     services.unit_prices[endpoint] = found
@@ -58,7 +60,7 @@ async def unit_price(services: "Services", endpoint: str) -> UnitPrice:
 
 
 async def _asked(services: "Services", endpoint: str) -> UnitPrice:
-    at = time.monotonic()
+    at = asyncio.get_running_loop().time()
     account, ledger = services.account, services.ledger
     try:
         quoted = (await services.client.prices([endpoint])).get(endpoint)

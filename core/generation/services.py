@@ -11,9 +11,11 @@ from prefect_ltx.generation.accounts import Account, decide
 from prefect_ltx.generation.callback import public_base
 from prefect_ltx.generation.options import Options
 from prefect_ltx.generation.pricing import UnitPrice, unit_price
+from prefect_ltx.generation.process import Process, this_process
 from prefect_ltx.generation.sharing import refuse_unshared
 from prefect_ltx.generation.usable import refuse_unusable_places
 from prefect_ltx.ledger import AsyncLedger, BudgetLimit, KnownAccount, Ledger
+from prefect_ltx.runtime import THIS_MACHINE, Runtime
 from prefect_ltx.settings import Settings, SettingsError
 
 
@@ -36,6 +38,9 @@ class Services:
     """False where neither a key nor a URL is set: only prices can be said then, and nothing of what is paid for."""
     archive_is_the_ledgers: bool = True
     """False where a ledger was named and its archive was not: then the two say nothing about each other."""
+    process: Process = field(default_factory=this_process, repr=False)
+    """What this process shares: leases, lookers, kept ids."""
+    runtime: Runtime = field(default=THIS_MACHINE, repr=False)
     unit_prices: dict[str, UnitPrice] = field(default_factory=dict, repr=False)
     """What `unit_price` found out, by endpoint."""
 
@@ -87,6 +92,8 @@ class Services:
         limits: tuple[BudgetLimit, ...],
         *,
         has_account: bool = True,
+        process: Process | None = None,
+        runtime: Runtime = THIS_MACHINE,
     ) -> Self:
         """The services of these parts. Whose account it is, and what to believe, is known once they have begun."""
         service = FAL if client.hosts.is_fal else custom_service(client.hosts)
@@ -100,6 +107,8 @@ class Services:
             identity=Account(client.account, client.account, service.id),
             limits=limits,
             has_account=has_account,
+            process=process or this_process(),
+            runtime=runtime,
         )
 
     @property

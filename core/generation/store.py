@@ -5,7 +5,6 @@ import functools
 import importlib.metadata
 import platform
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -312,7 +311,7 @@ def _manifest(
         quality=quality,
         tools=_tools(services),
         stand_in=not services.client.hosts.is_fal,
-        created_at=datetime.now(UTC),
+        created_at=services.runtime.now(),
         folder=folder,
         tags=list(generation.tags),
     )

@@ -7,7 +7,6 @@ the permission, and never because of an error.
 import asyncio
 import logging
 import math
-import time
 from contextlib import AsyncExitStack, suppress
 
 from prefect_ltx.fal import FalError, FalNotSent
@@ -147,12 +146,12 @@ async def _post_once(services: Services, generation: Generation, owner: Owner) -
 async def _post(services: Services, generation: Generation, owner: Owner) -> Generation:
     tell("after-intent", generation.id)
     since = await _fal_time(services, generation.endpoint)
-    began = time.monotonic()
+    began = asyncio.get_running_loop().time()
     # Refused where a POST of this attempt may have left already, where the lease is gone, or after a cancel.
     generation = await services.ledger.begin_post(generation.id, owner, since=since)
     attempt, question = generation.attempt, question_about(services, generation)
     tell("submit", generation.id, f"submitting to {generation.endpoint}")
-    if time.monotonic() - began > services.ledger.lease_seconds / 2:
+    if asyncio.get_running_loop().time() - began > services.ledger.lease_seconds / 2:
         # A machine that slept here may have lost its lease: others may be proving by now that nothing was sent.
         still = NotSent("the machine stood still before the POST", attempt=attempt)
         await services.ledger.record(generation.id, still, owner=owner)

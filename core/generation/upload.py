@@ -1,6 +1,5 @@
 """Inputs to fal's storage, once for each content and account."""
 
-import time
 from pathlib import Path
 from typing import Literal
 
@@ -66,7 +65,7 @@ async def _upload_once(services: Services, path: Path, digest: MediaDigest) -> U
             url,
             content_type=digest.content_type,
             size=digest.size,
-            expires_at=time.time() + UPLOAD_REUSE_SECONDS,
+            expires_at=services.runtime.time() + UPLOAD_REUSE_SECONDS,
         )
     return UploadedMedia(
         url=url, sha256=digest.sha256, size=digest.size, content_type=digest.content_type, reused=reused

@@ -5,7 +5,6 @@ There is no FAILED status: failure is COMPLETED with an error, or an error on th
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -84,7 +83,7 @@ class Watch:
         self._generation = generation
         self.expected = float(generation.price_expected_usd) / 0.0024075 * SECONDS_PER_MEGAPIXEL
         self._logs = logs
-        self._began = time.monotonic()
+        self._began = asyncio.get_running_loop().time()
         self._running_since: float | None = None
         self._down_since: float | None = None
         self._down_pause = DOWN_PAUSES[0]
@@ -114,7 +113,9 @@ class Watch:
             self._answered()
         # A job may go back to the queue when fal retries it: its run starts over then.
         self._running_since = (
-            (self._running_since or time.monotonic()) if status.status == "IN_PROGRESS" else None
+            (self._running_since or asyncio.get_running_loop().time())
+            if status.status == "IN_PROGRESS"
+            else None
         )
         return status
 
@@ -140,7 +141,7 @@ class Watch:
         self._pause = min(self._pause * 1.3, most)
         if self._running_since is None or status is None:
             return max(self._pause, self.at_least)
-        left = self.expected - (time.monotonic() - self._running_since)
+        left = self.expected - (asyncio.get_running_loop().time() - self._running_since)
         return max(self._pause if left > most else min(self._pause, 1.0), self.at_least)
 
     async def _not_found(self, question: Question, error: FalError) -> QueueStatus | None:
@@ -157,7 +158,7 @@ class Watch:
 
     async def _unsaid(self, error: FalError) -> Generation | None:
         """fal calls it finished, and its result route gives no answer of its own."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         self._down_since = self._down_since or now
         if now - self._down_since >= self._unsaid_at:
             self._unsaid_at += min(self._unsaid_at, UNSAID_SECONDS[1])
@@ -178,7 +179,7 @@ class Watch:
         self._down_since, self._down_pause, self._unsaid_at = None, DOWN_PAUSES[0], UNSAID_SECONDS[0]
 
     def _sit_out(self, error: FalError) -> None:
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         self._down_since = self._down_since or now
         if now - self._down_since > UNAVAILABLE_PATIENCE:
             raise error
@@ -186,7 +187,7 @@ class Watch:
         self._down_pause = min(self._down_pause * 1.6, DOWN_PAUSES[1])
 
     def _check_budgets(self) -> None:
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         options = self._services.options
         if self._running_since is not None:
             name, spent, budget = "run", now - self._running_since, options.run_timeout

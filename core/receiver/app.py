@@ -76,12 +76,15 @@ class Receiver:
         user_id: str | None,
         max_bytes: int = DEFAULT_MAX_BYTES,
         identify: Callable[[], Awaitable[None]] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """`user_id`: the account as fal's webhooks name it; without one it is learned from the first known request.
 
         `identify` finds out again whose account this is: fal may have been down when the receiver started.
+        `clock` gives Unix seconds.
         """
-        self._identify, self._identified = identify, time.monotonic()
+        self._clock = clock
+        self._identify, self._identified = identify, asyncio.get_running_loop().time()
         self._client, self._keys, self._recorder = client, keys, recorder
         self._user_id, self._max_bytes = user_id, max_bytes
         self._learned: str | None = None
@@ -174,13 +177,13 @@ class Receiver:
         try:
             keys = await self._keys.current()
             try:
-                return verify_webhook(headers, body, keys, user_id=self._user_id)
+                return verify_webhook(headers, body, keys, user_id=self._user_id, now=self._clock())
             except (WebhookSignatureInvalid, WebhookKeysUnusable):
                 # fal may have begun to sign with another key.
                 newer = await self._keys.newer_than(keys)
                 if newer is None:
                     raise
-                return verify_webhook(headers, body, newer, user_id=self._user_id)
+                return verify_webhook(headers, body, newer, user_id=self._user_id, now=self._clock())
         except KeysUnavailable as error:
             raise Refused(503, str(error)) from None
         except WebhookKeysUnusable as error:
@@ -206,9 +209,9 @@ class Receiver:
         return receipt
 
     async def _identified_anew(self) -> bool:
-        if self._identify is None or time.monotonic() - self._identified < _IDENTIFY_SECONDS:
+        if self._identify is None or asyncio.get_running_loop().time() - self._identified < _IDENTIFY_SECONDS:
             return False
-        self._identified = time.monotonic()
+        self._identified = asyncio.get_running_loop().time()
         with suppress(FalError, LedgerError):
             await self._identify()
             return True
@@ -248,7 +251,7 @@ class Receiver:
         """One line a reason and 10 s, so that a burst of forgeries does not fill a disk."""
         name = f"{refused.status} {refused.why}"
         self.counts[f"refused {refused.status}"] += 1
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if now - self._complained.get(name, float("-inf")) >= _COMPLAIN_SECONDS:
             self._complained[name] = now
             logger.warning("A delivery was refused (%s); more of these are not logged for 10 s", name)

@@ -6,7 +6,6 @@ submitted here, and one generation's trouble never stops the others.
 
 import asyncio
 import logging
-import time
 from contextlib import suppress
 from typing import Final
 
@@ -68,7 +67,7 @@ async def ask_in_flight(services: Services) -> InFlightReport:
     turn = asyncio.Semaphore(ASKED_AT_ONCE)
     rows = await services.ledger.unheld([State.SUBMITTED, State.LOST])
     own = [row for row in rows if _is_ours(services, row)]
-    due = [row for row in own if is_due(row, time.time())]
+    due = [row for row in own if is_due(row, services.runtime.time())]
     report.other_accounts = len(rows) - len(own)
     report.asked, report.in_flight = len(due), len(own) - len(due)
     async with asyncio.TaskGroup() as group:

@@ -1,6 +1,6 @@
 """Requests that fal lists for this account and no row of the ledger knows: bought elsewhere, or lost from here."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from prefect_ltx.fal import INGREDIENT, REFERENCE_VIDEO, FalError
@@ -12,7 +12,7 @@ ORPHAN_WINDOW: Final = timedelta(days=2)
 
 async def find_orphans(services: Services, report: SweepReport) -> None:
     """List them; what to do about one is a person's to decide."""
-    start = datetime.now(UTC) - ORPHAN_WINDOW
+    start = services.runtime.now() - ORPHAN_WINDOW
     for endpoint in (REFERENCE_VIDEO, INGREDIENT):
         try:
             known = await services.ledger.claimed_request_ids(endpoint)

@@ -6,7 +6,7 @@ arrive. An estimate is never written down as a bill.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -57,7 +57,7 @@ async def _to_ask_about(services: Services) -> dict[str, Generation]:
 
     This account's rows only: another one's bill is not told to its key.
     """
-    now, is_ours = datetime.now(UTC), services.ledger.is_ours
+    now, is_ours = services.runtime.now(), services.ledger.is_ours
     unsettled = filter(is_ours, await services.ledger.unsettled(by_billing=True))
     recent = [row for row in unsettled if row.created_at > now - BILLING_WINDOW][-BILLING_MOST:]
     lately = list(filter(is_ours, await services.ledger.billed_since(now - CORRECTION_WINDOW)))

@@ -1,7 +1,7 @@
 """Files that killed runs left: in the archive under temporary names, and in this machine's work folder."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from prefect_ltx.generation.kept import all_kept
@@ -19,7 +19,7 @@ async def clear_stale_files(services: Services) -> None:
         ArchiveError, LedgerError, OSError: something could not be looked at or removed.
     """
     # A closed row's folder has its manifest: nobody writes there any more, however young a leftover is.
-    since = datetime.now(UTC) - 2 * timedelta(seconds=STALE_SECONDS)
+    since = services.runtime.now() - 2 * timedelta(seconds=STALE_SECONDS)
     closed = await services.ledger.find(states=[State.ARCHIVED])
     ended = {row.folder for row in closed if row.folder and row.closed_at and row.closed_at > since}
     await services.archive.clear_stale_temporaries(older_than=STALE_SECONDS, finished=ended)

@@ -151,7 +151,7 @@ async def _worked_on(services: Services, generation: Generation, owner: Owner, m
                 raise _LeftAlone
             case "parked":
                 await look_again(services, claim.generation, owner)
-            case "lost" if not may_be_found(claim.generation):
+            case "lost" if not may_be_found(services, claim.generation):
                 return (
                     "fal has not had it for a week; it is asked for again by a run of the same request only"
                 )
