@@ -1,0 +1,230 @@
+"""An event loop without an outside: its time jumps, what is ready runs in an order drawn from the seed, and every
+handle belongs to a simulated process, which can die or be stopped.
+
+Built on async-solipsism's loop, which has the virtual time and says when nothing can wake up again. What asyncio would
+do in a thread is a handle of its own here: it runs between others, and one after another where its executor has one
+thread. A process that died never runs again: its tasks are kept until the history is over, so that nothing of theirs
+is unwound by garbage collection.
+"""
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, TypeVar
+
+import async_solipsism
+from async_solipsism.exceptions import SleepForeverError
+
+T = TypeVar("T")
+
+PROCESS: contextvars.ContextVar["Process"] = contextvars.ContextVar("simulated_process")
+
+
+class Killed(BaseException):
+    """The process that runs this dies here."""
+
+
+class WorldOver(BaseException):
+    """The history has ended; whatever still runs is unwound."""
+
+
+class OneThread(Executor):
+    """Stands for an executor with one thread: what is given to it runs in order. Outside the loop it runs at once."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Callable[[], None]] = deque()
+        self.busy = False
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
+        future: Future[T] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Nothing to stop."""
+
+
+@dataclass(eq=False)
+class Process:
+    """One operating system process of the simulated world."""
+
+    name: str
+    dead: bool = False
+    stopped: bool = False
+    deferred: list[asyncio.Handle] = field(default_factory=list)
+    """What waits until it is continued."""
+    steps: int = 0
+    """How many handles it has run."""
+    dies_at: dict[str, int] = field(default_factory=dict)
+    """What kind of moment, and the how manieth of it, it dies at."""
+    met: dict[str, int] = field(default_factory=dict)
+    on_death: Callable[["Process", str], None] | None = None
+    pid: int = 0
+    executor: OneThread = field(default_factory=OneThread)
+
+    def context(self) -> contextvars.Context:
+        """A context in which everything belongs to this process."""
+        context = contextvars.Context()
+        context.run(PROCESS.set, self)
+        return context
+
+    def moment(self, kind: str) -> bool:
+        """A moment of this kind has come; whether the process dies at it."""
+        count = self.met[kind] = self.met.get(kind, 0) + 1
+        if not self.dead and self.dies_at.get(kind) == count:
+            self.die(f"{kind} {count}")
+            return True
+        return False
+
+    def die(self, where: str) -> None:
+        """End here: nothing of it runs any more."""
+        self.dead = True
+        self.deferred.clear()
+        if self.on_death is not None:
+            self.on_death(self, where)
+
+
+def current() -> Process | None:
+    """The process whose code runs now."""
+    return PROCESS.get(None)
+
+
+def _nothing() -> None:
+    """What a handle of a dead process does."""
+
+
+class _Ready(deque[asyncio.Handle]):
+    """What is ready to run; asyncio takes from the left, and gets what this chooses."""
+
+    loop: "SimulatedLoop"
+
+    def popleft(self) -> asyncio.Handle:
+        shuffle = self.loop.shuffle
+        if shuffle is not None and len(self) > 1:
+            at = int(shuffle.random() * min(len(self), 16))
+            if at:
+                self[0], self[at] = self[at], self[0]
+        handle = super().popleft()
+        process = handle._context.get(PROCESS)
+        if process is None or self.loop.over:
+            return handle
+        if process.dead:
+            return self.loop.idle
+        if process.stopped:
+            process.deferred.append(handle)
+            return self.loop.idle
+        process.steps += 1
+        if process.moment("step"):
+            return self.loop.idle
+        return handle
+
+
+class SimulatedLoop(async_solipsism.EventLoop):
+    """See the module."""
+
+    def __init__(self, shuffle: Random | None = None) -> None:
+        """`shuffle` draws the order of what is ready; None keeps asyncio's own."""
+        super().__init__()
+        self.shuffle = shuffle
+        self.over = False
+        ready = _Ready()
+        ready.loop = self
+        self._ready = ready
+        self.idle = asyncio.Handle(_nothing, (), self)
+        self.tasks: list[asyncio.Task[Any]] = []
+        self.set_task_factory(self._kept_task)
+
+    @staticmethod
+    def _kept_task(loop: "SimulatedLoop", coroutine: Any, **options: Any) -> "asyncio.Task[Any]":
+        task = asyncio.Task(coroutine, loop=loop, **options)
+        loop.tasks.append(task)
+        if len(loop.tasks) > 400:
+            loop.tasks = [each for each in loop.tasks if not each.done()]
+        return task
+
+    def run_in_executor(self, executor: Executor | None, func: Callable[..., T], *args: Any) -> Any:  # type: ignore[override]
+        """A handle of its own in place of a thread."""
+        future: asyncio.Future[T] = self.create_future()
+        process = current()
+        if self.over:
+            future.set_exception(asyncio.CancelledError())
+            return future
+
+        def run() -> None:
+            try:
+                result = func(*args)
+            except Killed:
+                return
+            except WorldOver:
+                future.cancel()
+            except BaseException as error:
+                if not future.done():
+                    future.set_exception(error)
+            else:
+                if not future.done():
+                    future.set_result(result)
+            if process is not None:
+                process.moment("call")
+
+        queue = executor if isinstance(executor, OneThread) else None
+        if queue is None:
+            self.call_soon(run)
+            return future
+        queue.waiting.append(run)
+        if not queue.busy:
+            queue.busy = True
+            self.call_soon(self._next_in, queue)
+        return future
+
+    def _next_in(self, queue: OneThread) -> None:
+        queue.waiting.popleft()()
+        if queue.waiting:
+            self.call_soon(self._next_in, queue)
+        else:
+            queue.busy = False
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+        """There are no threads."""
+        return self.call_soon(callback, *args, context=context)
+
+    def start(self, process: Process, coroutine: Any) -> "asyncio.Task[Any]":
+        """Run a coroutine as part of a process."""
+        return self.create_task(coroutine, context=process.context())
+
+    def resume(self, process: Process) -> None:
+        """Continue a process that was stopped."""
+        process.stopped = False
+        waiting, process.deferred = process.deferred, []
+        self._ready.extend(waiting)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass while something blocks."""
+        self._selector.clock.advance(seconds)
+
+    def finish(self) -> None:
+        """Unwind whatever is left, so that nothing of it is unwound later, and close."""
+        self.over = True
+        self.shuffle = None
+        for _ in range(20):
+            left = [task for task in self.tasks if not task.done()]
+            if not left:
+                break
+            for task in left:
+                task._log_destroy_pending = False
+                task.cancel()
+            try:
+                self.run_until_complete(asyncio.sleep(0))
+                self.run_until_complete(asyncio.sleep(0))
+            except SleepForeverError:
+                break
+        self.tasks.clear()
+        self._ready.clear()
+        self._scheduled.clear()
+        self.close()
