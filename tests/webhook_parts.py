@@ -128,12 +128,14 @@ class Receiving:
 
 
 @contextmanager
-def receiver(fal_url: str, folder: Path, *options: str, **environ: str) -> Iterator[Receiving]:
-    """`prefect-ltx webhook` with the ledger of `environment(fal_url, folder)`."""
+def receiver(
+    fal_url: str, folder: Path, *options: str, before: tuple[str, ...] = (), **environ: str
+) -> Iterator[Receiving]:
+    """`prefect-ltx webhook` with the ledger of `environment(fal_url, folder)`; `before` is a command that runs it."""
     log = folder / "receiver.log"
     with log.open("ab") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prefect_ltx.cli", "webhook", *options],
+            [*before, sys.executable, "-m", "prefect_ltx.cli", "webhook", *options],
             env=os.environ | environment(fal_url, folder) | environ,
             cwd=folder,
             stdout=subprocess.PIPE,

@@ -25,6 +25,7 @@ from prefect_ltx.fal.errors import (
 )
 from prefect_ltx.fal.lenient_json import NOT_JSON, read_json
 from prefect_ltx.fal.reply import valid_request_id
+from prefect_ltx.fal.safe_text import plain
 from prefect_ltx.fal.wire import Json, Text
 
 REQUEST_ID_HEADER: Final = "X-Fal-Webhook-Request-Id"
@@ -33,8 +34,12 @@ TIMESTAMP_HEADER: Final = "X-Fal-Webhook-Timestamp"
 SIGNATURE_HEADER: Final = "X-Fal-Webhook-Signature"
 
 
+_LONGEST_ID: Final = 200
+"""fal's ids have 36 characters."""
+
+
 def _an_id(value: str) -> str:
-    if not valid_request_id(value):
+    if len(value) > _LONGEST_ID or not valid_request_id(value):
         raise ValueError("is not a request id")
     return value
 
@@ -153,4 +158,4 @@ def _content(body: bytes, user_id: str, timestamp: int) -> VerifiedWebhook:
         return VerifiedWebhook.model_validate(data | {"user_id": user_id, "timestamp": timestamp})
     except ValidationError as error:
         where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
-        raise WebhookMalformed(f"The webhook's body is not fal's: {where}") from None
+        raise WebhookMalformed(f"The webhook's body is not fal's: {plain(where, 200)}") from None

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect
 
 from prefect_ltx.fal import (
     FalClient,
@@ -31,7 +32,6 @@ from prefect_ltx.fal import (
     WebhookMalformed,
     WebhookSignatureInvalid,
     WebhookWrongUser,
-    plain,
     verify_webhook,
 )
 from prefect_ltx.fal.webhooks import (
@@ -43,14 +43,19 @@ from prefect_ltx.fal.webhooks import (
 from prefect_ltx.generation.callback import NONCE, PATH
 from prefect_ltx.ledger import Delivery, LedgerError, Receipt
 from prefect_ltx.receiver.announcer import Announcer
+from prefect_ltx.receiver.connections import UnambiguousFraming
 from prefect_ltx.receiver.keys import KeyRing, KeysUnavailable
 from prefect_ltx.receiver.meaning import delivery_of
 from prefect_ltx.receiver.recorder import Recorder, RecorderBusy
+from prefect_ltx.receiver.sparing_log import SparingLog
 
 DEFAULT_MAX_BYTES: Final = 1024 * 1024
 BODY_SECONDS: Final = 10.0
+_SMALL_BODY: Final = 64 * 1024
+"""fal's bodies are a few kilobytes."""
+_MOST_HELD: Final = 64 * 1024 * 1024
+"""Bytes of bodies in memory at which only small ones are still taken."""
 _HEADERS: Final = (REQUEST_ID_HEADER, USER_ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER)
-_COMPLAIN_SECONDS: Final = 10.0
 _IDENTIFY_SECONDS: Final = 30.0
 
 logger = logging.getLogger("prefect_ltx.receiver")
@@ -89,7 +94,8 @@ class Receiver:
         self._user_id, self._max_bytes = user_id, max_bytes
         self._learned: str | None = None
         self.counts: Counter[str] = Counter()
-        self._complained: dict[str, float] = {}
+        self._held = 0
+        self.log = SparingLog(logger)
 
     async def warm_up(self) -> None:
         """Fetch the keys before anybody waits for them; where that fails, the first delivery asks again."""
@@ -107,12 +113,12 @@ class Receiver:
             return self._refusal(refused)
         except Exception as error:
             # Never a traceback: it comes again, and meanwhile polling finds the result.
-            logger.error("A delivery met an unexpected %s: %s", type(error).__name__, plain(error, 200))
+            self.log.warning("unexpected", "A delivery met an unexpected %s: %s", type(error).__name__, error)
             return self._refusal(Refused(503, "it cannot be taken now"))
         return self._taken(webhook, receipt)
 
     def _refusal(self, refused: Refused) -> Response:
-        self._complain(refused)
+        self.refused(refused.status, refused.why)
         headers = {"Connection": "close"} if refused.close else {}
         if refused.status == 503:
             headers["Retry-After"] = "5"
@@ -121,13 +127,15 @@ class Receiver:
     def _taken(self, webhook: VerifiedWebhook, receipt: Receipt) -> Response:
         self.counts[receipt.outcome] += 1
         if receipt.outcome == "unknown":
-            logger.warning(
+            self.log.warning(
+                "unknown",
                 "Request %s is signed by fal and unknown to this ledger: nothing was changed. If it is of this "
                 "account, `prefect-ltx sweep` reports it as an orphan.",
                 webhook.request_id,
             )
         elif receipt.outcome == "another account" and receipt.generation is not None:
-            logger.warning(
+            self.log.warning(
+                "another account",
                 "Request %s is of generation %s, which belongs to another account: nothing was changed",
                 webhook.request_id,
                 receipt.generation.id,
@@ -164,10 +172,17 @@ class Receiver:
             async with asyncio.timeout(BODY_SECONDS):
                 async for part in request.stream():
                     body += part
+                    self._held += len(part)
                     if len(body) > self._max_bytes:
                         raise self._too_large()
+                    if self._held > _MOST_HELD and len(body) > _SMALL_BODY:
+                        raise Refused(503, "too many large bodies at once", close=True)
         except TimeoutError:
             raise Refused(408, "the body did not come", close=True) from None
+        except ClientDisconnect:
+            raise Refused(408, "the connection ended within the body", close=True) from None
+        finally:
+            self._held -= len(body)
         return bytes(body)
 
     def _too_large(self) -> Refused:
@@ -196,7 +211,7 @@ class Receiver:
             raise Refused(401, error.what) from None
 
     async def _recorded(self, webhook: VerifiedWebhook, nonce: str) -> Receipt:
-        delivery = delivery_of(webhook, nonce)
+        delivery = delivery_of(webhook, nonce, self.log)
         receipt = await self._write(delivery)
         if receipt.outcome == "another account" and await self._identified_anew():
             receipt = await self._write(delivery)
@@ -226,7 +241,8 @@ class Receiver:
             if delivery.end is None:
                 raise
             # What it says cannot be stored. That it came can be, and the result is asked by id.
-            logger.error(
+            self.log.warning(
+                "not recorded",
                 "What is said about request %s cannot be recorded (%s); its result is asked by id",
                 delivery.request_id,
                 type(error).__name__,
@@ -244,17 +260,19 @@ class Receiver:
         except FalUnavailable:
             raise Refused(503, "fal cannot be asked about this request now") from None
         except FalError as error:
-            logger.warning("Request %s is not taken over: %s", webhook.request_id, error)
+            self.log.warning("not taken over", "Request %s is not taken over: %s", webhook.request_id, error)
             raise Refused(403, "fal does not confirm this request") from None
 
-    def _complain(self, refused: Refused) -> None:
-        """One line a reason and 10 s, so that a burst of forgeries does not fill a disk."""
-        name = f"{refused.status} {refused.why}"
-        self.counts[f"refused {refused.status}"] += 1
-        now = asyncio.get_running_loop().time()
-        if now - self._complained.get(name, float("-inf")) >= _COMPLAIN_SECONDS:
-            self._complained[name] = now
-            logger.warning("A delivery was refused (%s); more of these are not logged for 10 s", name)
+    def refused(self, status: int, why: str) -> None:
+        """Count it and say so: one line a reason and 10 s, so that a burst of forgeries does not fill a disk."""
+        self.counts[f"refused {status}"] += 1
+        self.log.warning(
+            f"{status} {why[:60]}",
+            "A delivery was refused (%s %s); more of these are not logged for 10 s",
+            status,
+            why,
+            most=1,
+        )
 
 
 def build_app(
@@ -291,6 +309,7 @@ def build_app(
 
     # The public base may have a path that a proxy in front passes on. Plain routes: what FastAPI does for
     # parameters and models takes longer than the verification, and there are none here.
+    app.add_middleware(UnambiguousFraming, refused=receiver.refused)
     for path in (PATH + "{nonce}", "/{base:path}" + PATH + "{nonce}"):
         app.add_route(path, take, methods=["POST"])
     return app

@@ -6,7 +6,6 @@ Whatever the payload is, that the webhook came is recorded.
 """
 
 import json
-import logging
 import re
 from typing import Final
 
@@ -18,29 +17,27 @@ from prefect_ltx.fal import (
     FalGenerationFailed,
     FalValidationError,
     VerifiedWebhook,
-    plain,
 )
 from prefect_ltx.fal.reply import Reply
 from prefect_ltx.fal.verdicts import generation_result
 from prefect_ltx.ledger import Delivery, RemoteCancelled, RemoteCompleted, RemoteFailed
+from prefect_ltx.receiver.sparing_log import SparingLog
 
 _STATUS: Final = re.compile(r"\b([45]\d\d)\b")
 
 
-logger = logging.getLogger("prefect_ltx.receiver")
-
-
-def delivery_of(webhook: VerifiedWebhook, nonce: str) -> Delivery:
+def delivery_of(webhook: VerifiedWebhook, nonce: str, log: SparingLog) -> Delivery:
     """The delivery for the ledger, not confirmed."""
     try:
         end = _end(webhook)
     except Exception as error:
         # Signed by fal and odd beyond what is foreseen: the result is asked by id. Its text may quote signed URLs.
-        logger.error(
+        log.warning(
+            "payload",
             "The payload for request %s cannot be used (%s: %s); its result is asked by id",
             webhook.request_id,
             type(error).__name__,
-            plain(error, 200),
+            error,
         )
         end = None
     return Delivery(nonce=nonce, request_id=webhook.request_id, ok=webhook.status == "OK", end=end)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -15,12 +16,14 @@ from prefect_ltx.generation.services import Services, client_from
 from prefect_ltx.ledger import AsyncLedger
 from prefect_ltx.receiver.announcer import Announcer, Tell
 from prefect_ltx.receiver.app import DEFAULT_MAX_BYTES, Receiver, build_app
+from prefect_ltx.receiver.connections import Connections, ImpatientProtocol, places
 from prefect_ltx.receiver.keys import FLOOR_SECONDS, KeyRing
 from prefect_ltx.receiver.recorder import Recorder
 from prefect_ltx.settings import Settings
 
 BACKLOG: Final = 2048
-MOST_CONNECTIONS: Final = 4096
+_AT_ONCE: Final = 64
+"""Connections that are accepted before those that they drive out are closed."""
 
 
 async def serve(
@@ -85,9 +88,11 @@ async def serve(
                 access_log=False,  # its lines would hold the path of every delivery
                 proxy_headers=False,
                 server_header=False,
-                backlog=BACKLOG,
-                limit_concurrency=MOST_CONNECTIONS,
-                timeout_keep_alive=30,
+                http=functools.partial(  # type: ignore[arg-type]  # a protocol's factory
+                    ImpatientProtocol, places=Connections(places(), receiver.log)
+                ),
+                backlog=_AT_ONCE,
+                timeout_keep_alive=60,  # ImpatientProtocol's limits end it earlier
                 timeout_graceful_shutdown=15,
             ),
             None if on_ready is None else lambda: on_ready(url),
@@ -106,6 +111,9 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for each in sockets or ():
+            # asyncio accepts as many in one go as it lets queue; the queue itself may be longer.
+            each.listen(BACKLOG)
         if self.started and self._on_ready is not None:
             self._on_ready()
 
