@@ -1,9 +1,5 @@
-"""`prefect-ltx ledger list|show|spend|resolve|rebuild`: the money record. Needs neither fal nor Prefect."""
+"""`prefect-ltx ledger list|show|spend|resolve`: the money record. Needs neither fal nor Prefect."""
 
-import getpass
-import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,6 +7,7 @@ import typer
 
 from prefect_ltx.cli import accounts
 from prefect_ltx.cli.frame import Output, command
+from prefect_ltx.cli.ledger_repair import opened, person, rebuild, verify
 from prefect_ltx.cli.ledger_stops import let_buying_go_on
 
 if TYPE_CHECKING:
@@ -38,6 +35,7 @@ def register(app: typer.Typer) -> None:
         ("spend", spend),
         ("resolve", resolve),
         ("rebuild", rebuild),
+        ("verify", verify),
     ):
         command(group, name)(function)
     accounts.register(group)
@@ -61,7 +59,7 @@ def list_(
         states = [State(each.upper()) for each in state] if state else None
     except ValueError:
         raise typer.BadParameter(f"--state is one of {', '.join(State)}.") from None
-    with _opened() as ledger:
+    with opened() as ledger:
         rows = ledger.find(states=states, tag=tag, flow_run_id=flow_run, limit=limit)
     output.result(
         {"generations": [generation_facts(row) for row in rows]},
@@ -91,7 +89,7 @@ def show(output: Output, generation_id: GenerationId) -> None:
     from prefect_ltx.cli.ledger_view import event_facts, generation_facts
     from prefect_ltx.cli.tables import facts, grid, text, when
 
-    with _opened() as ledger:
+    with opened() as ledger:
         row = ledger.get(generation_id)
         events = ledger.events(row.id)
     shown = generation_facts(row)
@@ -138,7 +136,7 @@ def spend(
     from prefect_ltx.settings import Settings
 
     period = Period(_day(since, "--since"), _day(until, "--until"))
-    with _opened() as ledger:
+    with opened() as ledger:
         found = ledger.spend(period, budget_from(Settings()))
     totals = found.by[by]
     output.result(
@@ -189,16 +187,16 @@ def resolve(
             "give exactly one of --adopt REQUEST_ID, --absent, --write-off and --bill-checked."
         )
     if bill_checked:
-        with _opened(read_only=False) as ledger:
-            let_buying_go_on(output, ledger, generation_id, by=_person())
+        with opened(read_only=False) as ledger:
+            let_buying_go_on(output, ledger, generation_id, by=person())
         return
     choice: Literal["adopt", "absent", "write_off"] = (
         "adopt" if adopt is not None else "absent" if absent else "write_off"
     )
-    with _opened(read_only=False) as ledger:
+    with opened(read_only=False) as ledger:
         before = ledger.get(generation_id)
         _refuse_another_accounts(ledger, before)
-        step = ledger.record(before.id, Resolved(choice=choice, request_id=adopt, by=_person()))
+        step = ledger.record(before.id, Resolved(choice=choice, request_id=adopt, by=person()))
         after = ledger.get(before.id)
     if after.state == before.state:
         raise ResolveRefusedError(
@@ -217,36 +215,6 @@ def resolve(
             }
         ),
     )
-
-
-async def rebuild(output: Output) -> bool:
-    """Make the ledger's rows again from the archive's manifests; for one that was lost or restored from a backup."""
-    from prefect_ltx.archive import Archive
-    from prefect_ltx.cli.tables import facts
-    from prefect_ltx.ledger import AsyncLedger
-    from prefect_ltx.recovery import rebuild_ledger
-    from prefect_ltx.settings import Settings
-
-    async with Archive(Settings().archive_location) as archive:
-        with _opened(read_only=False) as ledger:
-            report = await rebuild_ledger(archive, AsyncLedger(ledger), actor=_person())
-    output.result(
-        {**report.model_dump(mode="json"), "ok": report.ok},
-        facts(
-            {
-                "ledger": report.ledger,
-                "archive": report.archive,
-                "rows made again": report.restored,
-                "unfinished rows closed": report.closed or None,
-                "rows that were there": report.known,
-                "films, which are no rows": report.films or None,
-                "worked on by somebody": len(report.busy) or None,
-            }
-        ),
-        *(f"Paid for twice, and both kept: {folder}" for folder in report.second),
-        *(f"Not in the ledger: {each.folder}: {each.reason}" for each in report.unreadable),
-    )
-    return report.ok
 
 
 def _refuse_another_accounts(ledger: "Ledger", row: "Generation") -> None:
@@ -278,23 +246,3 @@ def _day(text: str | None, flag: str) -> date | None:
         return None if text is None else date.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{flag} is a date such as 2026-11-21, not {text!r}.") from None
-
-
-def _person() -> str:
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        name = "somebody"
-    return f"{name}@{platform.node()}"
-
-
-@contextmanager
-def _opened(*, read_only: bool = True) -> "Iterator[Ledger]":
-    from prefect_ltx.ledger import Ledger
-    from prefect_ltx.settings import Settings
-
-    ledger = Ledger(Settings().ledger_url, read_only=read_only)
-    try:
-        yield ledger
-    finally:
-        ledger.close()

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from prefect_ltx.fal import nano_to_usd
-from prefect_ltx.ledger import schema
+from prefect_ltx.ledger import schema, sums
 from prefect_ltx.ledger.life.budget import BudgetLimit, BudgetStatus
 from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.records import Drift, Generation, Total
@@ -28,18 +28,12 @@ _PRICED: Final = (
 """States in which fal has finished with the request, so that its cost can be asked."""
 
 
-def held_in_period(connection: Connection, limit: BudgetLimit, now: float) -> Decimal:
-    """USD that count against `limit` in the period that holds `now`: reserved, spent or estimated."""
-    return _usd(connection.scalar(_counted(limit, now, func.sum(_table.c.held_nano))))
-
-
 def spending(connection: Connection, limits: Sequence[BudgetLimit], now: float) -> list[BudgetStatus]:
     """How each limit stands now."""
-    settled = func.sum(case((_table.c.settled_nano.is_not(None), _table.c.settled_nano), else_=0))
     found = []
     for limit in limits:
-        spent = _usd(connection.scalar(_counted(limit, now, settled)))
-        found.append(BudgetStatus(limit, held_in_period(connection, limit, now) - spent, spent))
+        held, spent = sums.held_and_settled(connection, limit, now)
+        found.append(BudgetStatus(limit, held - spent, spent))
     return found
 
 
@@ -101,13 +95,6 @@ def drift(connection: Connection) -> list[Drift]:
     )
     rows = [generation_of(row) for row in connection.execute(query)]
     return [Drift(row, row.price_expected_usd, row.settled_usd or Decimal(0)) for row in rows]
-
-
-def _counted(limit: BudgetLimit, now: float, what: ColumnElement[Any]) -> Select[Any]:
-    query = select(what).select_from(_table).where(_table.c.created_at >= limit.since(now))
-    if limit.tag is None:
-        return query
-    return query.join(schema.tag).where(schema.tag.c.tag == limit.tag)
 
 
 def _usd(nano: Any) -> Decimal:

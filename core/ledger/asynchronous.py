@@ -125,6 +125,7 @@ class AsyncLedger:
     resolve_stop = _Awaited(Ledger.resolve_stop)
     save_upload = _Awaited(Ledger.save_upload)
     forget_upload = _Awaited(Ledger.forget_upload)
+    recount = _Awaited(Ledger.recount)
     restore = _Awaited(Ledger.restore)
     join = _Awaited(Ledger.join)
 
@@ -150,6 +151,7 @@ class AsyncLedger:
     double_charges = _Awaited(Ledger.double_charges)
     spending = _Awaited(Ledger.spending)
     spend = _Awaited(Ledger.spend)
+    wrong_sums = _Awaited(Ledger.wrong_sums)
     totals = _Awaited(Ledger.totals)
     unsettled = _Awaited(Ledger.unsettled)
     drift = _Awaited(Ledger.drift)

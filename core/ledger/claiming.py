@@ -5,14 +5,12 @@ Of any number of claims for one key at once, exactly one may send.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, select, true
 
 from prefect_ltx.fal import nano_to_usd, usd_to_nano
-from prefect_ltx.ledger import schema, stops
-from prefect_ltx.ledger.accounting import held_in_period
+from prefect_ltx.ledger import schema, stops, sums
 from prefect_ltx.ledger.accounts import check_ours
 from prefect_ltx.ledger.errors import AnotherAccount, BudgetExceeded, PostNotPermitted, PriceUnknown
 from prefect_ltx.ledger.life.budget import BudgetLimit
@@ -265,7 +263,7 @@ def _check_budgets(tx: Transaction, plan: Plan, limits: Sequence[BudgetLimit]) -
         raise PriceUnknown(plan.endpoint)
     needed = nano_to_usd(max(usd_to_nano(plan.price_upper_usd), usd_to_nano(plan.price_expected_usd)))
     for limit in counted:
-        held: Decimal = held_in_period(tx.connection, limit, tx.now)
+        held, _ = sums.held_and_settled(tx.connection, limit, tx.now)
         if held + needed > limit.usd:
             raise BudgetExceeded(limit, held_usd=held, needed_usd=needed)
         if limit.is_low(limit.usd - held - needed) and not limit.is_low(limit.usd - held):

@@ -10,13 +10,13 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, select
 
-from prefect_ltx.ledger import upgrades
+from prefect_ltx.ledger import sums, upgrades
 from prefect_ltx.ledger.errors import LedgerSchemaUnknown
 from prefect_ltx.ledger.schema import APPLICATION, SCHEMA_VERSION, meta, metadata
 
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: Final[Mapping[int, Migration]] = MappingProxyType({1: upgrades.from_1})
+MIGRATIONS: Final[Mapping[int, Migration]] = MappingProxyType({1: upgrades.from_1, 2: upgrades.from_2})
 """The step from each version to the next."""
 
 
@@ -67,6 +67,7 @@ def _known(connection: Connection) -> dict[str, str] | None:
 
 def _create(connection: Connection, version: int) -> str:
     metadata.create_all(connection)
+    sums.create(connection)
     ledger_id = str(uuid.uuid4())
     facts = {"application": APPLICATION, "schema_version": str(version), "ledger_id": ledger_id}
     connection.execute(meta.insert(), [{"name": name, "value": value} for name, value in facts.items()])

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from prefect_ltx.ledger import accounting, accounts, quotes, reading, restoring, spend, stops
+from prefect_ltx.ledger import accounting, accounts, quotes, reading, restoring, spend, stops, sums
 from prefect_ltx.ledger.accounts import Acting, KnownAccount
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.life.budget import BudgetLimit, BudgetStatus
@@ -19,6 +19,7 @@ from prefect_ltx.ledger.records import DoubleCharge, Drift, Generation, LedgerEv
 from prefect_ltx.ledger.rows import seconds
 from prefect_ltx.ledger.spend import Period, Spend
 from prefect_ltx.ledger.stops import Stop
+from prefect_ltx.ledger.sums import WrongSum
 
 
 class LedgerReader:
@@ -180,6 +181,10 @@ class LedgerReader:
         return self._database.read(
             lambda connection: spend.spend(connection, period, limits, self._database.now(connection))
         )
+
+    def wrong_sums(self) -> list[WrongSum]:
+        """What budgets count and the rows do not add up to; reads all rows. `recount` corrects it."""
+        return self._database.read(sums.check)
 
     def totals(self, by: accounting.Grouping = "day") -> list[Total]:
         """Sums by UTC day of the intent, tag, endpoint or state."""

@@ -1,4 +1,4 @@
-"""The ledger's tables, schema version 2. A change here needs a migration and a new version.
+"""The ledger's tables, schema version 3. A change here needs a migration and a new version.
 
 Money is integer nano-dollars, times are Unix seconds, and exact decimals are text: every database keeps those
 alike. Times are the ledger's own, but for three by fal's clock: `fal_since`, `first_look_at` and `gone_at`.
@@ -16,13 +16,14 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Numeric,
     String,
     Table,
     Text,
     false,
 )
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 APPLICATION: Final = "prefect-ltx-ledger"
 
 metadata: Final = MetaData()
@@ -182,4 +183,19 @@ stop: Final = Table(
     Column("opened_at", Double, nullable=False),
     Column("resolved_at", Double, index=True),
     Column("resolved_by", Text),
+)
+
+# On PostgreSQL more than 64 bits: a sum must never be what stands in the way of a bill.
+_SUM: Final = BigInteger().with_variant(Numeric(40, 0), "postgresql")
+
+sum_: Final = Table(
+    "ltx_sum",
+    metadata,
+    # What budgets count, kept by triggers (`sums`).
+    Column("name", String(201), primary_key=True),
+    Column("period", String(10), primary_key=True),
+    Column("start", String(10), primary_key=True),
+    Column("line", Integer, primary_key=True),
+    Column("held_nano", _SUM, nullable=False),
+    Column("settled_nano", _SUM, nullable=False),
 )

@@ -8,6 +8,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from prefect_ltx.ledger.sum_triggers import FILL_3, TRIGGERS_3
+
 _COLUMNS_2: Final = (
     "service VARCHAR(200) NOT NULL DEFAULT ''",
     "fal_since DOUBLE PRECISION",
@@ -57,3 +59,22 @@ def from_1(connection: Connection) -> None:
     connection.exec_driver_sql(
         "UPDATE ltx_generation SET state = 'SUBMITTED' WHERE state = 'COMPLETED' AND video_url IS NULL"
     )
+
+
+def from_2(connection: Connection) -> None:
+    """What budgets count is kept as sums."""
+    kind = "NUMERIC(40, 0)" if connection.dialect.name == "postgresql" else "BIGINT"
+    connection.exec_driver_sql(
+        f"""CREATE TABLE ltx_sum (
+            name VARCHAR(201) NOT NULL,
+            period VARCHAR(10) NOT NULL,
+            start VARCHAR(10) NOT NULL,
+            line INTEGER NOT NULL,
+            held_nano {kind} NOT NULL,
+            settled_nano {kind} NOT NULL,
+            PRIMARY KEY (name, period, start, line)
+        )"""
+    )
+    for statement in TRIGGERS_3[connection.dialect.name]:
+        connection.exec_driver_sql(statement)
+    connection.exec_driver_sql(FILL_3)

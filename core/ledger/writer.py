@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection
 
 from prefect_ltx.fal import usd_to_nano
-from prefect_ltx.ledger import accounting, accounts, quotes, reading, restoring, seen, stops, watching
+from prefect_ltx.ledger import accounting, accounts, quotes, reading, restoring, seen, stops, sums, watching
 from prefect_ltx.ledger.accounts import Acting, KnownAccount, NamedBy
 from prefect_ltx.ledger.database import NOT_RECORDED, Database
 from prefect_ltx.ledger.errors import NOTHING_SPENT
@@ -21,6 +21,7 @@ from prefect_ltx.ledger.restoring import ArchivedVideo, Restored
 from prefect_ltx.ledger.rows import seconds
 from prefect_ltx.ledger.spend import REUSED
 from prefect_ltx.ledger.stops import STOP_FACTOR, Stop
+from prefect_ltx.ledger.sums import WrongSum
 
 T = TypeVar("T")
 
@@ -155,6 +156,17 @@ class LedgerWriter(LedgerReader):
             PlanInvalid, NotRecordable: one of them cannot be written down; none was.
         """
         return self._write(lambda tx: [restoring.restore(tx, each, actor) for each in videos])
+
+    def recount(self) -> list[WrongSum]:
+        """Make what budgets count again from the rows; gives what was wrong."""
+
+        def again(tx: Transaction) -> list[WrongSum]:
+            wrong = sums.check(tx.connection)
+            if wrong:
+                sums.recount(tx.connection)
+            return wrong
+
+        return self._write(again, bill=NOTHING_SPENT)
 
     def join(self, location: str) -> None:
         """Write down that what the archive at `location` holds is in this ledger."""

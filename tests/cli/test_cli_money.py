@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sqlite3
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -260,3 +261,20 @@ def test_commands_that_only_look_make_no_ledger(
     engine = create_engine(make_url(postgres_url).set(drivername="postgresql+psycopg"))
     assert inspect(engine).get_table_names() == []
     engine.dispose()
+
+
+def test_ledger_verify_compares_what_budgets_count_with_the_rows(
+    ltx_env: Path, sheet: dict[str, Any]
+) -> None:
+    """Sums that somebody has changed are named, end with 1, and are made again from the rows where a person says so."""
+    submitted(sheet)
+    assert run("ledger", "verify")["ok"] is True
+    with sqlite3.connect(ltx_env / "ledger.db") as database:
+        database.execute("UPDATE ltx_sum SET held_nano = 0 WHERE period = 'day' AND name = ''")
+    wrong = run("ledger", "verify", exit_code=1)["wrong"]
+    assert [(each["period"], each["tag"], each["counted_usd"]) for each in wrong] == [
+        ("day", None, "0.000000000")
+    ]
+    assert Decimal(wrong[0]["rows_usd"]) >= PRICE
+    assert run("ledger", "verify", "--recount")["recounted"] is True
+    assert run("ledger", "verify") == {**run("ledger", "verify"), "ok": True, "wrong": []}

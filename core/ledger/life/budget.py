@@ -49,6 +49,11 @@ class BudgetLimit:
         start = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         return (start.replace(day=1) if self.period == "month" else start).timestamp()
 
+    def start(self, now: float) -> str:
+        """The same as a name: the UTC day (2026-11-26), the month (2026-11), or nothing for total."""
+        day = datetime.fromtimestamp(now, UTC).date().isoformat()
+        return day[: {"day": 10, "month": 7, "total": 0}[self.period]]
+
     def __str__(self) -> str:
         """Its name and amount, for messages."""
         per = {"day": "a UTC day", "month": "a UTC month", "total": "in all"}[self.period]
