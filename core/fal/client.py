@@ -3,7 +3,7 @@
 What may cost money (`submit`, `run`) is sent exactly once by everything below it. What is free is retried.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -160,16 +160,16 @@ class FalClient:
         """
         return await self._queue.status(self._urls(endpoint, request_id, receipt), request_id, logs=logs)
 
-    async def stream_status(
-        self, endpoint: str, request_id: str, *, receipt: SubmitReceipt | None = None
-    ) -> AsyncIterator[QueueStatus]:
-        """Its status whenever it changes, up to and with COMPLETED (fal-protocol §1.5).
+    def stream_status(
+        self, endpoint: str, request_id: str, *, logs: bool = True, receipt: SubmitReceipt | None = None
+    ) -> AsyncGenerator[QueueStatus]:
+        """Its status whenever it changes, up to and with COMPLETED (fal-protocol §1.5). Each keeps a connection of
+        its own, for as long as it lasts.
 
         Raises:
             FalUnavailable: the stream broke or ended too early; go on with `status`.
         """
-        async for status in self._queue.stream_status(self._urls(endpoint, request_id, receipt), request_id):
-            yield status
+        return self._queue.stream_status(self._urls(endpoint, request_id, receipt), request_id, logs=logs)
 
     async def result(
         self, endpoint: str, request_id: str, *, receipt: SubmitReceipt | None = None

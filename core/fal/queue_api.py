@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Final, NoReturn
 from urllib.parse import urlencode
@@ -93,13 +93,15 @@ class Queue:
             "GET", url, lambda reply: queue_status(reply, request_id), headers=self._http.key_header(url)
         )
 
-    async def stream_status(self, urls: RequestUrls, request_id: str) -> AsyncIterator[QueueStatus]:
+    async def stream_status(
+        self, urls: RequestUrls, request_id: str, *, logs: bool
+    ) -> AsyncGenerator[QueueStatus]:
         """The status as server-sent events, up to and with COMPLETED (fal-protocol §1.5)."""
         path, _, query = urls.status.partition("?")
-        url = _with_query(f"{path}/stream{'?' + query if query else ''}", logs="1")
+        url = _with_query(f"{path}/stream{'?' + query if query else ''}", logs="1" if logs else "0")
         headers = self._http.key_header(url) | {"Accept": "application/json, text/event-stream"}
         try:
-            async with self._http.stream(url, headers) as (response, head):
+            async with self._http.stream(url, headers, lasting=True) as (response, head):
                 if "text/event-stream" not in response.headers.get("content-type", ""):
                     whole = replace(head, body=await _beginning(response), complete=True)
                     self._http.judge(whole, lambda reply: _no_stream(reply, request_id))

@@ -41,6 +41,7 @@ Content = bytes | Callable[[], AsyncIterator[bytes]] | None
 
 CONNECT_SECONDS: Final = 30.0
 _MAX_BODY: Final = 512 * 1024 * 1024
+_LASTING: Final = httpx.Timeout(CONNECT_SECONDS, read=600.0)
 
 
 class Transport:
@@ -162,17 +163,20 @@ class Transport:
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, url: str, headers: Mapping[str, str]
+        self, url: str, headers: Mapping[str, str], *, lasting: bool = False
     ) -> AsyncIterator[tuple[httpx.Response, Reply]]:
         """One GET whose body the caller reads as it comes, with its head as a `Reply` that has no body yet.
+
+        A `lasting` one is on a connection of its own, takes no other call's place, and may be silent for long.
 
         Raises:
             FalProtocolError: `url` cannot be called. httpx's own errors pass through.
         """
-        client = self._free_client()
+        client = self._once_client() if lasting else self._free_client()
+        timeout = _LASTING if lasting else self._timeout
         began = self._stopwatch()
         try:
-            request = client.build_request("GET", url, headers=dict(headers))
+            request = client.build_request("GET", url, headers=dict(headers), timeout=timeout)
             with without_queries_in_logs():
                 response = await client.send(request, stream=True)
         except (httpx.InvalidURL, ValueError, OverflowError) as error:

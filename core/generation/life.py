@@ -135,7 +135,7 @@ async def begin(steps: Steps, ready: Prepared, order: Order, stay: AsyncExitStac
         as `generate`, up to the submit.
     """
     async with _left_behind_on_failure(steps.services, ready.plan, order.owner):
-        return await _begin(steps, ready, order, stay)
+        return await steps.submit(ready, await _brought(steps, ready), order, stay)
 
 
 async def finish(
@@ -168,8 +168,9 @@ async def _take(steps: Steps, ready: Prepared, order: Order, takes: Takes) -> Ar
         AsyncExitStack() as stay,
     ):
         takes.plan = ready.plan
+        media = await _brought(steps, ready)  # before its slot: what uploads is not at fal yet
         async with steps.at_fal():
-            generation = await _begin(steps, ready, order, stay)
+            generation = await steps.submit(ready, media, order, stay)
             takes.begun(generation.seed, generation.tags)
             if generation.state is not State.ARCHIVED and not holding(services, generation.id, order.owner):
                 generation = await stay.enter_async_context(hold(services, generation.id, order.owner))
@@ -184,11 +185,11 @@ async def _take(steps: Steps, ready: Prepared, order: Order, takes: Takes) -> Ar
         return result
 
 
-async def _begin(steps: Steps, ready: Prepared, order: Order, stay: AsyncExitStack) -> Generation:
+async def _brought(steps: Steps, ready: Prepared) -> Media:
+    """The inputs where fal can read them."""
     for warning in ready.plan.estimate.warnings:
         steps.warn(warning)
-    media = {} if ready.plan.is_archived else await steps.upload(ready)
-    return await steps.submit(ready, media, order, stay)
+    return {} if ready.plan.is_archived else await steps.upload(ready)
 
 
 async def _to_archive(

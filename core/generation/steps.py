@@ -114,6 +114,31 @@ async def waited(services: Services, generation: Generation, wait: Waiter | None
     return await with_price(services, generation)
 
 
+class Slots:
+    """At most `most` in flight at fal, first come first served; `async with` takes one."""
+
+    def __init__(self, most: int, on_wanted: Callable[[], None] = lambda: None) -> None:
+        """`on_wanted` is called when somebody has to wait and nobody did before."""
+        self.on_wanted = on_wanted
+        self.wanted = 0
+        """How many wait for one."""
+        self._free = asyncio.Semaphore(most)
+
+    async def __aenter__(self) -> None:
+        waits = self._free.locked()
+        if waits:
+            self.wanted += 1
+            if self.wanted == 1:
+                self.on_wanted()
+        try:
+            await self._free.acquire()
+        finally:
+            self.wanted -= waits
+
+    async def __aexit__(self, *_: object) -> None:
+        self._free.release()
+
+
 @dataclass
 class Run:
     """What the generations of one run share. `slots` is how many may be at fal at once, first come first served."""
@@ -121,18 +146,21 @@ class Run:
     services: Services
     inputs: SharedInputs
     poller: Poller
-    slots: asyncio.Semaphore
+    slots: "Slots"
     collecting: asyncio.Semaphore
     rendering: asyncio.Semaphore
 
     @classmethod
     def begin(cls, services: Services, *, at_fal: int) -> "Run":
         """A run on this event loop; end it with `aclose`."""
+        slots = Slots(at_fal)
+        poller = Poller(services, slot_wanted=lambda: slots.wanted > 0)
+        slots.on_wanted = poller.hurry
         return cls(
             services=services,
             inputs=SharedInputs(services),
-            poller=Poller(services),
-            slots=asyncio.Semaphore(at_fal),
+            poller=poller,
+            slots=slots,
             collecting=asyncio.Semaphore(COLLECT_AT_ONCE),
             rendering=asyncio.Semaphore(max(1, (os.cpu_count() or 2) // 2)),
         )

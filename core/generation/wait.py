@@ -6,6 +6,7 @@ There is no FAILED status: failure is COMPLETED with an error, or an error on th
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Final
 
 from prefect_ltx.fal import FalError, FalNotFound, FalRateLimited, FalUnavailable, QueueStatus
@@ -109,6 +110,28 @@ class Watch:
         except (FalUnavailable, FalRateLimited) as error:
             self._sit_out(error)  # too many questions say nothing about the job
             return None
+        self.note(status)
+        return status
+
+    async def follow(self) -> QueueStatus:
+        """The status of the job's end, told by fal when it comes: one stream in place of many questions.
+
+        Raises:
+            FalError: the stream was refused or broke. It says nothing about the job: go on with `ask`.
+        """
+        request_id = self._generation.request_id
+        if request_id is None:
+            raise no_request(self._generation)
+        stream = self._services.client.stream_status(self._generation.endpoint, request_id, logs=False)
+        async with aclosing(stream):
+            async for status in stream:
+                self.note(status)
+                if status.status == "COMPLETED":
+                    return status
+        raise FalUnavailable(f"The status stream of {request_id} ended before it was COMPLETED")
+
+    def note(self, status: QueueStatus) -> None:
+        """Take in what fal said of the job, in an answer or in an event of a stream."""
         if status.status != "COMPLETED":
             self._answered()
         # A job may go back to the queue when fal retries it: its run starts over then.
@@ -117,7 +140,6 @@ class Watch:
             if status.status == "IN_PROGRESS"
             else None
         )
-        return status
 
     async def finish(self) -> Generation | None:
         """Read the result of the completed job and return the row; None while fal does not give it."""

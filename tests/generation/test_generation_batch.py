@@ -14,6 +14,7 @@ from prefect_ltx.batch import BatchInvalid, BatchReport, BatchRun, plan_rows, re
 from prefect_ltx.fal import IngredientRequest
 from prefect_ltx.generation import Run, Services, wait_for
 from prefect_ltx.generation.poller import Pace
+from prefect_ltx.generation.steps import Slots
 from prefect_ltx.ledger import State
 from prefect_ltx.local import LocalFal
 
@@ -82,7 +83,7 @@ async def test_no_more_at_fal_than_the_account_runs(run: Run, fal: LocalFal, mak
 
 async def test_rows_begin_in_their_order(run: Run, fal: LocalFal, make_request: Make) -> None:
     """First come, first served: what stands first in the file is bought first."""
-    run.slots = asyncio.Semaphore(1)
+    run.slots = Slots(1)
     await made(run, [make_request(seed=seed) for seed in range(8)])
     assert [charge.seed for charge in fal.bill.charges] == list(range(8))
 
@@ -125,7 +126,7 @@ async def test_too_many_at_once_is_waited_out(run: Run, fal: LocalFal, make_requ
 
 async def test_a_locked_account_stops_what_has_not_begun(run: Run, fal: LocalFal, make_request: Make) -> None:
     """What would refuse every row is asked a few times and not a hundred; the rest says why it did not begin."""
-    run.slots = asyncio.Semaphore(1)
+    run.slots = Slots(1)
     fal.faults.add("account_locked", path="ltx-2.3-quality")
     report = await made(run, [make_request(seed=seed) for seed in range(60)])
     assert report.counts["failed"] + report.counts["not_started"] == 60
