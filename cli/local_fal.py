@@ -33,6 +33,17 @@ def local_fal(
     renderer: Annotated[
         str | None, typer.Option(metavar="MODULE:OBJECT", help="Another renderer in place of the drawn one.")
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Another name that it answers to, and whose pages may read it."),
+    ] = None,
+    allow_loopback: Annotated[
+        bool,
+        typer.Option(
+            "--allow-loopback",
+            help="Fetch media from this machine and deliver webhooks to it, on other ports.",
+        ),
+    ] = False,
 ) -> None:
     """Serve the embedded fal. Prints `ready http://127.0.0.1:PORT` when it listens; Ctrl-C ends it.
 
@@ -48,6 +59,8 @@ def local_fal(
             faults_file=faults,
             render_seconds=render_seconds,
             renderer=renderer,
+            allow_hosts=allow_host or (),
+            allow_loopback=allow_loopback,
         )
     except ValueError as error:
         raise LocalFalError(f"{faults}: {error}") from error

@@ -129,12 +129,12 @@ class Page:
 
 
 @contextmanager
-def browser(folder: Path) -> Iterator[Page]:
-    """A Chromium with an empty profile in `folder`, ended with the block."""
+def browser(folder: Path, *flags: str) -> Iterator[Page]:
+    """A Chromium with an empty profile in `folder`, ended with the block; `flags` are further ones of its own."""
     assert CHROMIUM is not None
     to_it, our_end = os.pipe()
     our_read, its_write = os.pipe()
-    command = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={folder}", "about:blank"]
+    command = [CHROMIUM, *FLAGS.split(), *flags, f"--user-data-dir={folder}", "about:blank"]
     launcher = [sys.executable, "-c", LAUNCH, str(to_it), str(its_write)]
     with (folder.parent / "chromium.log").open("wb") as log:
         process = subprocess.Popen(

@@ -16,6 +16,7 @@ import httpx
 from prefect_ltx.fal import media_kind
 from prefect_ltx.local.errors import ModelError, problem
 from prefect_ltx.local.origin import area_of_host
+from prefect_ltx.local.outbound import LocalAddressRefused
 from prefect_ltx.local.site import Site
 from prefect_ltx.media import MediaInfo, MediaInvalid, probe
 from prefect_ltx.media.verify import verify_image
@@ -91,6 +92,8 @@ async def _download(site: Site, field: str, url: str, target: Path, limit: int) 
                     if size > limit:
                         raise _too_large(field, url, limit)
                     file.write(chunk)
+    except LocalAddressRefused as error:
+        raise _download_error(field, url, f"It is {error}") from None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise _download_error(field, url, type(error).__name__) from None
     return target

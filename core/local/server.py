@@ -1,10 +1,11 @@
 """Starting and stopping the embedded fal in this process: `with LocalFal() as fal`."""
 
 import contextlib
+import functools
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,7 @@ from prefect_ltx.local import store as db
 from prefect_ltx.local.bill import Bill
 from prefect_ltx.local.faults import Faults
 from prefect_ltx.local.opening import open_site
+from prefect_ltx.local.outbound import Reach, outbound_client
 from prefect_ltx.local.renderer import Renderer
 from prefect_ltx.local.requestlog import RequestLog
 from prefect_ltx.local.serving import SiteServer, listen, url_of
@@ -35,6 +37,10 @@ class LocalFal:
         accounts: Key id to account, where it is not the key's id: two keys of one account, as after a rotation.
             None is a revoked key. The attribute of this name may be changed while it runs.
         concurrency: How many jobs run at once.
+        host: The address to listen on.
+        allow_hosts: Names under which it answers, and whose pages may read it, besides loopback and fal's own.
+        allow_loopback: Whether media and webhooks may be on this machine, other than its own files. Code that starts
+            it in its own process has its media and receivers there; `prefect-ltx local-fal` calls none unless told to.
     """
 
     def __init__(
@@ -49,12 +55,16 @@ class LocalFal:
         accounts: Mapping[str, str | None] | None = None,
         concurrency: int = 2,
         host: str = "127.0.0.1",
+        allow_hosts: Sequence[str] = (),
+        allow_loopback: bool = True,
     ) -> None:
         """Nothing starts before `start` or `with`."""
         self.faults = faults if isinstance(faults, Faults) else Faults(faults)
         self.accounts: dict[str, str | None] = dict(accounts or {})
         self.url = ""
         self._options = (host, render_seconds, renderer, key, concurrency)
+        self._hosts = (host, *allow_hosts)
+        self._reach = Reach(allow_loopback=allow_loopback)
         self._port = port
         self._data = None if data is None else Path(data)
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -164,6 +174,7 @@ class LocalFal:
                     concurrency,
                     self._log,
                     self.accounts,
+                    outbound=functools.partial(outbound_client, self._reach),
                 )
             )
             listener = undo.enter_context(contextlib.closing(listen(host, port)))
@@ -171,7 +182,7 @@ class LocalFal:
                 # The first is still bound, so the second gets another port.
                 listener = undo.enter_context(contextlib.closing(listen(host, port)))
             self.url = url_of(listener)
-            server = SiteServer(site)
+            server = SiteServer(site, self._hosts)
             thread = threading.Thread(target=server.run, args=([listener],), name="local-fal", daemon=True)
             thread.start()
             self._bill = Bill(folder)

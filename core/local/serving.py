@@ -1,20 +1,23 @@
 """One uvicorn server over a site, and `serve`: the embedded fal in a process of its own."""
 
 import contextlib
+import functools
 import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
 from prefect_ltx.local.app import build_app
+from prefect_ltx.local.callers import CallersMiddleware
 from prefect_ltx.local.connection import ReachableProtocol
 from prefect_ltx.local.faults import Faults
 from prefect_ltx.local.opening import open_site
+from prefect_ltx.local.outbound import Reach, outbound_client
 from prefect_ltx.local.requestlog import RequestLog
 from prefect_ltx.local.site import Site
 
@@ -32,8 +35,12 @@ def serve(
     key: str | None = None,
     accounts: dict[str, str | None] | None = None,
     concurrency: int = 2,
+    allow_hosts: Sequence[str] = (),
+    allow_loopback: bool = False,
 ) -> None:
     """Serve until SIGINT or SIGTERM; prints `ready http://HOST:PORT` and nothing else on standard output.
+
+    `allow_hosts` and `allow_loopback` are those of `LocalFal`.
 
     Raises:
         StoreUnusable, RendererUnusable, OSError: as `LocalFal.start`.
@@ -41,11 +48,21 @@ def serve(
     """
     faults = Faults.load(faults_file) if faults_file is not None else Faults()
     with (
-        open_site(data, faults, render_seconds, renderer, key, concurrency, RequestLog(), accounts) as site,
+        open_site(
+            data,
+            faults,
+            render_seconds,
+            renderer,
+            key,
+            concurrency,
+            RequestLog(),
+            accounts,
+            outbound=functools.partial(outbound_client, Reach(allow_loopback=allow_loopback)),
+        ) as site,
         contextlib.closing(listen(host, port)) as listener,
     ):
         url = url_of(listener)
-        server = SiteServer(site, on_ready=lambda: print(f"ready {url}", flush=True))
+        server = SiteServer(site, (host, *allow_hosts), on_ready=lambda: print(f"ready {url}", flush=True))
         with _ends_on_signal(server):
             server.run([listener])
 
@@ -53,15 +70,18 @@ def serve(
 class SiteServer(uvicorn.Server):
     """uvicorn, with word of when it listens, and with waits that end when it stops."""
 
-    def __init__(self, site: Site, on_ready: Callable[[], None] | None = None) -> None:
-        """`on_ready` is called once it listens; `up` is set then, or when it cannot."""
+    def __init__(self, site: Site, hosts: Sequence[str], on_ready: Callable[[], None] | None = None) -> None:
+        """`hosts` are names that it answers to besides loopback and fal's own; `on_ready` is called once it listens.
+
+        `up` is set then, or when it cannot.
+        """
         self._site = site
         self._app = build_app(site)
         self._on_ready = on_ready
         self.up = threading.Event()
         super().__init__(
             uvicorn.Config(
-                self._app,
+                CallersMiddleware(self._app, hosts),
                 http=ReachableProtocol,
                 ws="none",
                 lifespan="on",

@@ -2,7 +2,8 @@
 
 The signed message is request id, user id, timestamp and the hex SHA-256 of the raw body, joined by
 newlines. The key pair lives in the data folder, so a receiver may go on trusting it after a restart; it can be
-replaced while the server runs, as fal may do. Unlike fal, the stand-in delivers to loopback addresses too.
+replaced while the server runs, as fal may do. Unlike fal, the stand-in delivers to loopback addresses too, where it was
+told that it may.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from prefect_ltx.local import store as db
 from prefect_ltx.local.ids import new_request_id
 from prefect_ltx.local.origin import Origin
+from prefect_ltx.local.outbound import LocalAddressRefused
 from prefect_ltx.local.outputs import is_inline, output_of
 from prefect_ltx.local.rows import RequestRow, to_json
 from prefect_ltx.local.site import Site
@@ -118,14 +120,16 @@ class Webhooks:
                 }
                 timeout = _LATER_TIMEOUT if attempt else _FIRST_TIMEOUT
                 try:
-                    reply = await client.post(
-                        row.webhook or "", content=body, headers=headers, timeout=timeout
-                    )
+                    async with client.stream(
+                        "POST", row.webhook or "", content=body, headers=headers, timeout=timeout
+                    ) as reply:
+                        if reply.is_success or reply.is_redirect:  # a redirect is a failure for good
+                            return
+                except LocalAddressRefused as error:
+                    logger.warning("The webhook of %s is not delivered: its URL is %s", row.request_id, error)
+                    return
                 except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
                     logger.info("webhook of %s: %s", row.request_id, type(error).__name__)
-                else:
-                    if reply.is_success or reply.is_redirect:  # a redirect is a failure for good
-                        return
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _LONGEST_DELAY)
 

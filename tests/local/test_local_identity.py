@@ -53,7 +53,7 @@ def test_the_id_stays_with_the_data_folder_and_the_port_does_not(tmp_path: Path)
 def test_the_port_is_the_sockets_whatever_the_host_header_says(fal: LocalFal) -> None:
     """What a proxy in front passes on shows a port that is not the proxy's."""
     port = int(fal.url.rpartition(":")[2])
-    for host in ("127.0.0.1:1", "rest.fal.ai", "gateway.example:8443"):
+    for host in ("127.0.0.1:1", "rest.fal.ai", "queue.fal.run:8443"):
         assert said_by(fal.url, headers={"host": host})["port"] == port
 
 
