@@ -80,7 +80,7 @@ class Steps:
     show: Callable[[ArchivedGeneration], Awaitable[None]] = _unseen
     warn: Callable[[str], None] = _unheard
     at_fal: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
-    """Held from the upload until fal has the video: how many may be at fal at once."""
+    """Held from the submit until fal has the video: how many may be at fal at once."""
 
 
 async def generate(

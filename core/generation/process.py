@@ -118,7 +118,8 @@ class Leases:
         pause = ledger.lease_seconds / 4
         try:
             if not ledger.renew(place[1], place[2]):
-                if self.is_held(place):
+                # One that is archived or closed has no owner; its block only has not ended yet.
+                if ledger.get(place[1]).owner is not None and self.is_held(place):
                     logger.warning(
                         "Generation %s is another owner's by now; this one decides nothing more", place[1]
                     )

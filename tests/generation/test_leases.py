@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from generation_parts import planned, submitted
+from generation_parts import planned, rewrite_row, submitted
 from support import environment, submits
 
 from prefect_ltx.fal import IngredientRequest
 from prefect_ltx.generation import Services, hold, submit_once, wait_for
 from prefect_ltx.generation.lease import keep, only_looker
+from prefect_ltx.generation.process import Leases
 from prefect_ltx.ledger import Owner, State
 from prefect_ltx.local import LocalFal
 from prefect_ltx.settings import Settings, SettingsError
@@ -173,3 +174,21 @@ def test_a_lease_that_a_submit_can_outlast_is_refused(
         Services.from_settings(Settings())
     assert not (tmp_path / "ledger.db").exists()
     assert submits(fal) == 0
+
+
+async def test_only_a_lease_that_another_has_is_warned_about(
+    services: Services, make_request: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A row that its own run has closed needs no renewal, and nobody is told that another has it."""
+    at = 0.0
+    leases = Leases(clock=lambda: at, wake=lambda: None)
+    ledger, owner = services.ledger.ledger, Owner.here(announces_posts=True)
+    generation = await submitted(services, make_request(), owner)
+    leases.enter((ledger.id, generation.id, owner), ledger)
+    generation = await wait_for(services, generation)
+    change = {"state": "ARCHIVED", "owner": None, "lease_until": None}
+    for values, warned in ((change, False), ({"owner": "another:1:2", "lease_until": 4e9}, True)):
+        rewrite_row(Path(services.settings.ledger_url.removeprefix("sqlite:///")), generation.id, **values)
+        at += ledger.lease_seconds * 2
+        leases.renew_due()
+        assert ("another owner's" in caplog.text) is warned
