@@ -1,6 +1,6 @@
 """How full a batch keeps fal's slots, where jobs take time and not the time that was expected.
 
-    python benchmarks/bench_slots.py [--rows 1000] [--slots 40] [--expected 6] [--short] [--json]
+    python benchmarks/bench_slots.py [--rows 1000] [--slots 40] [--expected 18] [--short] [--json]
 
 Each round gives every job a length of its own: `factor` times what the price suggests, varied by half. The ideal is
 list scheduling: each job begins when the first slot is free, in the order in which they began. What the batch took is
@@ -108,7 +108,7 @@ def main() -> int:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--rows", type=int, default=1000)
     words.add_argument("--slots", type=int, default=40)
-    words.add_argument("--expected", type=float, default=6.0, help="seconds that the price suggests")
+    words.add_argument("--expected", type=float, default=18.0, help="seconds that the price suggests")
     words.add_argument("--short", action="store_true", help="24 rows on 6 slots, one factor")
     words.add_argument("--json", action="store_true")
     words.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
