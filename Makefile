@@ -10,7 +10,7 @@ CHAOS_ROUNDS ?= 100
 TRY_PYTHON := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast unit e2e lint types contracts test-js chromium chaos chaos-workers distributed bench bench-short docs wheel clean
+.PHONY: help setup demo test test-fast unit e2e corpus lint types contracts test-js chromium chaos chaos-workers distributed bench bench-short docs wheel clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-13s %s\n' "$$name" "$$what"; done
@@ -46,6 +46,9 @@ unit: setup
 # once; files go by name, because those with few tests are the long ones.
 e2e: setup
 	.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'e2e and not chaos and not distributed and not wheel and not js'
+
+corpus: setup ## About sixty awkward clips through every output and film (CI takes one of each kind)
+	CORPUS=full .venv/bin/pytest -n 2 --dist worksteal tests/corpus
 
 lint: setup ## Ruff: rules and format
 	.venv/bin/ruff check .

@@ -1,5 +1,6 @@
 """Takes side by side: an artifact for Prefect's UI and a page for the archive, with posters as data URIs."""
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING
 
 from prefect_ltx.flows.naming import code_block, in_markdown
 from prefect_ltx.ledger.life.budget import dollars
-from prefect_ltx.media import BITEXACT, run_ffmpeg, source, target
+from prefect_ltx.media import BITEXACT, probe, run_ffmpeg, source, target
+from prefect_ltx.media.graph import BT709
+from prefect_ltx.media.shape import within
+from prefect_ltx.media.shown import in_bt709, shown
 
 if TYPE_CHECKING:
     from prefect_ltx.flows.take_row import Take
@@ -36,7 +40,12 @@ async def poster_of(video: Path, path: Path) -> str:
     Raises:
         MediaError: the video cannot be decoded.
     """
-    frames = source(video).video.filter("thumbnail", 24).filter("scale", POSTER_WIDTH, -2)
+    info = await asyncio.to_thread(probe, video)
+    width, height = within(*info.shown_size, widest=POSTER_WIDTH)
+    frames = in_bt709(shown(source(video), info), info).filter("setparams", **BT709).filter("thumbnail", 24)
+    # JPEG is read as BT.601, full range.
+    frames = frames.filter("scale", width, height, out_color_matrix="bt601", out_range="pc")
+    frames = frames.filter("setsar", 1).filter("format", "yuvj420p")
     await run_ffmpeg(target(frames, path=path, **{"q:v": 5, **BITEXACT}))
     return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"
 

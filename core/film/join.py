@@ -6,6 +6,7 @@ which the old shot's end is continued by its own mirror image, because a wavefor
 """
 
 import asyncio
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from prefect_ltx.media.allowed import PROTOCOLS
 from prefect_ltx.media.loudness import TRUE_PEAK_DBTP, WEB_LUFS, Level, find_level, prepared
 from prefect_ltx.media.magic import sniff
 from prefect_ltx.media.probe import open_container
+from prefect_ltx.media.shown import own_clock
 
 _EDGE_SAMPLES: Final = 240
 
@@ -100,7 +102,8 @@ async def join_clips(
             sound = Path(scratch) / "sound.mov"
             stream, told = joined_sound(clips, infos, timeline)
             warnings += told
-            await run_ffmpeg(target(stream, path=sound, **{"c:a": "pcm_f32le", **BITEXACT}), timeout=timeout)
+            graph = own_clock(target(stream, path=sound, **{"c:a": "pcm_f32le", **BITEXACT}))
+            await run_ffmpeg(graph, timeout=timeout)
             if loudness is not None:
                 level = await find_level(
                     sound, _pcm(timeline), target=loudness, true_peak=TRUE_PEAK_DBTP, timeout=timeout
@@ -147,14 +150,17 @@ def _title_of(path: Path) -> str:
 
 
 def frames_at(fps: Fraction, info: MediaInfo) -> int:
-    """How many frames a clip has once it is brought to `fps`; its own number where it has that rate.
+    """How many frames a clip has once it is brought to `fps`; its own number where it has that rate, evenly.
 
     Raises:
         FilmInvalid: it is a still.
     """
     if info.kind != "video" or not info.frame_rate:
         raise FilmInvalid("a still picture is no clip")
-    return info.frames if info.frame_rate == fps else max(2, round(info.frames * fps / info.frame_rate))
+    if info.constant and info.frame_rate == fps:
+        return info.frames
+    seconds = info.frames / info.frame_rate if info.constant else Fraction(info.duration)
+    return max(2, math.floor(seconds * fps + Fraction(1, 2)))
 
 
 def _film(
@@ -192,7 +198,7 @@ def _film(
         "movflags": "+faststart",
     }
     if sound is not None:
-        stream = prepared(source(sound).audio, _pcm(timeline), level=level)
+        stream = prepared(source(sound), _pcm(timeline), level=level)
         # Exactly as long as the picture, and its two ends do not click either.
         stream = stream.filter("apad").filter("atrim", end_sample=timeline.samples)
         stream = stream.filter("afade", type="in", nb_samples=_EDGE_SAMPLES)
@@ -202,7 +208,7 @@ def _film(
         streams.append(stream)
         options |= {"c:a": "aac", "b:a": "192k"}
     film = target(*streams, path=path, **options)
-    return film.global_args(
+    return own_clock(film).global_args(
         "-f",
         "ffmetadata",
         "-format_whitelist",
@@ -217,5 +223,5 @@ def _film(
 def _pcm(timeline: Timeline) -> AudioInfo:
     seconds = timeline.samples / SAMPLE_RATE
     return AudioInfo(
-        codec="pcm_f32le", sample_rate=SAMPLE_RATE, channels=2, layout="stereo", duration=seconds
+        codec="pcm_f32le", sample_rate=SAMPLE_RATE, channels=2, layout="stereo", duration=seconds, stream=0
     )

@@ -4,12 +4,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from typing import TYPE_CHECKING, Any, Self
 
 import ffmpeg
 
 from prefect_ltx.film.timeline import Timeline
 from prefect_ltx.media import MediaInfo, source
+from prefect_ltx.media.graph import BT709
+from prefect_ltx.media.shape import inside
+from prefect_ltx.media.shown import in_bt709, shown
 
 if TYPE_CHECKING:
     from prefect_ltx.film.join import Clip
@@ -24,8 +28,8 @@ class Canvas:
 
     @classmethod
     def of(cls, clips: "Sequence[Clip]", infos: Sequence[MediaInfo]) -> tuple[Self, list[str]]:
-        """The most common size of the clips, the first of two equally common, and who has another."""
-        sizes = [(info.width, info.height) for info in infos]
+        """The most common size of the clips in square pixels, the first of two equally common, and who has another."""
+        sizes = [info.shown_size for info in infos]
         width, height = Counter(sizes).most_common(1)[0][0]
         told = [
             f"shot {clip.shot} is {size[0]}x{size[1]}: fitted into {width}x{height}"
@@ -62,16 +66,17 @@ def joined_picture(
 
 def _conformed(clip: "Clip", info: MediaInfo, index: int, frames: int, fps: Fraction, canvas: Canvas) -> Any:
     # One clip may be two shots, and ffmpeg-python takes equal inputs for one: its place keeps them apart.
-    picture = source(clip.path, thread_queue_size=8 + index).video
-    if info.frame_rate != fps:
-        picture = picture.filter("fps", f"{fps.numerator}/{fps.denominator}")
-        picture = picture.filter("tpad", stop=2, stop_mode="clone")
+    picture = shown(source(clip.path, thread_queue_size=8 + index), info)
+    if not info.constant or info.frame_rate != fps:
+        picture = picture.filter("fps", f"{fps.numerator}/{fps.denominator}", start_time=0)
+        # How many frames the filter makes of the last one depends on how long it is said to be shown.
+        picture = picture.filter("tpad", stop=2 + ceil(info.last_seconds * fps), stop_mode="clone")
     picture = picture.filter("trim", start_frame=clip.skip, end_frame=clip.skip + frames)
-    if (info.width, info.height) != (canvas.width, canvas.height):
-        size = (canvas.width, canvas.height)
-        picture = picture.filter("scale", *size, force_original_aspect_ratio="decrease", flags="lanczos")
-        picture = picture.filter("pad", *size, x="(ow-iw)/2", y="(oh-ih)/2")
-    return _counted(picture.filter("setsar", 1).filter("format", "yuv420p"), fps)
+    size = (canvas.width, canvas.height)
+    if (info.width, info.height) != size or not info.square_pixels:
+        picture = picture.filter("scale", *inside(info.shown_size, size), flags="lanczos")
+        picture = picture.filter("setsar", 1).filter("pad", *size, x="(ow-iw)/2", y="(oh-ih)/2")
+    return _counted(in_bt709(picture, info).filter("setsar", 1).filter("setparams", **BT709), fps)
 
 
 def _counted(picture: Any, fps: Fraction) -> Any:

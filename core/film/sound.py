@@ -7,6 +7,7 @@ import ffmpeg
 
 from prefect_ltx.film.timeline import SAMPLE_RATE, Timeline
 from prefect_ltx.media import MediaInfo, generator, source
+from prefect_ltx.media.shown import heard
 
 if TYPE_CHECKING:
     from prefect_ltx.film.join import Clip
@@ -16,12 +17,17 @@ CUT_SAMPLES: Final = 480
 _ENCODER_EDGE: Final = 256
 """An encoder is told to stop in the middle of a wave, and answers with a crackle in the last samples."""
 _MIRROR_MOST: Final = SAMPLE_RATE // 4
+_TOLD_SECONDS: Final = 0.05
+"""Sound that begins later than this is told of."""
 
 
 def joined_sound(
     clips: "Sequence[Clip]", infos: Sequence[MediaInfo], timeline: Timeline
 ) -> tuple[Any, list[str]]:
-    """A stereo stream of exactly `timeline.samples` samples at 48 kHz, and what a person should know of it."""
+    """A stereo stream of exactly `timeline.samples` samples at 48 kHz, and what a person should know of it.
+
+    The graph has to run on the files' `own_clock`.
+    """
     whole: Any = None
     told: list[str] = []
     for index, (clip, info, span) in enumerate(zip(clips, infos, timeline.spans, strict=True)):
@@ -48,8 +54,12 @@ def _placed(
         return generator(f"anullsrc@shot{index}=r={SAMPLE_RATE}:cl=stereo").audio.filter(
             "atrim", end_sample=length
         )
-    there = min(own, max(0, round(info.audio.duration * SAMPLE_RATE) - skip - _ENCODER_EDGE))
-    stream = source(clip.path, thread_queue_size=8 + index).audio.filter("aresample", SAMPLE_RATE)
+    begins = info.audio.start - info.start
+    ends = begins + info.audio.duration
+    there = min(own, max(0, round(ends * SAMPLE_RATE) - skip - _ENCODER_EDGE))
+    if (late := begins - skip / SAMPLE_RATE) >= _TOLD_SECONDS:
+        told.append(f"shot {clip.shot}: its sound begins {late:.2f} s after its picture")
+    stream = heard(source(clip.path, thread_queue_size=8 + index), info.audio, info.start)
     stream = stream.filter("aformat", sample_fmts="fltp", channel_layouts="stereo")
     stream = stream.filter("asetpts", "N/SR/TB")
     stream = stream.filter("atrim", start_sample=skip, end_sample=skip + there).filter("asetpts", "N/SR/TB")

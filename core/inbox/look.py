@@ -16,12 +16,11 @@ from prefect_ltx.fal import plain
 from prefect_ltx.inbox.defaults import Defaults, DefaultsInvalid, RunOptions, defaults_name
 from prefect_ltx.inbox.place import Inbox, InboxFile, Kind
 from prefect_ltx.inbox.record import Record
-from prefect_ltx.media.magic import sniff_bytes
+from prefect_ltx.media.magic import HEAD_BYTES, sniff_bytes
 
 MOST_REQUESTS_BYTES: Final = 64 << 20
 MOST_VIDEO_BYTES: Final = 2 << 30
 """What an input may have (`engine.inputs`)."""
-_HEAD_BYTES: Final = 64
 _EVENTS: Final = uuid.UUID("5d6f0c1e-2b7a-4f0e-9a63-6c74785f696e")
 
 
@@ -200,9 +199,9 @@ async def _check_kind(inbox: Inbox, file: InboxFile) -> None:
         return
     if file.size > MOST_VIDEO_BYTES:
         raise _UnusableError(f"it is larger than {MOST_VIDEO_BYTES >> 30} GiB")
-    found = sniff_bytes(await inbox.head(file.name, _HEAD_BYTES))
+    found = sniff_bytes(await inbox.head(file.name, HEAD_BYTES))
     if found is None or found.kind != "video":
-        what = "its first bytes are not those of an MP4, MOV, WebM or MKV"
+        what = "its first bytes are not those of an MP4, MOV, WebM, MKV, TS or AVI"
         raise _UnusableError("it is empty" if file.size == 0 else what)
 
 

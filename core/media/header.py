@@ -66,30 +66,6 @@ def check_picture(name: str, width: int, height: int, limits: Limits = DEFAULT_L
         raise MediaInvalid(name, [f"{width}x{height} pixels, more than the limit of {limits.pixels}"])
 
 
-def track_matrix(path: Path) -> tuple[int, int, int, int]:
-    """How the pictures of an MP4 or MOV are to be turned: a, b, c and d of its first video track's matrix, as signs.
-
-    (1, 0, 0, 1) is upright, (0, 1, -1, 0) a quarter turn. Upright where the header does not say.
-    """
-    with path.open("rb") as file:
-        for kind, start, end in _boxes(file, 0, path.stat().st_size, 0):
-            if kind != b"tkhd":
-                continue
-            file.seek(start)
-            body = file.read(min(end - start, 96))
-            at = 52 if body[:1] == b"\1" else 40
-            # The matrix is followed by the track's size in pixels, which only pictures have.
-            if len(body) < at + 44 or struct.unpack_from(">I", body, at + 36) == (0,):
-                continue
-            a, b, _, c, d = struct.unpack_from(">iiiii", body, at)
-            return _sign(a), _sign(b), _sign(c), _sign(d)
-    return 1, 0, 0, 1
-
-
-def _sign(number: int) -> int:
-    return (number > 0) - (number < 0)
-
-
 def _mp4(name: str, file: BinaryIO, size: int, limits: Limits) -> None:
     tracks = entries = samples = 0
     for count, (kind, start, end) in enumerate(_boxes(file, 0, size, 0)):

@@ -6,6 +6,7 @@ the gain is never ridden. What is silent, too short to be measured, or cannot be
 as it is.
 """
 
+import asyncio
 import math
 import re
 from dataclasses import dataclass
@@ -18,13 +19,13 @@ from prefect_ltx.media.errors import FfmpegFailed
 from prefect_ltx.media.graph import nowhere, source
 from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
 from prefect_ltx.media.magic import MediaFormat
-from prefect_ltx.media.probe import AudioInfo
+from prefect_ltx.media.probe import AudioInfo, probe
 from prefect_ltx.media.process import run_ffmpeg
+from prefect_ltx.media.shown import SAMPLE_RATE, heard, own_clock
 
 WEB_LUFS: Final = -14.0
 """Programme loudness of the large web platforms."""
 TRUE_PEAK_DBTP: Final = -1.5
-SAMPLE_RATE: Final = 48000
 _ROUNDS: Final = 8
 _CLOSE_LU: Final = 0.1
 _CLOSE_ENOUGH_LU: Final = 0.3
@@ -80,12 +81,15 @@ async def measure_loudness(
     known: MediaFormat | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Loudness | None:
-    """Measure the first audio stream of a file; None when it is silent or shorter than the meter needs.
+    """Measure the audio that a player would play of a file; None when it is silent or shorter than the meter needs.
 
     Raises:
         FfmpegFailed: it has no audio, or the audio cannot be decoded.
     """
-    audio = source(path, known=known, limits=limits).audio
+    origin = source(path, known=known, limits=limits)
+    if known is None and (info := await asyncio.to_thread(probe, path, limits=limits)).audio is not None:
+        return await _measure(origin[str(info.audio.stream)], timeout=timeout, limits=limits)
+    audio = origin.audio
     return await _measure(audio, timeout=timeout, limits=limits)
 
 
@@ -95,18 +99,21 @@ async def find_level(
     *,
     target: float,
     true_peak: float,
+    start: float = 0.0,
     cut: Cut = Cut(),
     timeout: float = 600,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Level | None:
     """Find what brings a file's audio to `target` LUFS within 0.3 LU; None where it is to be left as it is.
 
+    It counts from the first frame, which is shown at `start`.
+
     Raises:
         FfmpegFailed: the audio cannot be decoded.
     """
 
     async def measured(level: Level | None) -> Loudness | None:
-        stream = prepared(source(path, limits=limits).audio, info, cut=cut, level=level)
+        stream = prepared(source(path, limits=limits), info, start=start, cut=cut, level=level)
         return await _measure(stream, timeout=timeout, limits=limits)
 
     before = await measured(None)
@@ -138,10 +145,15 @@ async def find_level(
     return closest[1] if closest is not None and closest[0] <= _CLOSE_ENOUGH_LU else None
 
 
-def prepared(audio: Any, info: AudioInfo, *, cut: Cut = Cut(), level: Level | None = None) -> Any:
-    """Return an audio stream cut, brought to its level, at 48 kHz, mono or stereo, starting at zero."""
+def prepared(
+    origin: Any, info: AudioInfo, *, start: float = 0.0, cut: Cut = Cut(), level: Level | None = None
+) -> Any:
+    """An input node's sound from its first frame (at `start`) on: cut, levelled, at 48 kHz, mono or stereo, from zero.
+
+    The graph has to run on the file's `own_clock`.
+    """
     # Older encoders cannot choose a layout by themselves; and what is measured is what is mixed down.
-    audio = audio.filter("aresample", SAMPLE_RATE).filter(
+    audio = heard(origin, info, start).filter(
         "aformat", channel_layouts="mono" if info.channels == 1 else "stereo"
     )
     if cut.start or cut.seconds is not None:
@@ -172,7 +184,7 @@ async def _measure(audio: Any, *, timeout: float, limits: Limits) -> Loudness | 
     # coarse to search for a gain with; the running value does not.
     meter = audio.filter("ebur128", peak="true", metadata=1, framelog="quiet")
     told = meter.filter("ametadata", mode="print", key=_RUNNING)
-    run = await run_ffmpeg(nowhere(told), timeout=timeout, limits=limits)
+    run = await run_ffmpeg(own_clock(nowhere(told)), timeout=timeout, limits=limits)
     return _read(run.log)
 
 

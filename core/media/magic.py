@@ -6,13 +6,14 @@ all playlists and scripts (HLS, DASH, concat, SDP), which would make ffmpeg open
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from prefect_ltx.media.errors import MediaInvalid
 
 MediaKind = Literal["video", "image", "audio"]
 
-_HEAD_BYTES = 64
+HEAD_BYTES: Final = 800
+"""Of a file, from which its format is told; MPEG-TS repeats its mark in every packet of 188 or 192 bytes."""
 _STILL_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc", b"crx "}
 _TEXT_STARTS = (
     b"#extm3u",
@@ -41,10 +42,14 @@ _MP4 = MediaFormat("mp4", "mov", "video/mp4", "video")
 _MOV = MediaFormat("mov", "mov", "video/quicktime", "video")
 _WEBM = MediaFormat("webm", "matroska", "video/webm", "video")
 _MKV = MediaFormat("mkv", "matroska", "video/x-matroska", "video")
+_TS = MediaFormat("ts", "mpegts", "video/mp2t", "video")
+_AVI = MediaFormat("avi", "avi", "video/x-msvideo", "video")
 _PNG = MediaFormat("png", "png_pipe", "image/png", "image")
 _JPEG = MediaFormat("jpeg", "jpeg_pipe", "image/jpeg", "image")
 _WEBP = MediaFormat("webp", "webp_pipe", "image/webp", "image")
 _GIF = MediaFormat("gif", "gif", "image/gif", "image")
+
+_TS_PACKETS = ((0, 188), (4, 192))  # where the first mark is, and how far it is to the next
 
 M4A = MediaFormat("m4a", "mov", "audio/mp4", "audio")
 WAV = MediaFormat("wav", "wav", "audio/wav", "audio")
@@ -62,7 +67,7 @@ def sniff(path: Path) -> MediaFormat:
         if not path.is_file():
             raise MediaInvalid(path.name, ["there is no such file" if not path.exists() else "not a file"])
         with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+            head = file.read(HEAD_BYTES)
     except OSError as error:
         raise MediaInvalid(
             path.name, [f"cannot be read ({error.strerror or type(error).__name__})"]
@@ -78,7 +83,7 @@ def sniff(path: Path) -> MediaFormat:
 
 
 def sniff_bytes(head: bytes) -> MediaFormat | None:
-    """Tell the container from the first bytes of a file (64 are enough), or None where it is unknown."""
+    """Tell the container from the first bytes of a file (`HEAD_BYTES`), or None where it is unknown."""
     if head[4:8] == b"ftyp":
         brand = head[8:12]
         if brand in _STILL_BRANDS:
@@ -94,6 +99,10 @@ def sniff_bytes(head: bytes) -> MediaFormat | None:
         return _JPEG
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return _WEBP
+    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
+        return _AVI
     if head.startswith((b"GIF87a", b"GIF89a")):
         return _GIF
+    if any(len(marks := head[first::size]) > 3 and set(marks) == {0x47} for first, size in _TS_PACKETS):
+        return _TS
     return None

@@ -15,6 +15,11 @@ _X264: Final = "threads=4:lookahead-threads=1"
 _TAG_COPY: Final = "h264_metadata=" + ":".join(
     ("colour_primaries=1", "transfer_characteristics=1", "matrix_coefficients=1", "video_full_range_flag=0")
 )
+_LENGTHS: Final = {"bsf:v": r"setts=duration=if(eq(NEXT_DTS\,NOPTS)\,DURATION\,NEXT_DTS-DTS)"}
+"""Packets as long as they are shown: a playlist adds their lengths up, and an encoder hands on what a source claims.
+
+Only without frames that are decoded before others: their times the filter would change.
+"""
 _FAST_START: Final = {"movflags": "+faststart", **BITEXACT}
 _SHRINK: Final = 8  # a blurred ground is worked on at an eighth of the size
 
@@ -34,8 +39,8 @@ def web_job(clip: Clip, output: WebVideo) -> Job:
     def make(pictures: Any, audio: Any) -> Any:
         if copied:
             options = {"c:v": "copy", **({"bsf:v": _TAG_COPY} if shape.tag_colour else {})}
-            return _mp4(path, clip.origin.video, audio, options)
-        return _mp4(path, _finished(clip, pictures, size), audio, _x264(output.preset, output.crf))
+            return _mp4(path, clip.origin[str(info.stream)], audio, options)
+        return _mp4(path, _finished(clip, pictures, size), audio, _x264(clip, output.preset, output.crf))
 
     return Job(
         pictures=not copied,
@@ -54,7 +59,7 @@ def social_job(clip: Clip, output: SocialVideo) -> Job:
 
     def make(pictures: Any, audio: Any) -> Any:
         framed = (_cropped if output.fit == "crop" else _on_blur)(clip, pictures, output)
-        return _mp4(path, _finished(clip, framed, None), audio, _x264(output.preset, output.crf))
+        return _mp4(path, _finished(clip, framed, None), audio, _x264(clip, output.preset, output.crf))
 
     return Job(
         pictures=True,
@@ -73,7 +78,7 @@ def proxy_job(clip: Clip, output: ProxyVideo) -> Job:
     size = even(round(height * clip.shape.width / clip.shape.height)), height
 
     def make(pictures: Any, audio: Any) -> Any:
-        return _mp4(path, _finished(clip, pictures, size), audio, _x264(output.preset, output.crf))
+        return _mp4(path, _finished(clip, pictures, size), audio, _x264(clip, output.preset, output.crf))
 
     return Job(
         pictures=True,
@@ -93,9 +98,11 @@ def hls_job(clip: Clip, output: HlsVideo) -> Job:
 
     def make(pictures: Any, audio: Any) -> Any:
         options = {
-            **_x264(output.preset, output.crf),
-            "x264-params": f"{_X264}:keyint={every}:min-keyint={every}:scenecut=0",
+            **_x264(clip, output.preset, output.crf),
+            "x264-params": f"{_X264}:keyint={every}:min-keyint={every}:scenecut=0"
+            + (":bframes=0" if shape.uneven else ""),
             **_aac(audio),
+            **(_LENGTHS if shape.uneven else {}),
             "hls_time": output.segment_seconds,
             "hls_playlist_type": "vod",
             "hls_segment_type": "fmp4",
@@ -148,8 +155,10 @@ def _mp4(path: Path, pictures: Any, audio: Any, options: dict[str, Any]) -> Any:
     return target(*streams, path=path, **options, **_aac(audio), **_FAST_START)
 
 
-def _x264(preset: str, crf: int) -> dict[str, Any]:
-    return {
+def _x264(clip: Clip, preset: str, crf: int) -> dict[str, Any]:
+    # By itself ffmpeg counts time in frames of the mean rate, between which no frame can lie.
+    ticks = {"enc_time_base": "1/90000"} if clip.shape.uneven else {}
+    return ticks | {
         "c:v": "libx264",
         "preset": preset,
         "crf": crf,

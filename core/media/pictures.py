@@ -8,6 +8,7 @@ from prefect_ltx.media.graph import BITEXACT, target
 from prefect_ltx.media.jobs import Clip, Expected, Job
 from prefect_ltx.media.recipe import ContactSheet, Poster, Preview, Thumbnails
 from prefect_ltx.media.shape import evenly, within
+from prefect_ltx.media.shown import EXACT
 
 _SHEET_GAP: Final = 4
 _POSTER_BYTES: Final = 256 * 1024**2
@@ -85,7 +86,7 @@ def preview_job(clip: Clip, output: Preview) -> Job:
         if thinned:
             pictures = pictures.filter("fps", str(rate))
         # WebP, like JPEG, is read as BT.601.
-        pictures = pictures.filter("scale", *size, out_color_matrix="bt601", out_range="tv")
+        pictures = pictures.filter("scale", *size, out_color_matrix="bt601", out_range="tv", flags=EXACT)
         return target(
             pictures.filter("format", "yuv420p").filter("setsar", 1),
             path=path,
@@ -123,7 +124,7 @@ def _tiled(pictures: Any, picks: list[int], cell: tuple[int, int], columns: int,
 
 def _jpeg(pictures: Any, *size: int) -> Any:
     """In the colours that JPEG is read in: BT.601, full range."""
-    shown = pictures.filter("scale", *size, out_color_matrix="bt601", out_range="pc")
+    shown = pictures.filter("scale", *size, out_color_matrix="bt601", out_range="pc", flags=EXACT)
     return shown.filter("format", "yuvj420p").filter("setsar", 1)
 
 

@@ -3,10 +3,11 @@
 Copied pictures go past the decoder.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import ffmpeg
 
@@ -30,10 +31,8 @@ from prefect_ltx.media.recipe import (
     Thumbnails,
     WebVideo,
 )
-from prefect_ltx.media.shape import PQ, Shape, covering
-
-_WHITE_NITS: Final = 100
-"""How bright SDR's white is, for what HDR says in nits."""
+from prefect_ltx.media.shape import Shape, covering
+from prefect_ltx.media.shown import in_bt709, own_clock, shown
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def render_plan(
     # ffmpeg reports the frames of its first output.
     jobs.sort(key=lambda job: (-job.weight, job.steady == 0))
     return RenderPlan(
-        graph=ffmpeg.merge_outputs(*_nodes(clip, jobs)),
+        graph=own_clock(ffmpeg.merge_outputs(*_nodes(clip, jobs))),
         files=files,
         steady_frames=jobs[0].steady,
         copies=any(job.copies for job in jobs),
@@ -107,8 +106,8 @@ def _job(clip: Clip, output: Output) -> Job | None:
 
 
 def _nodes(clip: Clip, jobs: Sequence[Job]) -> list[Any]:
-    shown = sum(job.pictures for job in jobs)
-    pictures = _split(_operated(clip), shown) if shown else []
+    times = sum(job.pictures for job in jobs)
+    pictures = _split(_operated(clip), times) if times else []
     sound = _sound(clip, sum(job.sound for job in jobs))
     return [
         job.make(pictures.pop(0) if job.pictures else None, sound.pop(0) if job.sound else None)
@@ -118,47 +117,32 @@ def _nodes(clip: Clip, jobs: Sequence[Job]) -> list[Any]:
 
 def _operated(clip: Clip) -> Any:
     """The clip's pictures after everything that all outputs have in common, done once."""
-    shape, pictures = clip.shape, clip.origin.video
+    shape, info = clip.shape, clip.info
+    pictures = shown(clip.origin, info)
     if shape.trimmed:
         pictures = pictures.filter("trim", start_frame=shape.first, end_frame=shape.last)
         pictures = pictures.filter("setpts", "PTS-STARTPTS")
     if shape.retimed:
-        pictures = pictures.filter("fps", str(shape.rate))
+        pictures = pictures.filter("fps", str(shape.rate), start_time=0)
+        if not info.constant:
+            # How many frames the filter makes of the last one depends on how long it is said to be shown.
+            held = 2 + math.ceil(shape.last_seconds * shape.rate)
+            pictures = pictures.filter("tpad", stop=held, stop_mode="clone")
+        pictures = pictures.filter("trim", end_frame=shape.frames)
     if shape.scaled:
-        wide, high = covering(clip.info.shown_size, (shape.width, shape.height))
+        wide, high = covering(info.shown_size, (shape.width, shape.height))
         pictures = pictures.filter("scale", wide, high).filter("crop", shape.width, shape.height)
         pictures = pictures.filter("setsar", 1)
-    if shape.tone_map:
-        pictures = _tone_mapped(pictures, clip.info)
-    elif shape.convert_colour:
-        pictures = pictures.filter("scale", out_color_matrix="bt709", out_range="tv")
-    if clip.info.pix_fmt != "yuv420p":
-        pictures = pictures.filter("format", "yuv420p")
-    return pictures.filter("setparams", **BT709) if shape.tag_colour else pictures
-
-
-def _tone_mapped(pictures: Any, info: MediaInfo) -> Any:
-    """HDR (PQ or HLG, ISO 23091-2 transfer 16 or 18) as BT.709; what is not tagged is taken for BT.2020."""
-    pictures = pictures.filter(
-        "zscale",
-        transferin="smpte2084" if info.colour[2] == PQ else "arib-std-b67",
-        primariesin="bt709" if info.colour[1] == 1 else "bt2020",
-        matrixin="bt709" if info.colour[3] == 1 else "bt2020nc",
-        rangein="full" if info.colour[0] == 2 else "limited",
-        transfer="linear",
-        npl=_WHITE_NITS,
-    )
-    pictures = pictures.filter("format", "gbrpf32le").filter("zscale", primaries="bt709")
-    pictures = pictures.filter("tonemap", "hable", desat=0)
-    return pictures.filter("zscale", transfer="bt709", matrix="bt709", range="limited").filter(
-        "format", "yuv420p"
-    )
+    if shape.tag_colour:
+        return in_bt709(pictures, info).filter("setparams", **BT709)
+    return pictures if info.pix_fmt == "yuv420p" else pictures.filter("format", "yuv420p")
 
 
 def _sound(clip: Clip, times: int) -> list[Any]:
     if not times or clip.info.audio is None:
         return []
-    audio = prepared(clip.origin.audio, clip.info.audio, cut=cut_of(clip.shape, clip.info), level=clip.level)
+    cut = cut_of(clip.shape, clip.info)
+    audio = prepared(clip.origin, clip.info.audio, start=clip.info.start, cut=cut, level=clip.level)
     return [audio] if times == 1 else _branches(audio.filter_multi_output("asplit", times), times)
 
 

@@ -1,24 +1,34 @@
 """What a media file says about itself, read in process with PyAV (no ffprobe), from a local file only."""
 
+import struct
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import av
+from av import AudioStream, VideoCodecContext, VideoFrame, VideoStream
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.sidedata.sidedata import Type
 from pydantic import BaseModel, ConfigDict
 
 from prefect_ltx.media.allowed import decoding_options, opening_options
 from prefect_ltx.media.errors import MediaInvalid
-from prefect_ltx.media.header import check_header, check_picture, track_matrix
+from prefect_ltx.media.header import check_header, check_picture
 from prefect_ltx.media.limits import AUDIO_CODECS, DEFAULT_LIMITS, VIDEO_CODECS, Limits
 from prefect_ltx.media.magic import MediaFormat, MediaKind, sniff
+from prefect_ltx.media.streams import Sound, chosen_audio, chosen_video, read_times
 from prefect_ltx.media.webp import read_webp
+
+_PROGRESSIVE: Final = 1  # of libav's AVFieldOrder; 0 is unknown
 
 
 class AudioInfo(BaseModel):
-    """The first audio stream: `layout` is ffmpeg's name (`stereo`), `duration` in seconds."""
+    """The audio stream that a player would play.
+
+    `layout` is ffmpeg's name (`stereo`). It is heard from `start`, in seconds on the file's own clock, for `duration`
+    seconds, gaps included; `sounding` leaves them out. `stream` is its number in the file.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,16 +37,24 @@ class AudioInfo(BaseModel):
     channels: int
     layout: str
     duration: float
+    start: float = 0.0
+    sounding: float = 0.0
+    stream: int = 1
 
 
 class MediaInfo(BaseModel):
     """A video or an image as its header describes it; only decoding proves it (`verify_video`).
 
-    `fps` is an exact fraction as text (`24`, `24000/1001`; `0` for a still; the mean where frames come unevenly),
-    `duration` is in seconds, `size` in bytes. A still has one frame. `width` and `height` are as shown: a video that
-    its header turns by a quarter has them swapped, and with `upright` false its pictures are turned when they are
-    decoded. `pixel_aspect` is the width of a pixel over its height. `colour` holds range, primaries, transfer and
-    matrix as numbers of ISO 23091-2 (range: 1 limited, 2 full; 2 is "unspecified" for the others).
+    `frames` are those that are shown, of the stream (number `stream`) that a player would show; with `hides_frames`
+    there are others, which an edit list hides. `fps` is an exact fraction as text (`24`, `24000/1001`; `0` for a
+    still); it is the mean where `constant` is false, which says that frames come unevenly. The first frame is shown at
+    `start`, on the file's own clock, and the last one ends `duration` seconds later, of which it is shown for
+    `last_seconds`. A still has one frame.
+
+    `width` and `height` are as shown: what its header turns by a quarter has them swapped, and with `upright` false
+    its pictures are turned or mirrored when they are decoded. `pixel_aspect` is the width of a pixel over its height.
+    `colour` holds range, primaries, transfer and matrix as numbers of ISO 23091-2 (range: 1 limited, 2 full; 2 is
+    "unspecified" for the others). `size` is in bytes.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,6 +75,12 @@ class MediaInfo(BaseModel):
     upright: bool = True
     pixel_aspect: str = "1"
     colour: tuple[int, int, int, int] = (0, 2, 2, 2)
+    stream: int = 0
+    start: float = 0.0
+    constant: bool = True
+    last_seconds: float = 0.0
+    interlaced: bool = False
+    hides_frames: bool = False
 
     @property
     def frame_rate(self) -> Fraction:
@@ -121,17 +145,17 @@ def open_container(
     return container
 
 
-def audio_info(container: InputContainer) -> AudioInfo | None:
-    """Describe the first audio stream of an open container."""
-    if not container.streams.audio:
-        return None
-    audio = container.streams.audio[0]
+def audio_info(audio: AudioStream, sound: Sound | None = None) -> AudioInfo:
+    """Describe an audio stream, and when it is heard where its packets were read."""
     return AudioInfo(
         codec=audio.codec_context.codec.canonical_name,
         sample_rate=audio.rate or 0,
         channels=audio.channels,
         layout=audio.layout.name,
-        duration=_seconds(audio, container),
+        duration=max(0.0, sound.end - sound.start) if sound else 0.0,
+        start=sound.start if sound else 0.0,
+        sounding=sound.sounding if sound else 0.0,
+        stream=audio.index,
     )
 
 
@@ -145,13 +169,19 @@ def _bounded(name: str, info: MediaInfo, limits: Limits) -> MediaInfo:
     longest = max(info.duration, info.audio.duration if info.audio else 0.0)
     if longest > limits.seconds:
         problems.append(f"{longest:.0f} s long, more than the limit of {limits.seconds:.0f} s")
-    if info.codec not in VIDEO_CODECS:
-        problems.append(f"its video codec {info.codec!r} is not one this project reads")
-    if info.audio is not None and info.audio.codec not in AUDIO_CODECS:
-        problems.append(f"its audio codec {info.audio.codec!r} is not one this project reads")
     if problems:
         raise MediaInvalid(name, problems)
     return info
+
+
+def _check_codecs(name: str, video: VideoStream, audio: AudioStream | None) -> None:
+    problems = []
+    if (codec := video.codec_context.codec.canonical_name) not in VIDEO_CODECS:
+        problems.append(f"its video codec {codec!r} is not one this project reads")
+    if audio is not None and (codec := audio.codec_context.codec.canonical_name) not in AUDIO_CODECS:
+        problems.append(f"its audio codec {codec!r} is not one this project reads")
+    if problems:
+        raise MediaInvalid(name, problems)
 
 
 def _info(path: Path, known: MediaFormat, container: InputContainer, limits: Limits) -> MediaInfo:
@@ -159,27 +189,25 @@ def _info(path: Path, known: MediaFormat, container: InputContainer, limits: Lim
         raise MediaInvalid(
             path.name, [f"{len(container.streams)} streams, more than the limit of {limits.streams}"]
         )
-    if not container.streams.video:
-        raise MediaInvalid(path.name, ["has no video stream"])
-    video = container.streams.video[0]
-    audio = container.streams.audio[0] if container.streams.audio else None
+    video, audio = chosen_video(container), chosen_audio(container)
+    if video is None:
+        covers = " but a cover picture" if container.streams.video else ""
+        raise MediaInvalid(path.name, [f"has no video stream{covers}"])
     for stream in (video, audio):
         if stream is not None and stream.codec_context is None:
             raise MediaInvalid(path.name, [f"the codec of its {stream.type} is unknown"])
     if video.width <= 0 or video.height <= 0:
         raise MediaInvalid(path.name, ["its header gives no picture size"])
-    duration, sound = _seconds(video, container), audio_info(container)
-    # Reading the packets ends the container's use for anything else, so it comes last.
-    rate = video.average_rate or video.guessed_rate or Fraction(0)
-    frames = video.frames
-    if not frames:
-        frames, span = _count(container, video, limits)
-        # Matroska gives a nominal rate; where the times say otherwise, the frames come unevenly.
-        if rate and span > 0 and abs(span - (frames - 1) / rate) > Fraction(3, 2) / rate:
-            rate = (frames / (span + 1 / rate)).limit_denominator(1001)
+    check_picture(path.name, video.width, video.height, limits)
+    _check_codecs(path.name, video, audio)
+    if known.kind == "image":
+        return _image_info(path, known, video)
     context = video.codec_context
-    moving = known.kind == "video" or frames > 1
-    a, b, c, d = track_matrix(path) if known.demuxer == "mov" else (1, 0, 0, 1)
+    context.options = {**context.options, "max_pixels": str(limits.pixels)}
+    bit_rate = video.bit_rate or container.bit_rate or 0
+    picture, sound = read_times(container, video, audio, limits)
+    first = picture.first
+    a, b, c, d = _matrix(first)
     sideways = a == d == 0 and bool(b and c)
     aspect = Fraction(video.sample_aspect_ratio or 1)
     if sideways:
@@ -188,47 +216,79 @@ def _info(path: Path, known: MediaFormat, container: InputContainer, limits: Lim
         kind=known.kind,
         container=known.container,
         content_type=known.content_type,
-        codec=video.codec_context.codec.canonical_name,
+        codec=context.codec.canonical_name,
         pix_fmt=video.pix_fmt or "",
         width=video.height if sideways else video.width,
         height=video.width if sideways else video.height,
-        frames=frames if known.kind == "video" else max(frames, 1),
-        fps=str(rate) if moving else "0",
-        duration=(duration or (float(frames / rate) if rate else 0.0)) if moving else 0.0,
-        audio=sound,
+        frames=picture.frames,
+        fps=str(picture.rate),
+        duration=round(picture.end - picture.start, 9),
+        audio=None if audio is None else audio_info(audio, sound),
         size=path.stat().st_size,
-        bit_rate=video.bit_rate or container.bit_rate or 0,
+        bit_rate=bit_rate,
         upright=(a, b, c, d) == (1, 0, 0, 1),
         pixel_aspect=str(aspect),
-        colour=(
-            int(context.color_range),
-            int(context.color_primaries),
-            int(context.color_trc),
-            int(context.colorspace),
-        ),
+        colour=_colour(context),
+        stream=video.index,
+        start=round(picture.start, 9),
+        constant=picture.constant,
+        last_seconds=round(picture.end - picture.times[-1], 9) if picture.times else 0.0,
+        hides_frames=picture.hidden > 0,
+        interlaced=int(context.field_order) > _PROGRESSIVE or (first is not None and first.interlaced_frame),
     )
 
 
-def _count(container: InputContainer, stream: Any, limits: Limits) -> tuple[int, Fraction]:
-    """How many packets there are, and the seconds from the first picture's time to the last one's."""
-    frames = 0
-    first = last = None
-    for packet in container.demux(stream):
-        frames += bool(packet.size)
-        if packet.size and packet.pts is not None:
-            first = packet.pts if first is None else min(first, packet.pts)
-            last = packet.pts if last is None else max(last, packet.pts)
-        if frames > limits.frames:  # one more than allowed is all there is to know
-            break
-    if first is None or last is None or stream.time_base is None:
-        return frames, Fraction(0)
-    return frames, (last - first) * Fraction(stream.time_base)
+def frame_times(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> tuple[float, ...]:
+    """When each frame of a probed video is shown, in seconds from the first one; blocking, reads every packet."""
+    with open_container(path, sniff(path), limits=limits) as container:
+        video = chosen_video(container)
+        assert video is not None
+        picture, _ = read_times(container, video, None, limits)
+    return tuple(time - picture.start for time in picture.times)
 
 
-def _seconds(stream: Any, container: InputContainer) -> float:
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else 0.0
+def _image_info(path: Path, known: MediaFormat, video: VideoStream) -> MediaInfo:
+    rate = video.average_rate or video.guessed_rate or Fraction(0)
+    frames = max(video.frames or len(video.index_entries), 1)
+    moving = frames > 1
+    return MediaInfo(
+        kind=known.kind,
+        container=known.container,
+        content_type=known.content_type,
+        codec=video.codec_context.codec.canonical_name,
+        pix_fmt=video.pix_fmt or "",
+        width=video.width,
+        height=video.height,
+        frames=frames,
+        fps=str(rate) if moving else "0",
+        duration=float((video.duration or 0) * (video.time_base or 0)) if moving else 0.0,
+        audio=None,
+        size=path.stat().st_size,
+        colour=_colour(video.codec_context),
+        stream=video.index,
+    )
+
+
+def _colour(context: VideoCodecContext) -> tuple[int, int, int, int]:
+    return (
+        int(context.color_range),
+        int(context.color_primaries),
+        int(context.color_trc),
+        int(context.colorspace),
+    )
+
+
+def _matrix(frame: VideoFrame | None) -> tuple[int, int, int, int]:
+    """How a player turns and mirrors: a, b, c and d of the display matrix, as signs; upright is (1, 0, 0, 1)."""
+    matrix = None if frame is None else frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+    if matrix is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
+    return _sign(a), _sign(b), _sign(c), _sign(d)
+
+
+def _sign(number: int) -> int:
+    return (number > 0) - (number < 0)
 
 
 def _webp_info(path: Path, known: MediaFormat) -> MediaInfo:

@@ -24,7 +24,7 @@ from prefect_ltx.media.jobs import Expected
 from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
 from prefect_ltx.media.loudness import TRUE_PEAK_DBTP, Level, find_level
 from prefect_ltx.media.plan import RenderPlan, cut_of, render_plan
-from prefect_ltx.media.probe import MediaInfo, probe
+from prefect_ltx.media.probe import MediaInfo, frame_times, probe
 from prefect_ltx.media.process import Progress, run_ffmpeg
 from prefect_ltx.media.recipe import Recipe
 from prefect_ltx.media.recipes import recipe_named
@@ -85,7 +85,8 @@ async def render_renditions(
     info = await asyncio.to_thread(probe, video, limits=limits)
     if info.kind != "video":
         raise MediaInvalid(video.name, [f"is a {info.container} image, not a video"])
-    shape = shape_of(info, recipe, name=video.name, lead_in_frames=lead_in_frames)
+    times = None if info.constant else await asyncio.to_thread(frame_times, video, limits=limits)
+    shape = shape_of(info, recipe, name=video.name, lead_in_frames=lead_in_frames, times=times)
     level = await _find_level(work, info, shape)
     out_dir.mkdir(parents=True, exist_ok=True)
     staging = out_dir / f".render-{secrets.token_hex(6)}.part"
@@ -139,6 +140,7 @@ async def _find_level(work: _Work, info: MediaInfo, shape: Shape) -> Level | Non
         info.audio,
         target=wanted.lufs,
         true_peak=wanted.true_peak,
+        start=info.start,
         cut=cut_of(shape, info),
         timeout=work.timeout,
         limits=work.limits,

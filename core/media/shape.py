@@ -1,21 +1,23 @@
 """What a recipe makes of a clip before any output: which frames, how many a second, how large, which sound.
 
-Pure arithmetic over a probed video; every output is planned and checked against this.
+Pure arithmetic over a probed video and the times of its frames; every output is planned and checked against this.
 """
 
+import bisect
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from prefect_ltx.media.errors import MediaInvalid
 from prefect_ltx.media.probe import MediaInfo
 from prefect_ltx.media.recipe import Recipe
+from prefect_ltx.media.shown import is_hdr, is_other_colour
 
-_BT709 = 1
-_UNTAGGED = (0, 2)
 _FULL_RANGE = 2
-PQ = 16
-_HDR_TRANSFERS = (PQ, 18)
+_INSTANT = 1e-6
+"""Seconds; times that lie closer are the same."""
 
 
 @dataclass(frozen=True)
@@ -23,37 +25,43 @@ class Shape:
     """A clip after its operations: `frames` at `rate` of `width` x `height` pixels, and what that takes.
 
     `first` to `last` (exclusive) are the frames of the source that are kept. `sound_start` and `sound_seconds`
-    are the part of its audio that goes with them; None where there is none.
+    are the part of its audio that goes with them, from the source's first frame on; None where there is none.
+    `duration` is that of the pictures in seconds, and `rate` their mean rate where they come unevenly. In the source
+    the last of them is shown for `last_seconds`. `uneven` says that frames keep times that are not even.
     """
 
     first: int
     last: int
     frames: int
     rate: Fraction
+    duration: float
+    last_seconds: float
     width: int
     height: int
     sound_start: float
     sound_seconds: float | None
     trimmed: bool
     retimed: bool
+    uneven: bool
     scaled: bool
     tag_colour: bool
     convert_colour: bool
-    tone_map: bool
 
     @property
     def untouched(self) -> bool:
         """Whether the pictures are those of the source, so that they can be copied."""
-        return not (self.trimmed or self.retimed or self.scaled or self.convert_colour or self.tone_map)
-
-    @property
-    def duration(self) -> float:
-        """Of the pictures, in seconds."""
-        return float(self.frames / self.rate) if self.rate else 0.0
+        return not (self.trimmed or self.retimed or self.scaled or self.convert_colour)
 
 
-def shape_of(info: MediaInfo, recipe: Recipe, *, name: str, lead_in_frames: int = 0) -> Shape:
-    """Work out what is left of a clip.
+def shape_of(
+    info: MediaInfo,
+    recipe: Recipe,
+    *,
+    name: str,
+    lead_in_frames: int = 0,
+    times: Sequence[float] | None = None,
+) -> Shape:
+    """Work out what is left of a clip; `times` of its frames, in seconds from the first, where they come unevenly.
 
     Raises:
         MediaInvalid: nothing is left, or a frame-rate change is asked of a video whose rate is unknown.
@@ -61,50 +69,70 @@ def shape_of(info: MediaInfo, recipe: Recipe, *, name: str, lead_in_frames: int 
     rate = info.frame_rate
     first = lead_in_frames if recipe.remove_lead_in else 0
     last = info.frames
-    if recipe.trim is not None:
-        if rate == 0:
-            raise MediaInvalid(name, ["its frame rate is unknown, so it cannot be trimmed"])
+    if (recipe.trim is not None or recipe.rate is not None) and rate == 0:
+        raise MediaInvalid(name, ["its frame rate is unknown, so it cannot be trimmed or converted"])
+    ends = _times_of(info, times)
+    zero = ends[min(first, last)]
+    if recipe.trim is not None and 0 <= first < last:
         if recipe.trim.end is not None:
-            last = min(last, first + math.ceil(recipe.trim.end * rate))
-        first += round(recipe.trim.start * rate)
+            # The first frame that begins at the end or after it is not shown any more.
+            last = min(last, bisect.bisect_left(ends, zero + recipe.trim.end - _INSTANT, 0, info.frames))
+        first = _nearest(ends, zero + recipe.trim.start, info.frames)
     if not 0 <= first < last:
         raise MediaInvalid(name, [f"nothing of its {info.frames} frames is left after trimming"])
-    start, trimmed = float(first / rate) if rate else 0.0, (first, last) != (0, info.frames)
-    kept = last - first
-    wanted = recipe.rate
-    if wanted is not None and rate == 0:
-        raise MediaInvalid(name, ["its frame rate is unknown, so it cannot be converted"])
-    retimed = wanted is not None and wanted != rate
+    trimmed = (first, last) != (0, info.frames)
+    end, wanted = ends[last], recipe.rate
+    if wanted is None and any(after - before < _INSTANT for before, after in pairwise(times or ())):
+        wanted = rate  # two frames at one time: no file can hold that, so they are brought to the mean rate
+    retimed = wanted is not None and (wanted != rate or not info.constant)
+    frames = last - first
+    if retimed and wanted is not None:
+        exact = frames / rate if info.constant else Fraction(end - ends[first]).limit_denominator(1_000_000)
+        if (
+            recipe.trim is not None
+            and recipe.trim.end is not None
+            and zero + recipe.trim.end < end - _INSTANT
+        ):
+            # Of a frame that is shown for long only a part is kept.
+            end = max(zero + recipe.trim.end, ends[last - 1])
+            exact = Fraction(end - ends[first]).limit_denominator(1_000_000)
+        # What the filter makes of it: the end of the last frame, rounded half up.
+        frames, rate = max(1, math.floor(exact * wanted + Fraction(1, 2))), wanted
     width, height = _scaled(info, recipe)
-    # The numbers of HDR mean nothing in BT.709 before they are mapped to it.
     tag = recipe.colour == "bt709"
-    hdr = info.colour[2] in _HDR_TRANSFERS
     return Shape(
         first=first,
         last=last,
-        # What the filter makes of it: the end of the last frame, rounded half up.
-        frames=max(1, math.floor(kept / rate * wanted + Fraction(1, 2))) if retimed and wanted else kept,
-        rate=wanted if retimed and wanted else rate,
+        frames=frames,
+        rate=rate,
+        duration=float(frames / rate) if rate and (retimed or info.constant) else end - ends[first],
+        last_seconds=ends[last] - ends[last - 1],
         width=width,
         height=height,
-        sound_start=start,
-        sound_seconds=_sound(info, start, float(kept / rate) if rate and last < info.frames else None),
+        sound_start=ends[first],
+        sound_seconds=_sound(info, ends[first], None if end == ends[info.frames] else end - ends[first]),
         trimmed=trimmed,
         retimed=retimed,
+        uneven=not info.constant and not retimed,
         scaled=(width, height) != (info.width, info.height),
         tag_colour=tag,
-        convert_colour=tag and not hdr and _is_other_colour(info),
-        tone_map=tag and hdr,
+        convert_colour=tag and (is_hdr(info) or is_other_colour(info)),
     )
 
 
 def fit_for_the_web(info: MediaInfo) -> bool:
-    """Whether browsers play the pictures as they are: H.264, 8 bit 4:2:0, square pixels, limited range."""
+    """Whether browsers play the pictures as they are: H.264, 8 bit 4:2:0, square pixels, limited range, whole frames.
+
+    And whether they begin at zero and all of them are shown, so that a copy needs no edit list.
+    """
     return (
         info.codec == "h264"
         and info.pix_fmt == "yuv420p"
         and info.square_pixels
         and info.upright
+        and not info.interlaced
+        and not info.hides_frames
+        and abs(info.start) < _INSTANT
         and info.colour[0] != _FULL_RANGE
         and 0 < info.frame_rate <= 120
     )
@@ -151,17 +179,29 @@ def _scaled(info: MediaInfo, recipe: Recipe) -> tuple[int, int]:
     return width, height or even(round(width * shown[1] / shown[0]))
 
 
+def _times_of(info: MediaInfo, times: Sequence[float] | None) -> list[float]:
+    """When each frame begins, and when the last one ends, in seconds from the first."""
+    if times is None:
+        length = 1 / info.frame_rate if info.frame_rate else Fraction(0)
+        return [float(at * length) for at in range(info.frames + 1)]
+    found = list(times[: info.frames])
+    # Frames that a header promises and that are not there: decoding will say so.
+    found += [info.duration] * (info.frames - len(found))
+    return [*found, max(info.duration, found[-1])]
+
+
+def _nearest(ends: Sequence[float], time: float, frames: int) -> int:
+    """The frame that begins closest to a time; `frames` where that lies past the last one's end."""
+    at = bisect.bisect_left(ends, time - _INSTANT, 0, frames)
+    if at and (at >= len(ends) or time - ends[at - 1] < ends[at] - time - _INSTANT):
+        return at - 1
+    return at
+
+
 def _sound(info: MediaInfo, start: float, seconds: float | None) -> float | None:
+    """How much of the audio goes with the pictures from `start` on, which counts from the first of them."""
     if info.audio is None:
         return None
-    left = (info.audio.duration or info.duration) - start
+    left = info.audio.start + info.audio.duration - info.start - start
     left = left if seconds is None else min(left, seconds)
     return left if left > 0 else None
-
-
-def _is_other_colour(info: MediaInfo) -> bool:
-    full_range, primaries, transfer, matrix = info.colour
-    tags = (primaries, transfer, matrix)
-    if not info.pix_fmt.startswith(("yuv", "nv", "gray", "p0")):
-        return True  # RGB, whose matrix says nothing
-    return full_range == _FULL_RANGE or any(tag not in (_BT709, *_UNTAGGED) for tag in tags)

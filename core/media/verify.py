@@ -23,6 +23,7 @@ from prefect_ltx.media.header import check_header
 from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
 from prefect_ltx.media.magic import MediaFormat, sniff
 from prefect_ltx.media.probe import AudioInfo, MediaInfo, audio_info, open_container, probe
+from prefect_ltx.media.streams import chosen_audio, chosen_video
 from prefect_ltx.media.webp import webp_pictures
 
 _T = TypeVar("_T")
@@ -61,8 +62,7 @@ async def verify_video(
         problems.append(f"{decoded.frames} frames, expected {frames}")
     if fps is not None and abs(info.frame_rate - frame_rate(fps)) > Fraction(1, 1000):
         problems.append(f"{info.fps} frames per second, expected {frame_rate(fps)}")
-    # From the first picture shown to the end of the last; a header may count what comes before the first.
-    seconds = decoded.shown + float(1 / info.frame_rate) if info.frame_rate else decoded.shown
+    seconds = _seconds(decoded, info)
     if duration is not None and abs(seconds - duration) > _slack(info):
         problems.append(f"{seconds:.3f} s long, expected {duration:.3f} s")
     if audio is not None and audio != (info.audio is not None):
@@ -132,10 +132,20 @@ async def verify_audio(
 @dataclass
 class _Decoded:
     frames: int = 0
-    shown: float = 0.0
+    shown: float | None = 0.0
+    """Seconds from the first frame's time to the last one's; None where some have none."""
+    last: float = 0.0
+    """Seconds for which the last frame is shown, where the file says so."""
     audio: AudioInfo | None = None
     audio_seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
+
+
+def _seconds(decoded: _Decoded, info: MediaInfo) -> float:
+    """From the first picture shown to the end of the last; a header may count what comes before the first."""
+    if decoded.shown is None or not info.frame_rate:
+        return info.duration
+    return decoded.shown + (float(1 / info.frame_rate) if info.constant or not decoded.last else decoded.last)
 
 
 def _slack(info: MediaInfo) -> float:
@@ -184,12 +194,15 @@ def _decode_streams(
     path: Path, known: MediaFormat, stop: threading.Event, found: _Decoded, limits: Limits
 ) -> None:
     sizes: set[tuple[int, int]] = set()
-    corrupt = 0
-    first, last = math.inf, -math.inf
+    corrupt = backwards = untimed = 0
+    first, last, length = math.inf, -math.inf, 0.0
     try:
         with open_container(path, known, limits=limits, err_detect="explode") as container:
-            streams: list[VideoStream | AudioStream] = []
-            streams += [*container.streams.video[:1], *container.streams.audio[:1]]
+            chosen: list[VideoStream | AudioStream | None] = [
+                chosen_video(container),
+                chosen_audio(container),
+            ]
+            streams = [each for each in chosen if each is not None]
             for stream in streams:
                 stream.codec_context.options = {
                     **decoding_options(),
@@ -206,19 +219,26 @@ def _decode_streams(
                     if isinstance(frame, VideoFrame):
                         found.frames += 1
                         sizes.add((frame.width, frame.height))
-                        if frame.time is not None:
-                            first, last = min(first, frame.time), max(last, frame.time)
                         corrupt += frame.is_corrupt
+                        if frame.pts is None:
+                            untimed += 1
+                            continue
+                        backwards += frame.time <= last
+                        first, last = min(first, frame.time), max(last, frame.time)
+                        length = float((frame.duration or 0) * (frame.time_base or 0))
                     elif isinstance(frame, AudioFrame):
                         found.audio_seconds += frame.samples / frame.sample_rate
-            if found.audio_seconds:
-                found.audio = audio_info(container)
+            if found.audio_seconds and (audio := chosen_audio(container)) is not None:
+                found.audio = audio_info(audio)
             if found.frames > limits.frames:
                 found.problems.append(f"more than {limits.frames} frames")
     finally:
-        found.shown = max(0.0, last - first)
+        # Where a container has no times below zero, those frames cannot be placed by what is decoded.
+        found.shown, found.last = (max(0.0, last - first), length) if not untimed else (None, 0.0)
         if corrupt:
             found.problems.append(f"damaged: {corrupt} frames or packets are corrupt")
+        if backwards:
+            found.problems.append(f"damaged: the times of {backwards} frames do not grow")
         if len(sizes) > 1:
             found.problems.append("the picture size changes on the way")
 
@@ -232,17 +252,12 @@ def _decode_webp(path: Path, stop: threading.Event, found: _Decoded) -> None:
 
 
 def _against_header(decoded: _Decoded, info: MediaInfo) -> list[str]:
+    """What the packets hold and decoding does not give; what an edit list hides is in neither."""
     problems = []
     if decoded.frames != info.frames:
         problems.append(f"{decoded.frames} of {info.frames} frames can be decoded")
-    # Other containers give no length of their own to an audio stream.
-    timed = info.audio is not None and info.container in ("mp4", "mov")
-    slack = _AUDIO_SLACK_SECONDS
-    if info.audio and info.audio.duration == info.duration and info.frame_rate:
-        # In fragments this is the length of the whole, with the frames that come before the first one shown.
-        slack += float(3 / info.frame_rate)
-    if timed and info.audio and decoded.audio_seconds < info.audio.duration - slack:
+    if info.audio and decoded.audio_seconds < info.audio.sounding - _AUDIO_SLACK_SECONDS:
         problems.append(
-            f"{decoded.audio_seconds:.2f} of {info.audio.duration:.2f} s of its audio can be decoded"
+            f"{decoded.audio_seconds:.2f} of {info.audio.sounding:.2f} s of its audio can be decoded"
         )
     return problems

@@ -1,13 +1,14 @@
 """From figures to findings: pure functions, each with the threshold it uses and why.
 
-Times come from the frame rate, so a finding's frames and seconds say the same.
+Times come from the frame rate, or from the frames where they come unevenly, so that a finding's frames and seconds
+say the same.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from prefect_ltx.media import MediaInfo, frame_rate
 from prefect_ltx.quality.findings import FindingKind, QualityFinding, Severity
@@ -40,13 +41,23 @@ _CLIPPED_CREST: Final = 2.5  # dB from loudness to peak; a pure tone has 3, a to
 
 @dataclass(frozen=True)
 class Clock:
-    """How many frames there are and how long one lasts."""
+    """How many frames there are, and when each is shown: at an even `rate`, else at `times`."""
 
     frames: int
     rate: Fraction
+    times: tuple[float, ...] = ()
+    """In seconds from the first, with the end of the last; empty where they come evenly."""
+
+    @classmethod
+    def of(cls, info: MediaInfo, frames: Sequence[PictureFrame]) -> Self:
+        """The clock of a measured clip."""
+        times = () if info.constant else (*(each.start for each in frames), info.duration)
+        return cls(info.frames, info.frame_rate, times)
 
     def seconds(self, frame: int) -> float:
         """When a frame begins."""
+        if self.times:
+            return round(self.times[min(frame, len(self.times) - 1)], 6)
         return round(float(frame / self.rate), 6) if self.rate else 0.0
 
 
@@ -218,7 +229,7 @@ def _longest(found: tuple[str, int, float]) -> tuple[int, float]:
 
 
 def _lasts(clock: Clock, start: int, end: int, seconds: float) -> bool:
-    return bool(clock.rate) and (end - start) / clock.rate >= seconds
+    return clock.seconds(end) - clock.seconds(start) >= seconds - 1e-5
 
 
 def _range(clock: Clock, start: int, end: int) -> dict[str, Any]:

@@ -76,7 +76,7 @@ async def inspect(
     except FfmpegFailed as error:
         findings.append(_unmeasured(f"picture and sound were not measured: {error}"))
         return _report(endpoint, info, findings, {})
-    findings += _judged(measures, Clock(info.frames, info.frame_rate))
+    findings += _judged(measures, Clock.of(info, measures.frames))
     return _report(endpoint, info, findings, _figures(measures))
 
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import ffmpeg
 
-from prefect_ltx.media import MediaInfo, nowhere, run_ffmpeg, source
+from prefect_ltx.media import MediaInfo, nowhere, probe, run_ffmpeg, source
+from prefect_ltx.media.shown import in_bt709, own_clock, shown
 from prefect_ltx.quality.stills import Still
 
 LONG_SIDE: Final = 384
@@ -23,11 +24,15 @@ _BLACK_LUMA: Final = 32  # of 16 to 235
 
 @dataclass(frozen=True)
 class PictureFrame:
-    """One frame: share of black pixels, mean change from the frame before in percent, and how much of a cut."""
+    """One frame: share of black pixels, mean change from the frame before in percent, and how much of a cut.
+
+    `start` is when it is shown, in seconds from the first frame.
+    """
 
     black: float
     change: float
     cut: float
+    start: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ async def measure(
     with tempfile.TemporaryDirectory(prefix="ltx-quality-") as folder:
         logs = Path(folder)
         await run_ffmpeg(
-            ffmpeg.merge_outputs(*_outputs(video, info, sheet, stills, reference, logs)), timeout=timeout
+            own_clock(ffmpeg.merge_outputs(*_outputs(video, info, sheet, stills, reference, logs))),
+            timeout=timeout,
         )
         return Measures(
             frames=[
@@ -77,6 +83,7 @@ async def measure(
                     black=each.get("lavfi.blackframe.pblack", 0.0) / 100,
                     change=each.get("lavfi.scd.mafd", 0.0),
                     cut=each.get("lavfi.scd.score", 0.0),
+                    start=each["time"],
                 )
                 for each in _read(logs / "picture")
             ],
@@ -100,25 +107,27 @@ def _outputs(
     size = small_size(info)
     origin = source(video)
     count = 1 + len(stills) + (reference is not None)
-    small = origin.video.filter("scale", *size, flags="bilinear").filter("format", "yuv420p")
+    small = in_bt709(shown(origin, info).filter("scale", *size, flags="bilinear"), info)
+    small = small.filter("setsar", 1).filter("format", "yuv420p")
     branches = _split(small, count)
     picture = branches[0].filter("scdet", threshold=0)
     picture = picture.filter("blackframe", amount=0, threshold=_BLACK_LUMA)
     outputs = [nowhere(_logged(picture, "metadata", logs / "picture"))]
     sheets = _split(source(sheet).video, len(stills)) if sheet is not None else []
     for place, (still, part) in enumerate(zip(stills, sheets, strict=True)):
-        shown = _gray(still.picture(part, size))
-        similar = ffmpeg.filter([_gray(branches[1 + place]), shown], "ssim")
+        similar = ffmpeg.filter([_gray(branches[1 + place]), _gray(still.picture(part, size))], "ssim")
         outputs.append(nowhere(_logged(similar, "metadata", logs / f"still{place}")))
     if reference is not None:
-        beside = source(reference).video.filter("fps", info.fps).filter("setpts", "PTS-STARTPTS")
+        # The clip may be compared with itself, and ffmpeg-python takes equal inputs for one.
+        beside = shown(source(reference, thread_queue_size=9), probe(reference)).filter("fps", info.fps)
         beside = beside.filter("scale", *size, force_original_aspect_ratio="increase").filter("crop", *size)
         ours = _gray(branches[-1]).filter("setpts", "PTS-STARTPTS")
         similar = ffmpeg.filter([ours, _gray(beside).filter("setsar", 1)], "ssim", eof_action="endall")
         outputs.append(nowhere(_logged(similar, "metadata", logs / "reference")))
     if info.audio is not None:
         samples = max(1, round(info.audio.sample_rate * WINDOW_SECONDS))
-        sound = origin.audio.filter("aformat", sample_fmts="s16").filter("asetnsamples", n=samples, p=0)
+        sound = origin[str(info.audio.stream)].filter("asetpts", f"PTS-({info.start:.9f})/TB")
+        sound = sound.filter("aformat", sample_fmts="s16").filter("asetnsamples", n=samples, p=0)
         sound = sound.filter(
             "astats",
             metadata=1,
@@ -132,8 +141,8 @@ def _outputs(
 
 def small_size(info: MediaInfo) -> tuple[int, int]:
     """The size at which a clip is measured: even, long side 384 or less."""
-    scale = min(1.0, LONG_SIDE / max(info.width, info.height))
-    width, height = (max(16, 2 * round(side * scale / 2)) for side in (info.width, info.height))
+    scale = min(1.0, LONG_SIDE / max(info.shown_size))
+    width, height = (max(16, 2 * round(side * scale / 2)) for side in info.shown_size)
     return width, height
 
 
