@@ -16,11 +16,11 @@ _pool_types: dict[str, str] = {}
 async def several_machines() -> str | None:
     """How the run says so, as the beginning of a sentence; None where it does not, or cannot be asked."""
     context = FlowRunContext.get()
-    runner = _remote_task_runner(context.task_runner) if context is not None else None
+    runner = runs_on_others(context.task_runner) if context is not None else None
     return runner or await _remote_pool(context)
 
 
-def _remote_task_runner(runner: Any) -> str | None:
+def runs_on_others(runner: Any) -> str | None:
     """A Dask or Ray cluster that is not this machine's own: one by its address, or of another kind than local."""
     name = type(runner).__name__
     if name == "RayTaskRunner":

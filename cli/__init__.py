@@ -20,6 +20,7 @@ from prefect_ltx.cli import (
     ledger,
     local_fal,
     plan,
+    printing,
     sweep,
     takes,
     watch,
@@ -76,4 +77,5 @@ for _room in (
 
 def main() -> None:
     """The console script."""
+    printing.prepare()
     app()

@@ -1,7 +1,6 @@
 """`prefect-ltx archive verify|gallery|rehydrate|reproduce`: check every byte, build the page, fetch back, repeat."""
 
 import errno
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prefect_ltx.cli.frame import Output, command
+from prefect_ltx.cli.printing import can_move
 
 if TYPE_CHECKING:
     from prefect_ltx.archive import Archive, VerifyProgress
@@ -136,7 +136,7 @@ def _text(body: object) -> str:
 @contextmanager
 def _bar(what: str) -> "Iterator[Callable[[VerifyProgress], None] | None]":
     """A bar on stderr with bytes, speed and time left; nothing where nobody watches."""
-    if not sys.stderr.isatty():
+    if not can_move():
         yield None
         return
     from rich.console import Console

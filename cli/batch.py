@@ -1,6 +1,7 @@
 """`prefect-ltx batch FILE`: many requests from a file, each paid for once; a plan first where that is asked for."""
 
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from prefect_ltx.fal import FrameRule
 
 PROBLEMS_SHOWN = 200
-_PARTS = {"rows", "requests", "matrix", "defaults", "overrides"}
+_STORYBOARD = {"shots", "cast", "locations", "title"}
+_ROWS = {"rows", "requests"}
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +32,12 @@ def register(app: typer.Typer) -> None:
 
 async def batch(
     output: Output,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Requests as JSONL, CSV, TSV, YAML or JSON.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="Requests as JSONL, CSV, TSV, XLSX, YAML or JSON; also s3:// or https://."
+        ),
+    ],
     concurrency: Annotated[
         int, typer.Option(min=1, max=40, help="Requests at fal at once: 2 for a new account, 40 at most.")
     ] = 2,
@@ -58,6 +65,10 @@ async def batch(
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what it would make and cost; spend nothing.")
     ] = False,
+    results: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Write the end of every row there too, as a table."),
+    ] = None,
     approve: Annotated[
         bool, typer.Option("--approve", help="Pause for approval in the Prefect UI before anything is spent.")
     ] = False,
@@ -68,8 +79,11 @@ async def batch(
     has a mistake: then all of its mistakes are listed by row and column, and nothing was sent.
     """
     from prefect_ltx.batch import BatchInvalid, read_batch
+    from prefect_ltx.reading import is_local, local_path
     from prefect_ltx.settings import Settings
 
+    if results is not None and not results.absolute().parent.is_dir():
+        raise typer.BadParameter(f"--results: there is no folder {results.absolute().parent}.")
     given: dict[str, Any] = {
         "defaults": _fields(default, "--default"),
         "overrides": _fields(override, "--set"),
@@ -79,7 +93,7 @@ async def batch(
     try:
         checked = read_batch(file, **given, most=max_requests)
     except BatchInvalid as error:
-        return _refused(output, error)
+        return refused(output, error)
     if plan:
         return await show_plan(output, checked, frame_rule, fresh=fresh)
     Settings().require_fal()
@@ -94,7 +108,7 @@ async def batch(
         say("The plan waits for approval in the Prefect UI, on the page of this flow run.")
     with shown_rows(len(checked.rows)):
         report = await generate_batch(
-            str(file.absolute()),
+            str(local_path(file).absolute()) if is_local(file) else file,
             **given,
             concurrency=concurrency,
             recipe=recipe,
@@ -107,35 +121,34 @@ async def batch(
             approve=approve,
         )
     show_report(output, report)
+    if results is not None:
+        from prefect_ltx.batch import results_csv
+
+        try:
+            results.write_bytes(results_csv(report))
+        except OSError as error:
+            complain(
+                f"{results} could not be written: {error.strerror}. The results are in the report all the same."
+            )
+            return False
     return bool(report.ok)
 
 
-def is_batch(file: Path) -> bool:
-    """Whether a file is a table, or YAML with the parts of a batch; a storyboard is YAML as well."""
-    suffix = file.suffix.lower()
-    if suffix not in (".yaml", ".yml"):
-        return suffix in (".csv", ".tsv")
-    import yaml
+def is_storyboard(file: str) -> bool:
+    """Whether a file is YAML with the parts of a storyboard; a batch is YAML as well."""
+    from prefect_ltx.reading import Unreadable, read_bytes, read_yaml, text_of
 
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, yaml.YAMLError):
+    if PurePosixPath(file.partition("?")[0]).suffix.lower() not in (".yaml", ".yml"):
         return False
-    if isinstance(data, dict):
-        # Both have `defaults`; only a storyboard has shots.
-        return bool(_PARTS & set(data)) and "shots" not in data
-    return isinstance(data, list)
-
-
-async def plan_file(output: Output, file: Path, frame_rule: "FrameRule", endpoint: str | None) -> bool:
-    """What a batch file would make and cost; False where it has mistakes or the budget does not cover it."""
-    from prefect_ltx.batch import BatchInvalid, read_batch
-
+    text = ""
     try:
-        checked = read_batch(file, endpoint=endpoint)
-    except BatchInvalid as error:
-        return _refused(output, error)
-    return await show_plan(output, checked, frame_rule)
+        text = text_of(read_bytes(file).data)
+        data = read_yaml(text).value
+    except Unreadable:
+        # By its looks: then the reader of the one or the other says what is wrong.
+        return re.search(r"^(shots|cast)\s*:", text, re.MULTILINE) is not None
+    # Both have `defaults`; only a storyboard has shots and a cast.
+    return isinstance(data, dict) and bool(_STORYBOARD & set(data)) and not (_ROWS & set(data))
 
 
 async def show_plan(
@@ -152,17 +165,20 @@ async def show_plan(
         try:
             rows = await plan_rows(run, checked, frame_rule=frame_rule, fresh=fresh)
         except BatchInvalid as error:
-            return _refused(output, error)
+            return refused(output, error)
         finally:
             await run.aclose()
         found = await summary(services, checked.name, rows)
     show_batch_plan(output, found, rows)
     for limit in found.over_budget:
         complain(f"Over budget: {limit} does not cover all of it. Nothing was sent or spent.")
-    return not found.over_budget
+    if found.stopped:
+        complain(found.stopped)
+    return not found.over_budget and not found.stopped
 
 
-def _refused(output: Output, error: "BatchInvalid") -> bool:
+def refused(output: Output, error: "BatchInvalid") -> bool:
+    """Say every problem of a batch; False, for the command's end."""
     for each in error.problems[:PROBLEMS_SHOWN]:
         complain(str(each))
     more = len(error.problems) - PROBLEMS_SHOWN
@@ -170,7 +186,17 @@ def _refused(output: Output, error: "BatchInvalid") -> bool:
         complain(f"and {more} more")
     complain(f"{error.name} cannot be run: {len(error.problems)} problem(s). Nothing was sent or spent.")
     if output.as_json:
-        problems = [{"where": p.where, "column": p.column, "problem": p.what} for p in error.problems]
+        problems = [
+            {
+                "file": error.name,
+                "where": p.where,
+                "line": p.line,
+                "character": p.character,
+                "column": p.column,
+                "problem": p.what,
+            }
+            for p in error.problems
+        ]
         output.result({"ok": False, "problems": problems})
     return False
 
@@ -193,10 +219,17 @@ def _axes(given: list[str] | None) -> dict[str, Any]:
 
 
 def _pairs(given: list[str] | None, flag: str) -> dict[str, str]:
+    from prefect_ltx.fal.sendable import why_not_text
+    from prefect_ltx.reading import normalised
+
     pairs: dict[str, str] = {}
     for each in given or []:
         name, equals, value = each.partition("=")
         if not equals or not name.strip():
             raise typer.BadParameter(f"{flag} takes FIELD=VALUE, not {each!r}.")
-        pairs[name.strip()] = value
+        if why := why_not_text(each):
+            raise typer.BadParameter(f"{flag} {ascii(name)[1:-1]}: {why}.")
+        if normalised(name) in pairs:
+            raise typer.BadParameter(f"{flag} {name.strip()} is given twice; one of them has to go.")
+        pairs[normalised(name)] = value
     return pairs

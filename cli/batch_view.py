@@ -1,6 +1,5 @@
 """A batch on the terminal: one moving bar or plain lines while it runs, tables of its plan and its end."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from rich.progress import (
 )
 
 from prefect_ltx.cli.frame import Output
+from prefect_ltx.cli.printing import can_move
 from prefect_ltx.cli.progress import say
 from prefect_ltx.cli.tables import facts, grid
 
@@ -33,7 +33,7 @@ def shown_rows(total: int) -> Iterator[None]:
     """Show how many rows have ended while the block runs; what did not end well, and further takes, are said."""
     from prefect_ltx.generation.progress import observe
 
-    if sys.stderr.isatty():
+    if can_move():
         with _bar(total) as on_step, observe(on_step):
             yield
     else:
@@ -97,7 +97,7 @@ def show_batch_plan(output: Output, plan: "BatchPlan", rows: Sequence["PlannedRo
     names = [name.lstrip("#$") for name in columns]
     output.result(
         {
-            "ok": not plan.over_budget,
+            "ok": not plan.over_budget and not plan.stopped,
             "plan": plan,
             "rows": [dict(zip(names, line, strict=True)) for line in lines],
         },

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefect_ltx.cli.frame import Output, command
+from prefect_ltx.cli.printing import write_note
 
 if TYPE_CHECKING:
     from prefect_ltx.doctor import Finding, LivePlan
@@ -103,10 +104,10 @@ def _agreed(plan: "LivePlan", where: str, *, yes: bool) -> None:
     from prefect_ltx.ledger.life.budget import dollars
 
     sizes = ", ".join(f"{each.estimate.megapixels} MP" for _, each in plan.probes)
-    sys.stderr.write(
+    write_note(
         f"doctor --live sends {len(plan.probes)} requests ({sizes}) to {where}. They cost at most "
         f"{dollars(plan.upper_usd)}.\nWhat is learned of fal's listing may later prove that a request never arrived, "
-        "so that it is sent again instead of parked.\n"
+        "so that it is sent again instead of parked."
     )
     if yes:
         return

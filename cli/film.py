@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,7 +28,9 @@ def register(app: typer.Typer) -> None:
 
 async def film(
     output: Output,
-    storyboard: Annotated[Path, typer.Argument(metavar="STORYBOARD.yaml", help="See docs/film.md.")],
+    storyboard: Annotated[
+        str, typer.Argument(metavar="STORYBOARD.yaml", help="See docs/film.md; also s3:// or https://.")
+    ],
     animatic: Annotated[
         bool,
         typer.Option("--animatic", help="The whole film on the embedded fal: shows timing, costs nothing."),
@@ -61,7 +63,7 @@ async def film(
         if plan:
             return await plan_storyboard(output, storyboard, frame_rule)
         if animatic:
-            target = out or Path(f"{storyboard.stem}.animatic.mp4")
+            target = out or Path(f"{PurePosixPath(storyboard.partition('?')[0]).stem}.animatic.mp4")
             made = await _animatic(board, target, concurrency)
         else:
             Settings().require_fal()
@@ -81,7 +83,7 @@ async def film(
     return True
 
 
-async def plan_storyboard(output: Output, path: Path, frame_rule: "FrameRule") -> bool:
+async def plan_storyboard(output: Output, path: str, frame_rule: "FrameRule") -> bool:
     """Show the plan of a storyboard; for `film --plan` and for `plan`. Spends nothing."""
     from prefect_ltx.cli.progress import quieten_prefect
     from prefect_ltx.film import StoryboardInvalid, load_storyboard

@@ -6,11 +6,8 @@ flows, subprocesses and this process read the same settings.
 
 import asyncio
 import inspect
-import os
 import sys
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -18,12 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
+from prefect_ltx.cli.complaints import DEBUG_VARIABLE, complain, describe, one_line_errors
+from prefect_ltx.cli.printing import as_json, as_text, prepare, write_result
+
+__all__ = ["DEBUG_VARIABLE", "complain", "describe"]
+
 if TYPE_CHECKING:
     from prefect_ltx.media import Recipe
 
-DEBUG_VARIABLE: Final = "PREFECT_LTX_DEBUG"
 _PANEL: Final = "Settings"
-_WIDE: Final = 240
 
 
 def _usd(text: str) -> str:
@@ -42,10 +42,10 @@ def _recipe(name: str) -> "str | Recipe":
     # Found out here and not when the video is paid for.
     if name in RECIPES:
         return name
-    if Path(name).suffix.lower() not in (".json", ".yaml", ".yml"):
+    if Path(name.partition("?")[0]).suffix.lower() not in (".json", ".yaml", ".yml"):
         raise typer.BadParameter(f"{name!r} is none of {', '.join(RECIPES)}, and no .json or .yaml file.")
     try:
-        return read_recipe(Path(name))
+        return read_recipe(name)
     except RecipeUnreadable as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -57,6 +57,14 @@ def _endpoint(name: str) -> str:
     return short
 
 
+# A text and no path, which would make one slash of the two in https://.
+RequestFile = Annotated[
+    str,
+    typer.Argument(
+        metavar="REQUEST.json",
+        help="A request in fal's field names, as JSON or YAML; also s3:// or https://.",
+    ),
+]
 FalUrl = Annotated[
     str | None,
     typer.Option(
@@ -146,21 +154,12 @@ class Output:
 
     def result(self, data: Any, *renderables: Any) -> None:
         """Print `data` (a pydantic model, or JSON types, decimals and dates within) or the renderables."""
-        if self.as_json:
-            from pydantic_core import to_json
-
-            sys.stdout.write(to_json(data, indent=2, fallback=str).decode() + "\n")
-            return
-        from rich.console import Console
-
-        # What goes into a file or a pipe is not folded to a terminal's width.
-        console = Console() if sys.stdout.isatty() else Console(width=_WIDE)
-        for renderable in renderables:
-            console.print(renderable, soft_wrap=isinstance(renderable, str))
+        write_result(as_json(data) if self.as_json else as_text(renderables))
 
 
 def begin() -> None:
-    """Forget the flags of an earlier command of this process."""
+    """Forget the flags of an earlier command of this process, and see to it that printing works."""
+    prepare()
     if (places := sys.modules.get("prefect_ltx.places")) is not None:
         places.begin_command()
 
@@ -228,45 +227,6 @@ def _settle_places() -> None:
     settle_environment()
 
 
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """End the command with one line on stderr and exit code 1 when something goes wrong; 130 for Ctrl-C."""
-    try:
-        yield
-    except (typer.Exit, typer.BadParameter):
-        raise
-    except KeyboardInterrupt:
-        complain("Stopped. What fal has accepted goes on there; `prefect-ltx sweep` collects it.")
-        raise typer.Exit(130) from None
-    except Exception as error:
-        if os.environ.get(DEBUG_VARIABLE):
-            traceback.print_exc()
-        complain(describe(error))
-        raise typer.Exit(1) from None
-
-
-def complain(line: str) -> None:
-    """One line on stderr."""
-    sys.stderr.write(f"Error: {line}\n")
-
-
-def describe(error: BaseException) -> str:
-    """An error as one line: no secret, no query string of a URL, no traceback."""
-    from prefect_ltx.fal.safe_text import plain
-
-    module = type(error).__module__
-    if hasattr(error, "errors") and type(error).__name__ == "ValidationError":
-        return plain(_problems(error), limit=2000)
-    if isinstance(error, OSError) and error.strerror:
-        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
-        return plain(": ".join([*names, error.strerror]))
-    if module.startswith("prefect_ltx."):
-        return plain(str(error) or type(error).__name__, limit=2000)
-    if "prefect" in (module.split(".")[0], _raised_in(error)):
-        return plain(f"Prefect: {error or type(error).__name__}", limit=2000)
-    return plain(f"Unexpected {type(error).__name__}: {error} ({DEBUG_VARIABLE}=1 shows where).", limit=2000)
-
-
 def print_version(wanted: bool) -> None:
     """Print the version and leave, when asked to."""
     if wanted:
@@ -289,22 +249,3 @@ def _shared(
 
 def _shared_by_all(context: typer.Context, as_json: AsJson = False) -> None:
     """The flags of every command."""
-
-
-def _raised_in(error: BaseException) -> str:
-    """The top-level package whose code raised it."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0]
-
-
-def _problems(error: Any) -> str:
-    def place(loc: tuple[object, ...]) -> str:
-        name = ".".join(str(part) for part in loc)
-        return f"PREFECT_LTX_{name.upper()}" if error.title == "Settings" and name != "FAL_KEY" else name
-
-    return "; ".join(
-        ": ".join(part for part in (place(each["loc"]), each["msg"]) if part)
-        for each in error.errors(include_url=False, include_input=False, include_context=False)
-    )

@@ -1,6 +1,5 @@
 """`prefect-ltx generate REQUEST.json`: one generation as a flow run, from plan to archive."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +11,7 @@ from prefect_ltx.cli.frame import (
     Output,
     QualityOption,
     RecipeOption,
+    RequestFile,
     command,
 )
 
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 async def generate(
     output: Output,
-    request: Annotated[Path, typer.Argument(metavar="REQUEST.json", help="A request, in fal's field names.")],
+    request: RequestFile,
     endpoint: EndpointOption = None,
     recipe: RecipeOption = "web",
     tag: Annotated[list[str] | None, typer.Option(help="A tag for the ledger; may be repeated.")] = None,
@@ -35,11 +35,10 @@ async def generate(
 
     A request that was paid for before is not paid for again: the archived video is given back.
     """
-    from prefect_ltx.cli.request_file import read_request
-    from prefect_ltx.settings import Settings
+    from prefect_ltx.cli.request_file import read_payable_row
 
-    parsed = read_request(request, endpoint)
-    Settings().require_fal()
+    row = read_payable_row(request, endpoint)
+    parsed = row.request
 
     from prefect_ltx.cli.progress import quieten_prefect, shown
 
@@ -50,7 +49,7 @@ async def generate(
 
     how: dict[str, Any] = {
         "recipe": recipe,
-        "tags": tag,
+        "tags": [*(tag or []), *row.tags],
         "frame_rule": frame_rule,
         "quality": quality,
         "max_seeds": max_seeds,

@@ -4,7 +4,6 @@ Prefect's own console log is quietened, because every step is told here; the Pre
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from prefect_ltx.cli.frame import DEBUG_VARIABLE
+from prefect_ltx.cli.printing import can_move, spinner, write_note
 
 if TYPE_CHECKING:
     from prefect_ltx.generation.progress import Progress as Step
@@ -31,8 +31,7 @@ def quieten_prefect() -> None:
 
 def say(line: str) -> None:
     """One line about what goes on, on stderr."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    write_note(line)
 
 
 @contextmanager
@@ -40,7 +39,7 @@ def shown() -> Iterator[None]:
     """Show the progress of every generation of this process while the block runs."""
     from prefect_ltx.generation.progress import observe
 
-    if sys.stderr.isatty():
+    if can_move():
         with _moving() as on_step, observe(on_step):
             yield
     else:
@@ -51,7 +50,7 @@ def shown() -> Iterator[None]:
 @contextmanager
 def _moving() -> Iterator[Callable[["Step"], None]]:
     columns = (
-        SpinnerColumn(),
+        SpinnerColumn(spinner()),
         TextColumn("{task.fields[who]}", style="dim"),
         TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),

@@ -2,12 +2,11 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from prefect_ltx.cli.frame import EndpointOption, FrameRuleOption, Output, RecipeOption, command
+from prefect_ltx.cli.frame import EndpointOption, FrameRuleOption, Output, RecipeOption, RequestFile, command
 from prefect_ltx.cli.progress import say
 
 
@@ -22,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 async def takes(
     output: Output,
-    request: Annotated[Path, typer.Argument(metavar="REQUEST.json", help="A request, in fal's field names.")],
+    request: RequestFile,
     n: Annotated[
         int, typer.Option("-n", min=1, max=32, help="How many takes at most; each is paid for.")
     ] = 4,
@@ -49,11 +48,10 @@ async def takes(
 
     The same takes again are not paid for again, and a larger -n pays only for those that are new.
     """
-    from prefect_ltx.cli.request_file import read_request
-    from prefect_ltx.settings import Settings
+    from prefect_ltx.cli.request_file import read_payable_row
 
-    parsed = read_request(request, endpoint)
-    Settings().require_fal()
+    row = read_payable_row(request, endpoint)
+    parsed = row.request
 
     from prefect_ltx.cli.progress import quieten_prefect, shown
 
@@ -75,7 +73,7 @@ async def takes(
             judge=judge,
             concurrency=concurrency,
             recipe=recipe,
-            tags=tag,
+            tags=[*(tag or []), *row.tags],
             frame_rule=frame_rule,
         )
     rows: list[tuple[object, ...]] = [

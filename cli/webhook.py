@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from prefect_ltx.cli.frame import Output, command
+from prefect_ltx.cli.printing import write_result
 
 
 class WebhookReceiverError(Exception):
@@ -61,7 +62,7 @@ async def webhook(
                 max_bytes=max_bytes,
                 key_floor=jwks_floor,
                 again_after=again_after,
-                on_ready=lambda url: print(f"ready {url}", flush=True),
+                on_ready=lambda url: write_result(f"ready {url}\n"),
             )
     except OSError as error:
         raise WebhookReceiverError(f"{host}:{port} cannot be listened on: {error.strerror}") from error

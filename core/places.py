@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import quote, unquote
 
+from prefect_ltx.fal.sendable import unquoted
+
 Kind = Literal["path", "ledger", "archive"]
 
 VARIABLES: Final[Mapping[str, Kind]] = {
@@ -145,7 +147,7 @@ def settle_environment(environ: MutableMapping[str, str] | None = None) -> None:
     if in_workers_run(environ):
         return
     for name, kind in VARIABLES.items():
-        text = environ.get(name, "").strip()
+        text = unquoted(environ.get(name, ""))
         if text and (place := absolute(kind, text, name=name)) != environ[name]:
             _written[name] = environ[name]
             environ[name] = place

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from prefect_ltx.fal.sendable import unquoted
 from prefect_ltx.places import (
     VARIABLES,
     SettingsError,
@@ -30,7 +31,7 @@ class Settings(BaseSettings):
         SettingsError: a place is relative in a worker's run, or there is no home for the default ones.
     """
 
-    model_config = SettingsConfigDict(env_prefix="PREFECT_LTX_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PREFECT_LTX_", extra="ignore", hide_input_in_errors=True)
 
     fal_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("FAL_KEY", "fal_key"))
     fal_url: str | None = None
@@ -77,11 +78,19 @@ class Settings(BaseSettings):
     c2pa_timestamp_url: str | None = None
     """RFC 3161 time-stamping authority for those signatures; empty: none is asked."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_surrounds_them(cls, values: Any) -> Any:
+        # Quotes of .env files, blanks of web pages, and the newline of a mounted secret file, which is a 401
+        # (fal-protocol §2).
+        if not isinstance(values, dict):
+            return values
+        return {name: unquoted(value) if isinstance(value, str) else value for name, value in values.items()}
+
     @field_validator("fal_key", mode="before")
     @classmethod
-    def _strip(cls, value: object) -> object:
-        # A trailing newline from a mounted secret file is a 401 (fal-protocol §2).
-        return (value.strip() or None) if isinstance(value, str) else value
+    def _empty_is_no_key(cls, value: object) -> object:
+        return value or None
 
     @field_validator(
         "fal_url",

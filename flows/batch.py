@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
@@ -29,6 +28,7 @@ from prefect_ltx.fal import FrameRule
 from prefect_ltx.flows.batch_artifacts import ProgressArtifact, plan_markdown, publish_plan, publish_report
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.forms import AtOnce, BatchSource, RecipeChoice, check_recipe
+from prefect_ltx.flows.parameters import flow
 from prefect_ltx.generation import Run, Services
 from prefect_ltx.generation.inspection import QualityMode
 from prefect_ltx.generation.retake import MOST_SEEDS, SEEDS
@@ -59,7 +59,7 @@ def run_name() -> str:
     """What a run is called in the UI."""
     given: dict[str, Any] = dict(flow_run.parameters)
     source = given.get("source")
-    name = given.get("name") or (Path(source).name if isinstance(source, str) else "a list")
+    name = given.get("name") or (Path(source.partition("?")[0]).name if isinstance(source, str) else "a list")
     return f"batch {name}"
 
 
@@ -99,8 +99,8 @@ async def generate_batch(
     for one video of its request: what an earlier run of a batch of this name made for it counts.
 
     Args:
-        source: path or s3:// URL of a JSONL, CSV, TSV, YAML or JSON file, or a list of requests. Both endpoints may
-            be mixed.
+        source: path, s3:// or https:// address of a JSONL, CSV, TSV, XLSX, YAML or JSON file, or a list of requests.
+            Both endpoints may be mixed.
         credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.

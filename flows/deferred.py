@@ -5,7 +5,6 @@ Start `finish_generation` by an event, a webhook or a schedule, as often as you 
 
 from contextlib import AsyncExitStack
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from prefect_ltx.blocks.services import BlockNames, services_for
@@ -13,6 +12,7 @@ from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.forms import GenerationName, RecipeChoice, check_recipe
 from prefect_ltx.flows.generate import run_name
+from prefect_ltx.flows.parameters import flow
 from prefect_ltx.flows.steps import order_of, prepared, task_steps
 from prefect_ltx.generation import ArchivedGeneration, begin, finish, hold
 from prefect_ltx.generation.inspection import KeepingMode

@@ -5,7 +5,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
-from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
@@ -22,6 +21,7 @@ from prefect_ltx.flows.film_plan import FilmPlan, film_markdown, plan_film, plan
 from prefect_ltx.flows.film_store import ArchivedFilm, finish_film
 from prefect_ltx.flows.forms import AtOnce, RecipeChoice, Seconds, StoryboardSource
 from prefect_ltx.flows.judge import load_judge
+from prefect_ltx.flows.parameters import flow
 from prefect_ltx.flows.sheeting import draw_sheets
 from prefect_ltx.flows.take import check_archived, make_takes
 from prefect_ltx.flows.take_row import Take, TakeRow

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
@@ -11,6 +10,7 @@ from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.forms import RecipeChoice
 from prefect_ltx.flows.naming import words_of
+from prefect_ltx.flows.parameters import flow
 from prefect_ltx.flows.steps import make_video
 from prefect_ltx.generation import ArchivedGeneration
 from prefect_ltx.generation.inspection import QualityMode

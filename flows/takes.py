@@ -4,7 +4,6 @@ import asyncio
 from decimal import Decimal
 from typing import Any, Literal
 
-from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import BaseModel
 
@@ -16,6 +15,7 @@ from prefect_ltx.flows.choice import person_chooses, publish_comparison
 from prefect_ltx.flows.forms import AtOnce, JudgeName, RecipeChoice, Seconds, TakesCount
 from prefect_ltx.flows.judge import Judge, load_judge
 from prefect_ltx.flows.naming import words_of
+from prefect_ltx.flows.parameters import flow
 from prefect_ltx.flows.take import check_archived, draw_posters, make_takes, rank
 from prefect_ltx.flows.take_row import FailedTake, Take, TakeRow
 from prefect_ltx.generation import Services, draw_seed

@@ -58,7 +58,12 @@ class S3Backend:
             ArchiveKeyInvalid: no bucket in it, or a query.
         """
         bucket, _, prefix = location.removeprefix("s3://").partition("/")
-        if not bucket or set("?#@") & set(location):
+        if "#" in location:
+            raise ArchiveKeyInvalid(
+                "An S3 archive's prefix has no # in it: of its files' addresses everything after it would be lost",
+                next_step="Name a prefix without #",
+            )
+        if not bucket or set("?@") & set(location):
             raise ArchiveKeyInvalid(
                 "An S3 archive is named s3://bucket/prefix, without a query or credentials",
                 next_step="Give credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",

@@ -3,7 +3,9 @@
 from prefect_ltx.batch.matrix import MatrixTooLarge, expand
 from prefect_ltx.batch.plan import BatchPlan, PlannedRow, batch_tag, plan_rows, summary
 from prefect_ltx.batch.problems import BatchInvalid, Problem
-from prefect_ltx.batch.read import MOST_ROWS, Batch, Row, read_batch
+from prefect_ltx.batch.read import MOST_ROWS, Batch, CheckedBatch, check_batch, read_batch
+from prefect_ltx.batch.results import results_csv
+from prefect_ltx.batch.rows import Row
 from prefect_ltx.batch.run import BatchReport, BatchRun, RowResult
 from prefect_ltx.batch.sources import RawBatch, RawRow, read_source
 
@@ -14,6 +16,7 @@ __all__ = [
     "BatchPlan",
     "BatchReport",
     "BatchRun",
+    "CheckedBatch",
     "MatrixTooLarge",
     "PlannedRow",
     "Problem",
@@ -22,9 +25,11 @@ __all__ = [
     "Row",
     "RowResult",
     "batch_tag",
+    "check_batch",
     "expand",
     "plan_rows",
     "read_batch",
     "read_source",
+    "results_csv",
     "summary",
 ]

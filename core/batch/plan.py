@@ -15,7 +15,8 @@ from typing import Literal
 from pydantic import BaseModel
 
 from prefect_ltx.batch.problems import BatchInvalid, Problem
-from prefect_ltx.batch.read import Batch, Row
+from prefect_ltx.batch.read import Batch
+from prefect_ltx.batch.rows import Row
 from prefect_ltx.fal import FalRequestInvalid, FrameRule, GenerationRequest
 from prefect_ltx.generation.inputs import MediaDigest
 from prefect_ltx.generation.plan import NO_ACCOUNT, PlannedGeneration, draw_seed, key_of, plan_of, status_of
@@ -73,6 +74,8 @@ class BatchPlan(BaseModel, frozen=True):
     over_budget: list[str]
     """Names of the limits that do not cover all of it."""
     warnings: list[str]
+    stopped: str = ""
+    """Why nothing is bought at all until a person has looked; empty where nothing stops it."""
 
 
 def batch_tag(name: str) -> str:
@@ -162,6 +165,7 @@ async def summary(services: Services, name: str, rows: Sequence[PlannedRow]) -> 
             for each in limits
         ],
         over_budget=[each.limit.name for each in limits if each.left_usd < upper],
+        stopped=stops[0].why if stops and new else "",
         warnings=[
             *(stop.why for stop in stops[:1]),
             *([] if services.has_account else [NO_ACCOUNT]),

@@ -1,24 +1,10 @@
-"""What is wrong with a batch, by row and column, all of it at once."""
+"""A batch that cannot be run as it is: every problem of it, by row and column."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from prefect_ltx.fal import plain
+from prefect_ltx.reading import Problem
 
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong. `where` is a line of a file, a row of a list, or a part such as `defaults`."""
-
-    where: str
-    column: str
-    """The field or column; empty where the whole row is meant."""
-    what: str
-
-    def __str__(self) -> str:
-        """For example `line 7, num_frames: Input should be less than or equal to 481`."""
-        place = f"{self.where}, {self.column}" if self.column else self.where
-        return plain(f"{place}: {self.what}", limit=500)
+__all__ = ["BatchInvalid", "Problem"]
 
 
 class BatchInvalid(Exception):

@@ -1,26 +1,42 @@
-"""Rows from JSONL, CSV, YAML or a list, with the place of each for whoever has to find it again.
+"""Rows from JSONL, CSV, TSV, JSON, YAML, a workbook or a list, with the place of each for whoever has to find it.
 
 Nothing is understood here beyond the form: a row is a mapping from names to values, and a row that cannot be
 read becomes a problem in its place.
 """
 
-import csv
-import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from prefect_ltx.batch.problems import BatchInvalid, Problem
-from prefect_ltx.batch.remote import text_from_s3
+from prefect_ltx.fal.sendable import is_blank, unsendable
+from prefect_ltx.reading import (
+    Document,
+    Fault,
+    Place,
+    Source,
+    Table,
+    TableRow,
+    Unreadable,
+    read_bytes,
+    read_json,
+    read_table,
+    read_workbook,
+    read_yaml,
+    scheme_of,
+    text_of,
+)
 
-SUFFIXES: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".yaml", ".yml")
+SUFFIXES: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".yaml", ".yml", ".xlsx")
 _SETTINGS: Final = ("defaults", "overrides", "matrix")
 _ROWS: Final = ("rows", "requests")
-_MAX_BYTES: Final = 64 << 20
+
+Found = Callable[[tuple[str | int, ...]], Place | None]
+
+
+def _nowhere(path: tuple[str | int, ...]) -> Place | None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,10 @@ class RawRow:
 
     where: str
     values: Mapping[str, Any]
+    place: Found = _nowhere
+    """Where a field of it stands, by the field's path."""
+    line: int | None = None
+    """Its line, where each row has its own."""
 
 
 @dataclass
@@ -42,131 +62,150 @@ class RawBatch:
     matrix: dict[str, Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     folder: Path | str | None = None
-    """What paths in the rows are relative to, a folder or `s3://bucket/prefix`; None for a list: the current folder."""
-    from_table: bool = False
-    """Whether all values are texts, so that an empty one means no value."""
+    """What paths in the rows are relative to, a folder or an address; None for a list: the current folder."""
+    header: Sequence[str] | None = None
+    """The columns of a table, in which all values are texts and an empty one means no value."""
+    decimal_comma: bool = False
+    """Of a table: whether `0,6` means 0.6."""
+    place: Found = _nowhere
+    """Where a part of the source stands, by its path."""
+    is_one: bool = False
+    """Whether it is one request, and no list of them."""
 
 
-def read_source(source: str | Path | Sequence[Any] | Mapping[str, Any]) -> RawBatch:
-    """Read a file (path or `s3://bucket/key`) by its suffix, a list of mappings, or a mapping as a YAML file holds it.
+def read_source(source: str | Path | Iterable[Any] | Mapping[str, Any]) -> RawBatch:
+    """Read a file (path, `s3://bucket/key` or `https://…`) by its suffix, a list of mappings, or a mapping as a YAML
+    file holds it.
 
     Raises:
         BatchInvalid: no such file, not text, or another kind of file; nothing was read.
     """
     if not isinstance(source, (str, Path)):
-        raw = RawBatch("batch")
-        _structure(raw, source)
+        return _from_python(source)
+    try:
+        return _from_file(read_bytes(source))
+    except Unreadable as error:
+        name = str(source).partition("?")[0].replace("\\", "/").rstrip("/").rpartition("/")[2]
+        name = "the source" if scheme_of(str(source)) == "data" else name or str(source)
+        # The place is in the text too, in front of the remedy it is easier found.
+        problem = Problem("file", "", str(error)).at(error.place)
+        raise BatchInvalid(name, [problem]) from None
+
+
+def _from_file(source: Source) -> RawBatch:
+    raw = RawBatch(source.name, folder=source.folder)
+    if source.suffix not in SUFFIXES:
+        raise Unreadable(f"cannot read {source.name}: it is none of {', '.join(SUFFIXES)}")
+    if source.suffix == ".xlsx":
+        _table(raw, read_workbook(source.data))
         return raw
-    remote = str(source).startswith("s3://")
-    path = PurePosixPath(str(source).removeprefix("s3:/")) if remote else Path(source).expanduser()
-    if isinstance(path, Path):
-        raw = RawBatch(path.name, folder=path.absolute().parent)
-        text = _text(path)
-    else:
-        raw = RawBatch(path.name, folder=str(source).rpartition("/")[0])
-        text = _decoded(path, text_from_s3(str(source), _MAX_BYTES))
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise _unreadable(path, f"it is none of {', '.join(SUFFIXES)}")
-    if suffix in (".jsonl", ".ndjson"):
+    text = text_of(source.data)
+    if source.suffix in (".jsonl", ".ndjson"):
         _lines(raw, text)
-    elif suffix in (".csv", ".tsv"):
-        raw.from_table = True
-        _table(raw, text, "\t" if suffix == ".tsv" else None)
+    elif source.suffix in (".csv", ".tsv"):
+        _table(raw, read_table(text, "\t" if source.suffix == ".tsv" else None))
     else:
-        _structure(raw, _parsed(path, text, as_json=suffix == ".json"))
+        _document(raw, read_json(text) if source.suffix == ".json" else read_yaml(text))
     return raw
 
 
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise _unreadable(path, f"it is larger than {_MAX_BYTES >> 20} MB")
-        return _decoded(path, path.read_bytes())
-    except OSError as error:
-        raise _unreadable(path, error.strerror or type(error).__name__) from None
-
-
-def _decoded(path: PurePath, data: bytes) -> str:
-    try:
-        # As a text file is read: whatever ends a line becomes a line feed.
-        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError:
-        raise _unreadable(path, "it is not text in UTF-8") from None
-
-
-def _unreadable(path: PurePath, why: str) -> BatchInvalid:
-    return BatchInvalid(path.name or str(path), [Problem("file", "", f"cannot read {path}: {why}")])
+def _from_python(source: Iterable[Any] | Mapping[str, Any]) -> RawBatch:
+    raw = RawBatch("batch")
+    if not isinstance(source, (Mapping, Sequence)):
+        try:
+            source = list(source)  # any iterable from Python
+        except TypeError:
+            what = f"a file, a list of requests or a mapping is needed, not {_kind(source)}"
+            raise BatchInvalid(raw.name, [Problem("source", "", what)]) from None
+    value = [_given(each) for each in source] if isinstance(source, Sequence) else source
+    if not isinstance(source, (bytes, bytearray)):
+        raw.problems += [_problem(Fault(path, what)) for path, what in unsendable(value)]
+    if not raw.problems:
+        _structure(raw, value)
+    return raw
 
 
 def _lines(raw: RawBatch, text: str) -> None:
     # Not splitlines: a line separator inside a JSON string (U+2028) is a character like any other.
     for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
+        if is_blank(line):
             continue
         where = f"line {number}"
         try:
-            _add(raw, where, json.loads(line))
-        except (json.JSONDecodeError, RecursionError) as error:
-            what = (
-                f"not JSON: {error.msg} (column {error.colno})"
-                if isinstance(error, json.JSONDecodeError)
-                else "nested too deeply"
-            )
-            raw.problems.append(Problem(where, "", what))
+            document = read_json(line)
+        except Unreadable as error:
+            column = error.place.column if error.place else None
+            at = f" (column {column})" if column else ""
+            raw.problems.append(Problem(where, "", f"{error.what}{at}", number, column))
+            continue
+        for fault in document.told():
+            name = ".".join(map(str, fault.path))
+            raw.problems.append(Problem(where, name, fault.what).at(_on_line(number, fault.place)))
+        if not document.faults:
+            _add(raw, where, document.value, _LinePlaces(number, document), number)
 
 
-def _table(raw: RawBatch, text: str, delimiter: str | None) -> None:
-    head = text.split("\n", 1)[0]
-    if delimiter is None:
-        # What a spreadsheet writes where the comma is the decimal sign.
-        delimiter = ";" if ";" in head and "," not in head else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    names: list[str] | None = None
-    try:
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if names is None:
-                names = [cell.strip() for cell in cells]
-                _check_header(raw, names)
-                continue
-            where = f"line {reader.line_num}"
-            if len(cells) > len(names):
-                what = f"{len(cells)} cells for {len(names)} columns; is a text with the delimiter in quotes?"
-                raw.problems.append(Problem(where, "", what))
-                continue
-            raw.rows.append(RawRow(where, dict(zip(names, cells, strict=False))))
-    except csv.Error as error:
-        raw.problems.append(Problem(f"line {reader.line_num}", "", f"not CSV: {error}"))
+@dataclass(frozen=True)
+class _LinePlaces:
+    """Places in one line of a file."""
+
+    number: int
+    document: Document
+
+    def __call__(self, path: tuple[str | int, ...]) -> Place | None:
+        return _on_line(self.number, self.document.place(path))
 
 
-def _check_header(raw: RawBatch, names: list[str]) -> None:
-    for number, name in enumerate(names, 1):
-        if not name:
-            raw.problems.append(Problem("header", f"column {number}", "it has no name"))
-        elif names.index(name) != number - 1:
-            raw.problems.append(Problem("header", name, "two columns have this name"))
+def _on_line(number: int, place: Place | None) -> Place:
+    return Place(number, place.column if place else None)
 
 
-def _parsed(path: PurePath, text: str, *, as_json: bool) -> Any:
-    try:
-        return json.loads(text) if as_json else yaml.safe_load(text)
-    except json.JSONDecodeError as error:
-        what = f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        what = f"not YAML: {error.problem or error.context}{place}"
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        what = f"it cannot be parsed ({type(error).__name__})"
-    raise BatchInvalid(path.name, [Problem("file", "", what)])
+def _table(raw: RawBatch, table: Table) -> None:
+    raw.header = [name for name in table.names if name]
+    raw.decimal_comma = table.decimal_comma
+    raw.place = lambda path: table.header_place(str(path[1])) if path[:1] == ("header",) else None
+    raw.problems += dict.fromkeys(table.problems)
+    for row in table.rows:
+
+        def place(path: tuple[str | int, ...], row: TableRow = row) -> Place | None:
+            return row.place(table.names, str(path[0]) if path else "")
+
+        raw.rows.append(RawRow(row.where, row.values, place, row.line))
+
+
+def _document(raw: RawBatch, document: Document) -> None:
+    raw.place = document.place
+    raw.is_one = _is_one(document.value)
+    raw.problems += [_problem(each, is_one=raw.is_one) for each in document.told()]
+    if not document.faults:
+        _structure(raw, document.value)
+
+
+def _is_one(data: Any) -> bool:
+    """Whether it is one request: a mapping without the parts of a batch."""
+    return isinstance(data, Mapping) and not {*_ROWS, *_SETTINGS} & set(data)
+
+
+def _problem(fault: Fault, *, is_one: bool = False) -> Problem:
+    """A fault of a whole document, by its row or part and its field."""
+    path = list(fault.path)
+    if path and path[0] in _ROWS and isinstance(path[1:2][0] if path[1:] else None, int):
+        path = path[1:]
+    if path and isinstance(path[0], int):
+        where, names = f"row {path[0] + 1}", path[1:]
+    elif len(path) > 1 and path[0] in _SETTINGS:
+        where, names = str(path[0]), path[1:]
+    else:
+        where, names = "request" if is_one else "file", path
+    return Problem(where, ".".join(map(str, names)), fault.what).at(fault.place)
 
 
 def _structure(raw: RawBatch, data: Any) -> None:
     """A list of rows, or a mapping with rows and what applies to all of them."""
-    if isinstance(data, Mapping) and not {*_ROWS, *_SETTINGS} & set(data):
-        data = [data]  # one request
+    if _is_one(data):
+        raw.is_one = True
+        _add(raw, "request", data, raw.place)
+        return
     if not isinstance(data, Mapping):
         _rows(raw, "", data)
         return
@@ -174,34 +213,44 @@ def _structure(raw: RawBatch, data: Any) -> None:
         if name in _SETTINGS and isinstance(value, Mapping):
             setattr(raw, name, {str(key): each for key, each in value.items()})
         elif name in _SETTINGS and value is not None:
-            raw.problems.append(Problem(str(name), "", f"a mapping is needed, not {_kind(value)}"))
+            what = f"a mapping is needed, not {_kind(value)}"
+            raw.problems.append(Problem(str(name), "", what).at(raw.place((name,))))
         elif name in _ROWS:
             _rows(raw, str(name), value)
         elif name not in _SETTINGS:
             known = ", ".join((*_SETTINGS, *_ROWS))
-            raw.problems.append(Problem("file", str(name), f"unknown part; there are {known}"))
+            what = f"unknown part; there are {known}"
+            raw.problems.append(Problem("file", str(name), what).at(raw.place((str(name),))))
 
 
 def _rows(raw: RawBatch, name: str, data: Any) -> None:
     if data is None:
         return
     if not isinstance(data, Sequence) or isinstance(data, (str, bytes)):
-        raw.problems.append(Problem(name or "file", "", f"a list of requests is needed, not {_kind(data)}"))
+        what = f"a list of requests is needed, not {_kind(data)}"
+        raw.problems.append(Problem(name or "file", "", what).at(raw.place((name,) if name else ())))
         return
-    for number, each in enumerate(data, 1):
-        _add(raw, f"row {number}", each)
+    for number, each in enumerate(data):
+
+        def place(path: tuple[str | int, ...], number: int = number) -> Place | None:
+            return raw.place((*((name,) if name else ()), number, *path))
+
+        _add(raw, f"row {number + 1}", each, place)
 
 
-def _add(raw: RawBatch, where: str, value: Any) -> None:
-    if hasattr(value, "model_fields_set"):  # a request as our own model
-        value = _given(value)
+def _add(raw: RawBatch, where: str, value: Any, place: Found, line: int | None = None) -> None:
+    value = _given(value)
     if not isinstance(value, Mapping):
-        raw.problems.append(Problem(where, "", f"one mapping of fields is needed, not {_kind(value)}"))
+        what = f"one mapping of fields is needed, not {_kind(value)}"
+        raw.problems.append(Problem(where, "", what).at(place(())))
         return
-    raw.rows.append(RawRow(where, {str(key): each for key, each in value.items()}))
+    raw.rows.append(RawRow(where, {str(key): each for key, each in value.items()}, place, line))
 
 
-def _given(request: Any) -> dict[str, Any]:
+def _given(request: Any) -> Any:
+    """A request as our own model as a row; everything else as it is."""
+    if not hasattr(request, "model_fields_set"):
+        return request
     return {
         "endpoint": request.ENDPOINT,
         **request.model_dump(mode="json", include=set(request.model_fields_set)),

@@ -1,6 +1,5 @@
 """What both request models have in common: media, the wire body, checked copies, a repr without secrets."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -119,9 +118,5 @@ class BaseRequest(BaseModel):
         taken = sorted(set(self.extra_arguments) & set(type(self).model_fields))
         if taken:
             raise ValueError(f"extra_arguments may not repeat a documented field: {', '.join(taken)}")
-        try:
-            json.dumps(self.extra_arguments, allow_nan=False)
-        except ValueError:
-            raise ValueError("extra_arguments must be plain JSON: no NaN, no infinity") from None
         refuse_hidden_media(self.extra_arguments)
         return self

@@ -28,7 +28,7 @@ from prefect_ltx.fal.reply import Reply
 from prefect_ltx.fal.results import MAX_FILE_BYTES
 from prefect_ltx.fal.safe_text import strip_url
 from prefect_ltx.fal.transport import Transport
-from prefect_ltx.fal.urls import why_not_fetchable
+from prefect_ltx.fal.urls import redirected, why_not_fetchable
 from prefect_ltx.fal.wire import Downloaded
 
 SLOWEST: Final = 1024
@@ -119,7 +119,7 @@ async def _transfer(transport: Transport, url: str, growing: GrowingFile) -> Non
                     await _begin(response, head, url, growing)
                     await _take(response, head, url, growing)
                     return
-                url = _redirected(url, response.headers.get("location", ""))
+                url = redirected(url, response.headers.get("location", ""))
         except (httpx.HTTPError, httpx.StreamError) as error:
             broken = PassingError(f"The transfer of {strip_url(url)} broke ({type(error).__name__})")
             broken.heard = Heard("nobody")
@@ -212,18 +212,6 @@ def _validator(response: httpx.Response) -> str | None:
     etag: str | None = response.headers.get("etag")
     modified: str | None = response.headers.get("last-modified")
     return etag if etag and not etag.startswith("W/") else modified
-
-
-def _redirected(url: str, location: str) -> str:
-    try:
-        target = httpx.URL(url).join(location)
-    except (httpx.InvalidURL, ValueError):
-        raise FalDownloadError(f"{strip_url(url)} redirects to something that is no URL") from None
-    if why := why_not_fetchable(str(target)):
-        raise FalDownloadError(f"{strip_url(url)} redirects to an address that cannot be fetched: {why}")
-    if httpx.URL(url).scheme == "https" and target.scheme != "https":
-        raise FalDownloadError(f"{strip_url(url)} redirects to an address without TLS")
-    return str(target)
 
 
 async def _from_data_uri(url: str, growing: GrowingFile) -> None:

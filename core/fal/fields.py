@@ -4,6 +4,7 @@ They are types rather than a base class, because a form shows fields in the orde
 pages order them differently.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Final, Literal, TypeAlias
@@ -11,6 +12,8 @@ from typing import Annotated, Final, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from prefect_ltx.fal.frames import MAX_FRAMES, MIN_FRAMES
+from prefect_ltx.fal.safe_text import storable
+from prefect_ltx.fal.sendable import MOST_WHOLE, is_blank, trimmed, unsendable, why_not_text
 
 REFERENCE_VIDEO_NEGATIVE_PROMPT: Final = (
     "color distortion, overexposure, static, blurry details, subtitles, style, artwork, painting, frame, "
@@ -69,10 +72,16 @@ def media_kind(field: str) -> MediaKind | Literal["any"]:
     return MEDIA_KINDS.get(field, "any")
 
 
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be blank")
+def _sendable(text: str) -> str:
+    if why := why_not_text(text):
+        raise ValueError(why)
     return text
+
+
+def _not_blank(text: str) -> str:
+    if is_blank(text):
+        raise ValueError("must not be blank")
+    return _sendable(text)
 
 
 def _no_bool(value: object) -> object:
@@ -82,11 +91,51 @@ def _no_bool(value: object) -> object:
     return value
 
 
+def _whole(value: object) -> object:
+    """A whole number as people and spreadsheets write it: `121`, `121.0`; nothing that may mean another number."""
+    if isinstance(value, float) and value.is_integer() and abs(value) >= _INEXACT:
+        raise ValueError("a number of this size is not exact with a decimal point: write its digits alone")
+    if not isinstance(value, str):
+        return _no_bool(value)
+    text = trimmed(value)
+    if _EXPONENT.fullmatch(text):
+        raise ValueError(
+            f"{text} is a number that a spreadsheet has shortened: format its column as text and write all digits"
+        )
+    if _GROUPED.fullmatch(text):
+        raise ValueError(f"{text[:40]} may be read in two ways: write the digits alone, without separators")
+    return text
+
+
+def _fraction(value: object) -> object:
+    """A number with a decimal point."""
+    if not isinstance(value, str):
+        return _no_bool(value)
+    text = trimmed(value)
+    if _COMMA.fullmatch(text):
+        raise ValueError(f"{text[:40]} has a decimal comma: write {text[:40].replace(',', '.')}")
+    return text
+
+
+def _plain_json(value: object) -> object:
+    # Before pydantic looks into it: its complaint about deep nesting has a part for each level.
+    for path, why in unsendable(value):
+        place = storable(".".join(map(str, path[:8])))
+        raise ValueError(f"{place}: {why}" if place else why)
+    return value
+
+
 # What `_not_blank` asks for, as a form and a Prefect server read it.
 _INK: Final = r"\S"
 
+_INEXACT: Final = 2**53
+_EXPONENT: Final = re.compile(r"[-+]?\d{1,40}([.,]\d{0,40})?[eE][-+]?\d{1,9}", re.ASCII)
+_GROUPED: Final = re.compile(r"[-+]?\d{1,3}(?:[.,'’  ]\d{3})+(?:[.,]\d{0,9})?", re.ASCII)
+_COMMA: Final = re.compile(r"[-+]?\d{1,40},\d{1,40}", re.ASCII)
+
 # Written after the Field in each type: outermost, so that the schema keeps minimum and maximum.
-_Number = BeforeValidator(_no_bool)
+_Number = BeforeValidator(_fraction)
+_WholeNumber = BeforeValidator(_whole)
 
 Prompt: TypeAlias = Annotated[
     str,
@@ -96,14 +145,14 @@ Prompt: TypeAlias = Annotated[
 MediaUrl: TypeAlias = Annotated[
     str, AfterValidator(_not_blank), Field(min_length=1, json_schema_extra={"pattern": _INK})
 ]
-PixelCount: TypeAlias = Annotated[int, Field(gt=0, le=14142), _Number]
+PixelCount: TypeAlias = Annotated[int, Field(gt=0, le=14142), _WholeNumber]
 Resolution: TypeAlias = Annotated[ImageSize | ResolutionPreset, Field(title="Resolution")]
 UnitStrength: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), _Number]
 DoubleStrength: TypeAlias = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False), _Number]
 GuidanceScale: TypeAlias = Annotated[
     float, Field(title="Guidance scale", ge=1, le=20, allow_inf_nan=False), _Number
 ]
-InferenceSteps: TypeAlias = Annotated[int, Field(title="Inference steps", ge=8, le=30), _Number]
+InferenceSteps: TypeAlias = Annotated[int, Field(title="Inference steps", ge=8, le=30), _WholeNumber]
 
 NumFrames: TypeAlias = Annotated[
     int,
@@ -117,7 +166,7 @@ NumFrames: TypeAlias = Annotated[
         ),
         examples=[121, 9, 241, 481],
     ),
-    _Number,
+    _WholeNumber,
 ]
 FramesPerSecond: TypeAlias = Annotated[
     float,
@@ -142,6 +191,7 @@ GenerateAudio: TypeAlias = Annotated[
 ]
 NegativePrompt: TypeAlias = Annotated[
     str,
+    AfterValidator(_sendable),
     Field(
         title="Negative prompt",
         description="The negative prompt to steer generation away from.",
@@ -149,7 +199,7 @@ NegativePrompt: TypeAlias = Annotated[
     ),
 ]
 Seed: TypeAlias = Annotated[
-    Annotated[int, Field(ge=0), _Number] | None,
+    Annotated[int, Field(ge=0, le=MOST_WHOLE), _WholeNumber] | None,
     Field(
         title="Seed",
         description="Random seed for reproducibility. If None, a random seed is chosen.",
@@ -181,6 +231,7 @@ SyncMode: TypeAlias = Annotated[
 ]
 ExtraArguments: TypeAlias = Annotated[
     dict[str, JsonValue],
+    BeforeValidator(_plain_json),
     Field(
         title="Extra arguments",
         description=(

@@ -4,6 +4,9 @@ from typing import Final
 
 import httpx
 
+from prefect_ltx.fal.errors import FalDownloadError
+from prefect_ltx.fal.safe_text import strip_url
+
 _LONGEST: Final = 32_768
 _LONGEST_HOST: Final = 253
 
@@ -34,3 +37,20 @@ def why_not_fetchable(url: str) -> str:
     except UnicodeError:
         return "a host name that does not exist"
     return ""
+
+
+def redirected(url: str, location: str) -> str:
+    """Where a redirect from `url` leads.
+
+    Raises:
+        FalDownloadError: not to an address that can be fetched, or away from TLS.
+    """
+    try:
+        target = httpx.URL(url).join(location)
+    except (httpx.InvalidURL, ValueError):
+        raise FalDownloadError(f"{strip_url(url)} redirects to something that is no URL") from None
+    if why := why_not_fetchable(str(target)):
+        raise FalDownloadError(f"{strip_url(url)} redirects to an address that cannot be fetched: {why}")
+    if httpx.URL(url).scheme == "https" and target.scheme != "https":
+        raise FalDownloadError(f"{strip_url(url)} redirects to an address without TLS")
+    return str(target)

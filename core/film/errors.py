@@ -8,6 +8,8 @@ FilmError
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from prefect_ltx.fal import storable
+
 
 class FilmError(Exception):
     """Base of both."""
@@ -20,12 +22,14 @@ class Problem(NamedTuple):
     field: str
     message: str
     line: int | None = None
+    column: int | None = None
+    """The place in that line, from 1."""
 
     def __str__(self) -> str:
         """`line 12: shots.2 (arrival): frames: must be 481 at most`."""
         place = ": ".join(part for part in (self.where, self.field) if part)
         line = f"line {self.line}: " if self.line is not None else ""
-        return f"{line}{place}: {self.message}" if place else f"{line}{self.message}"
+        return storable(f"{line}{place}: {self.message}" if place else f"{line}{self.message}")
 
 
 class StoryboardInvalid(FilmError):

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from prefect_ltx.fal import MEDIA_KINDS
+from prefect_ltx.fal.sendable import is_blank, unsendable
 from prefect_ltx.film.errors import FilmInvalid, Problem, StoryboardInvalid
 from prefect_ltx.film.requests import shot_problems
 from prefect_ltx.film.storyboard import CastMember, Defaults, Location, Shot, Storyboard
 from prefect_ltx.film.timeline import Timeline
 from prefect_ltx.media import MediaError, probe
+from prefect_ltx.reading import Document, Fault, Unreadable, placed, read_bytes, read_yaml, text_of
+from prefect_ltx.reading import Place as InFile
 
 _LARGEST: Final = 1 << 20
 _MOST_NODES: Final = 50_000
@@ -29,95 +31,103 @@ Place = tuple[str | int, ...]
 
 
 def load_storyboard(path: Path | str) -> Storyboard:
-    """Read a storyboard file; its relative paths become absolute.
+    """Read a storyboard: a file, `s3://bucket/key` or `https://…`; its relative paths become absolute.
 
     Raises:
         StoryboardInvalid: with every problem found.
     """
-    path = Path(path).expanduser().absolute()
     try:
-        if path.stat().st_size > _LARGEST:
-            raise StoryboardInvalid(path.name, [Problem("", "", "larger than 1 MB: this is no storyboard")])
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise StoryboardInvalid(path.name, [Problem("", "", "not a text file in UTF-8")]) from None
-    except OSError as error:
-        raise StoryboardInvalid(path.name, [Problem("", "", error.strerror or "cannot be read")]) from None
-    return read_storyboard(text, folder=path.parent, name=path.name)
+        source = read_bytes(path, most=_LARGEST)
+        text = text_of(source.data)
+    except Unreadable as error:
+        name = str(path).partition("?")[0].replace("\\", "/").rpartition("/")[2]
+        line = error.place.line if error.place else None
+        raise StoryboardInvalid(name or "storyboard", [Problem("", "", error.what, line)]) from None
+    return read_storyboard(text, folder=source.folder, name=source.name)
 
 
 def read_storyboard(
-    source: str | Mapping[str, Any], *, folder: Path | None = None, name: str = "storyboard"
+    source: str | Mapping[str, Any], *, folder: Path | str | None = None, name: str = "storyboard"
 ) -> Storyboard:
     """A storyboard from YAML text or from a mapping; relative paths are below `folder`, else as they are.
 
     Raises:
         StoryboardInvalid: with every problem found.
     """
-    lines: dict[Place, int] = {}
-    data: Any = source
-    if isinstance(source, str):
-        data, problems = _parsed(source, lines)
-        if problems:
-            raise StoryboardInvalid(name, problems)
+    document = _parsed(source, name)
+    data = document.value
     if not isinstance(data, Mapping):
         raise StoryboardInvalid(
             name, [Problem("", "", "a storyboard is a mapping with title, cast and shots")]
         )
+    problems: list[Problem] = []
     try:
-        board = Storyboard.model_validate(_resolved(data, folder) if folder else data)
+        board = Storyboard.model_validate(_resolved(data, folder))
     except ValidationError as error:
-        raise StoryboardInvalid(name, [_problem(each, data, lines) for each in _told(error)]) from None
+        problems = [_problem(each, data, document) for each in _told(error)]
+    except Unreadable as error:
+        problems = [Problem("", "", error.what)]
+    if problems:
+        raise StoryboardInvalid(name, problems)
     problems = [*_checked(board)]
     if problems:
-        raise StoryboardInvalid(name, [_with_line(each, board, lines) for each in problems])
+        raise StoryboardInvalid(name, [_with_line(each, board, document) for each in problems])
     return board
 
 
-def _parsed(text: str, lines: dict[Place, int]) -> tuple[Any, list[Problem]]:
-    problems: list[Problem] = []
+def standalone_storyboard(source: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The title of a storyboard (YAML text or a mapping), and its content with absolute paths, for a file of our own.
+
+    Raises:
+        StoryboardInvalid: it cannot be read, or is too large. Nothing was sent or spent.
+    """
+    document = _parsed(source, "storyboard")
+    if not isinstance(document.value, Mapping):
+        raise StoryboardInvalid(
+            "storyboard", [Problem("", "", "a storyboard is a mapping with title and shots")]
+        )
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        if root is None:
-            return None, [Problem("", "", "the file is empty")]
-        for nodes, (place, node, twice) in enumerate(_walk(root, ())):
-            # Anchors can make a small file unfold into millions of nodes.
-            if nodes > _MOST_NODES:
-                return None, [Problem("", "", "too many parts: this is no storyboard")]
-            line = node.start_mark.line + 1
-            lines.setdefault(place, line)
-            if twice:
-                problems.append(Problem("", ".".join(map(str, place)), "is there twice", line))
-        return (None if problems else yaml.safe_load(text)), problems
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        told = error.problem or error.context or "cannot be read"
-        return None, [Problem("", "", f"not YAML: {told}", mark.line + 1 if mark else None)]
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        return None, [Problem("", "", f"not YAML: {' '.join(str(error).split())[:200]}")]
+        found = _resolved(document.value, Path.cwd())
+    except Unreadable as error:
+        raise StoryboardInvalid("storyboard", [Problem("", "", error.what)]) from None
+    return str(found.get("title") or "film"), found
 
 
-def _walk(node: yaml.Node, place: Place) -> Iterator[tuple[Place, yaml.Node, bool]]:
-    yield place, node, False
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            name = str(key.value)
-            if name in seen and name != "<<":
-                yield (*place, name), key, True
-            seen.add(name)
-            yield (*place, name), key, False
-            yield from _walk(value, (*place, name))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _walk(value, (*place, index))
+def _parsed(source: str | Mapping[str, Any], name: str) -> Document:
+    if not isinstance(source, str):
+        found = [Fault(path, what) for path, what in unsendable(source)]
+        document = Document(source, found)
+    else:
+        try:
+            document = read_yaml(source, most=_MOST_NODES)
+        except Unreadable as error:
+            line = error.place.line if error.place else None
+            raise StoryboardInvalid(name, [Problem("", "", error.what, line)]) from None
+        if document.value is None:
+            raise StoryboardInvalid(name, [Problem("", "", "the file is empty")])
+    if document.faults:
+        problems = [
+            _with_place(Problem(*_named(each.path, document.value), each.what), each.place)
+            for each in document.told()
+        ]
+        raise StoryboardInvalid(name, problems)
+    return document
 
 
-def _resolved(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _named(path: Place, data: Any) -> tuple[str, str]:
+    """Where in a storyboard a path leads, and the field there."""
+    grouped = len(path) > 1 and path[0] in ("shots", "cast", "locations")
+    where = _where(path, data) if grouped and isinstance(data, Mapping) else ""
+    return where, ".".join(map(str, path[2:] if where else path))
+
+
+def _with_place(problem: Problem, place: InFile | None) -> Problem:
+    return problem if place is None else problem._replace(line=place.line, column=place.column)
+
+
+def _resolved(data: Mapping[str, Any], folder: Path | str | None) -> dict[str, Any]:
     def file(value: Any) -> Any:
-        if not isinstance(value, str) or not value.strip() or "://" in value or value.startswith("data:"):
-            return value
-        return str(folder / Path(value).expanduser())
+        return placed(value, folder) if isinstance(value, str) and not is_blank(value) else value
 
     def settings(entry: Any) -> Any:
         if not isinstance(entry, Mapping):
@@ -226,7 +236,7 @@ def _told(error: ValidationError) -> list[ErrorDetails]:
     return list(chosen.values())
 
 
-def _problem(detail: ErrorDetails, data: Mapping[str, Any], lines: Mapping[Place, int]) -> Problem:
+def _problem(detail: ErrorDetails, data: Mapping[str, Any], document: Document) -> Problem:
     place = _plain(detail["loc"])
     message = detail["msg"].removeprefix("Value error, ")
     field = place[2:] if len(place) > 1 and place[0] in ("shots", "cast", "locations") else place
@@ -237,7 +247,8 @@ def _problem(detail: ErrorDetails, data: Mapping[str, Any], lines: Mapping[Place
         message = f"no such field; did you mean {close[0]}?" if close else "no such field"
     elif detail["type"] == "missing":
         message = "is missing"
-    return Problem(_where(place, data), ".".join(map(str, field)), message, _line(place, lines))
+    found = Problem(_where(place, data), ".".join(map(str, field)), message)
+    return _with_place(found, document.place(place))
 
 
 def _plain(loc: tuple[str | int, ...]) -> Place:
@@ -258,18 +269,13 @@ def _where(place: Place, data: Mapping[str, Any]) -> str:
     return f"shot {index + 1} ({name})" if isinstance(name, str) else f"shot {index + 1}"
 
 
-def _with_line(problem: Problem, board: Storyboard, lines: Mapping[Place, int]) -> Problem:
+def _with_line(problem: Problem, board: Storyboard, document: Document) -> Problem:
     kind, _, name = problem.where.partition(" ")
-    fields = tuple(int(part) if part.isdigit() else part for part in problem.field.split("."))
+    fields = tuple(
+        int(part) if part.isdecimal() and len(part) < 9 else part for part in problem.field.split(".")
+    )
     group = {"shot": "shots", "cast": "cast", "location": "locations"}.get(kind)
     if group is None:
-        return problem._replace(line=_line(fields, lines))
+        return _with_place(problem, document.place(fields))
     key: str | int = int(name.partition(" ")[0]) - 1 if kind == "shot" else name
-    return problem._replace(line=_line((group, key, *fields), lines))
-
-
-def _line(place: Place, lines: Mapping[Place, int]) -> int | None:
-    """The line of a place, or of the nearest thing around it that is written down."""
-    while place and place not in lines:
-        place = place[:-1]
-    return lines.get(place)
+    return _with_place(problem, document.place((group, key, *fields)))

@@ -17,6 +17,8 @@ INPUTS: Final = "inputs"
 SHEETS: Final = "sheets"
 TAKES: Final = "takes"
 FILMS: Final = "films"
+PARAMETERS: Final = "parameters"
+"""What was too large for a run's parameters."""
 KEPT_ID: Final = "request.json"
 """fal's request id in a generation's folder, until the ledger has it."""
 
@@ -26,6 +28,7 @@ _SHARED: Final = {
     SHEETS: _DAY,
     TAKES: 7 * _DAY,  # a person may take days to choose, and then the posters are shown
     FILMS: _DAY,
+    PARAMETERS: 30 * _DAY,  # a run may wait for a person, and be retried
 }
 """Seconds that nobody may have written to an entry before it is cleared."""
 

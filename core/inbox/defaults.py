@@ -14,15 +14,16 @@ A video is made by the nearest one: of its own folder, else of a folder above it
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from prefect_ltx.batch import BatchInvalid, read_batch
 from prefect_ltx.fal import MEDIA_KINDS, FrameRule, ReferenceVideoRequest
 from prefect_ltx.inbox.place import DEFAULTS_NAMES, Inbox
 from prefect_ltx.media import recipe_named
+from prefect_ltx.reading import Fault, Unreadable, read_yaml, text_of
 
 MOST_BYTES: Final = 64 << 10
+_MOST_VALUES: Final = 10_000
 _SEEDS: Final = 2**31
 _MEDIA: Final = tuple(name for name in MEDIA_KINDS if name != "video_url")
 
@@ -118,22 +119,20 @@ def defaults_name(video: str, names: frozenset[str]) -> str | None:
 
 def _mapping(name: str, data: bytes) -> dict[str, Any]:
     try:
-        text = data.decode("utf-8-sig")
-        # A few hundred bytes of aliases can stand for gigabytes.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, yaml.SafeLoader)):
-            raise DefaultsInvalid(f"{name} uses YAML aliases (*name), which are not read here")
-        found = yaml.safe_load(text)
-    except UnicodeDecodeError:
-        raise DefaultsInvalid(f"{name} is not text in UTF-8") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise DefaultsInvalid(f"{name} is not YAML: {error.problem or error.context}{place}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise DefaultsInvalid(f"{name} cannot be parsed ({type(error).__name__})") from None
-    if not isinstance(found, dict):
+        document = read_yaml(text_of(data), most=_MOST_VALUES, aliases=False)
+    except Unreadable as error:
+        raise DefaultsInvalid(f"{name}: {error}") from None
+    if document.faults:
+        what = "; ".join(_told(each) for each in document.told())
+        raise DefaultsInvalid(f"{name}: {what}")
+    if not isinstance(document.value, dict):
         raise DefaultsInvalid(f"{name} is not a mapping of fields to values")
-    return {str(key): value for key, value in found.items() if value is not None}
+    return {key: value for key, value in document.value.items() if value is not None}
+
+
+def _told(fault: Fault) -> str:
+    place = f" (line {fault.place.line})" if fault.place else ""
+    return f"{'.'.join(map(str, fault.path)) or 'the whole'}: {fault.what}{place}"
 
 
 def _check(name: str, fields: Mapping[str, Any]) -> None:

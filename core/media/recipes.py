@@ -20,6 +20,9 @@ from prefect_ltx.media.recipe import (
     Thumbnails,
     WebVideo,
 )
+from prefect_ltx.reading import Unreadable, read_bytes, read_yaml, text_of
+
+_LARGEST: Final = 1 << 20
 
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
     {
@@ -67,30 +70,28 @@ class RecipeUnreadable(Exception):
     """A file holds no recipe; the message names what is wrong with it, on one line."""
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read a recipe from a JSON or YAML file.
+def read_recipe(path: Path | str) -> Recipe:
+    """Read a recipe from a JSON or YAML file; also s3:// or https://.
 
     Raises:
-        RecipeUnreadable: no such file, neither JSON nor YAML, or no recipe: every wrong field is named.
+        RecipeUnreadable: no such file, neither JSON nor YAML, a name twice, or no recipe: every wrong field is named.
     """
-    import yaml
-
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise RecipeUnreadable(f"{path} is not a text file in UTF-8") from None
-    except OSError as error:
-        raise RecipeUnreadable(f"cannot read {path}: {error.strerror}") from None
+        source = read_bytes(path, most=_LARGEST)
+        document = read_yaml(text_of(source.data))  # JSON is YAML too
+        document.refuse_faults()
+    except Unreadable as error:
+        text = str(error)
+        raise RecipeUnreadable(text if text.startswith("cannot read") else f"{path}: {text}") from None
     try:
-        return Recipe.model_validate(yaml.safe_load(text))  # JSON is YAML too
+        return Recipe.model_validate(document.value)
     except ValidationError as error:
-        wrong = (
-            f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {each['msg']}"
-            for each in error.errors(include_url=False, include_input=False)
-        )
+        wrong = []
+        for each in error.errors(include_url=False, include_input=False):
+            place = document.place(each["loc"])
+            line = f" (line {place.line})" if place else ""
+            wrong.append(f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {each['msg']}{line}")
         raise RecipeUnreadable(f"{path} is no recipe: {'; '.join(wrong)}") from None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise RecipeUnreadable(f"{path} is neither JSON nor YAML") from None
 
 
 def recipe_named(name: str) -> Recipe:

@@ -1,5 +1,6 @@
 """`prefect-ltx batch` and `plan` with batch files, as a user starts them."""
 
+import csv
 import json
 import os
 import subprocess
@@ -78,8 +79,13 @@ def test_batch_ends_with_every_video_and_again_costs_nothing(
     made = json.loads(first.stdout)
     assert (made["ok"], made["counts"]) == (False, {"failed": 1, "archived": 1})
     assert "content_policy_violation" in first.stderr
-    again = cli("batch", str(table), "--recipe", "none", "--json", **environ)
+    results = tmp_path / "results.csv"
+    again = cli("batch", str(table), "--recipe", "none", "--json", "--results", str(results), **environ)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["counts"] == {"archived": 1, "reused": 1}
+    with results.open(encoding="utf-8-sig", newline="") as file:
+        rows = [(row["id"], row["status"], row["video"].endswith(".mp4")) for row in csv.DictReader(file)]
+    assert {(name, has_video) for name, _, has_video in rows} == {("cup", True), ("pan", True)}
+    assert {status for _, status, _ in rows} == {"archived", "reused"}
     assert "2 of 2 rows" in again.stderr
     assert len(fal.bill) == 2

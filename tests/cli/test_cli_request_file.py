@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prefect_ltx.cli.request_file import RequestFileError, read_request, read_requests
+from prefect_ltx.cli.request_file import RequestFileError, read_request
 from prefect_ltx.fal import FalRequestInvalid, IngredientRequest, ReferenceVideoRequest
 
 SHEET = {"prompt": "A cup turns.", "image_url": "media/sheet.png"}
@@ -51,7 +51,7 @@ def test_named_endpoint_refuses_fields_of_the_other(tmp_path: Path) -> None:
     [
         ("{", "not JSON"),
         ("[1, 2]", "one JSON object is needed, not a list"),
-        ("null", "not a null"),
+        ("null", "not a list of requests or nothing"),
         ("", "not JSON"),
     ],
 )
@@ -72,30 +72,6 @@ def test_missing_and_binary_files_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "picture.json").write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(RequestFileError, match="UTF-8"):
         read_request(tmp_path / "picture.json")
-
-
-def test_jsonl_keeps_the_bad_line_in_its_place(tmp_path: Path) -> None:
-    """One bad line of a JSONL file does not hide the good ones; blank lines do not count as requests."""
-    path = tmp_path / "many.jsonl"
-    path.write_text(
-        "\n".join([json.dumps(SHEET), "", json.dumps(SHEET | {"num_frames": 5}), "{", json.dumps(CLIP)])
-    )
-    lines = read_requests(path)
-    assert [(line.number, line.request is not None) for line in lines] == [
-        (1, True),
-        (3, False),
-        (4, False),
-        (5, True),
-    ]
-    assert "num_frames" in (lines[1].error or "")
-    assert "line 4" in (lines[2].error or "")
-
-
-def test_empty_file_of_requests_is_an_error(tmp_path: Path) -> None:
-    """Nothing to do is not a success."""
-    (tmp_path / "none.jsonl").write_text("\n\n")
-    with pytest.raises(RequestFileError, match="empty"):
-        read_requests(tmp_path / "none.jsonl")
 
 
 def test_byte_order_mark_is_no_error(tmp_path: Path) -> None:
