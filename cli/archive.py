@@ -58,13 +58,18 @@ async def verify(output: Output) -> bool:
     return report.ok
 
 
-async def gallery(output: Output) -> None:
-    """Build `index.html` at the archive's root from all manifests."""
+async def gallery(output: Output) -> bool:
+    """Build `index.html` at the archive's root from all manifests.
+
+    Exit code 1 when one cannot be read; it is named, and the others are shown."""
     from prefect_ltx.cli.tables import facts
+    from prefect_ltx.media.thumbnail import thumbnail
 
     async with _open() as archive:
-        page = await archive.gallery()
-    output.result({"gallery": page}, facts({"gallery": page}))
+        report = await archive.gallery_report(thumbnail)
+    said = {"gallery": report.page, "generations": report.generations, "skipped": report.skipped}
+    output.result(said, facts(said))
+    return report.ok
 
 
 async def rehydrate(

@@ -179,10 +179,11 @@ async def _relay(stream: asyncio.StreamReader | None, name: str) -> str:
 
 async def _check(location: Path) -> "tuple[VerifyReport, str]":
     from prefect_ltx.archive import Archive
+    from prefect_ltx.media.thumbnail import thumbnail
 
     archive = Archive(str(location))
     try:
-        return await archive.verify(), await archive.gallery()
+        return await archive.verify(), await archive.gallery(thumbnail)
     finally:
         await archive.aclose()
 

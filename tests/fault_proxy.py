@@ -20,12 +20,45 @@ Fault = Literal[
     "truncated",
     "hang",
     "unconditional",
+    "page",
+    "page_with_etag",
+    "broken_page",
+    "empty",
+    "page_404",
+    "refused",
+    "skewed",
+    "skewed_bare",
+    "cut_listing",
+    "endless_listing",
 ]
 
 _ERROR = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>Try again.</Message></Error>"
 _ANSWERS: dict[str, tuple[bytes, bytes]] = {
     "slow_down": (b"503 Slow Down", _ERROR % b"SlowDown"),
     "conflict": (b"409 Conflict", _ERROR % b"ConditionalRequestConflict"),
+}
+_PAGE = b"<!DOCTYPE html><html><head><title>Log in</title></head><body><p>Log in</p></body></html>"
+_LISTING = (
+    b"<?xml version='1.0'?><ListBucketResult><Name>b</Name><Prefix></Prefix><KeyCount>0</KeyCount><MaxKeys>1000"
+    b"</MaxKeys><IsTruncated>true</IsTruncated>%s</ListBucketResult>"
+)
+_LATE = b"Date: Mon, 01 Jan 2029 00:00:00 GMT\r\n"
+_STRANGE: dict[str, tuple[bytes, bytes, bytes]] = {
+    # status, headers, body
+    "page": (b"200 OK", b"Content-Type: text/html\r\n", _PAGE),
+    "page_with_etag": (b"200 OK", b'Content-Type: text/html; charset=utf-8\r\nETag: "5f"\r\n', _PAGE),
+    "broken_page": (b"200 OK", b"Content-Type: text/html\r\n", b"<html><br><p>Log in"),
+    "empty": (b"200 OK", b"", b""),
+    "page_404": (b"404 Not Found", b"Content-Type: text/html\r\n", _PAGE),
+    "refused": (b"403 Forbidden", b"Content-Type: application/xml\r\n", _ERROR % b"AccessDenied"),
+    "skewed": (b"403 Forbidden", b"Content-Type: application/xml\r\n", _ERROR % b"RequestTimeTooSkewed"),
+    "skewed_bare": (b"403 Forbidden", _LATE, b""),
+    "cut_listing": (b"200 OK", b"Content-Type: application/xml\r\n", _LISTING % b""),
+    "endless_listing": (
+        b"200 OK",
+        b"Content-Type: application/xml\r\n",
+        _LISTING % b"<NextContinuationToken>again</NextContinuationToken>",
+    ),
 }
 
 
@@ -131,6 +164,19 @@ class FaultProxy:
             writer.write(
                 b"HTTP/1.1 %s\r\nContent-Type: application/xml\r\n"
                 b"Content-Length: %d\r\n\r\n%s" % (status, len(text), text)
+            )
+            await writer.drain()
+            return True
+        if fault in _STRANGE:
+            status, headers, text = _STRANGE[fault]
+            length = b"Content-Length: %d\r\n\r\n" % len(text)
+            writer.write(
+                b"HTTP/1.1 "
+                + status
+                + b"\r\n"
+                + headers
+                + length
+                + (b"" if line.startswith("HEAD") else text)
             )
             await writer.drain()
             return True

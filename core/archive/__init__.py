@@ -11,6 +11,7 @@ from prefect_ltx.archive.errors import (
     ArchiveUnavailable,
     ManifestUnreadable,
 )
+from prefect_ltx.archive.gallery import GalleryReport
 from prefect_ltx.archive.keys import check_key, folder_for
 from prefect_ltx.archive.manifest import ArchivedFile, InputFile, Manifest, manifest_schema, schema_document
 from prefect_ltx.archive.manifest_records import Ancestor, QualityRecord, RecordedFinding
@@ -31,6 +32,7 @@ __all__ = [
     "ArchiveNotFound",
     "ArchiveUnavailable",
     "ArchivedFile",
+    "GalleryReport",
     "Incoming",
     "InputFile",
     "Manifest",

@@ -27,8 +27,10 @@ from prefect_ltx.archive.errors import (
 from prefect_ltx.archive.folder_writes import (
     CHUNK,
     NO_LINKS,
+    inside,
     is_temporary,
     make_folders,
+    open_regular,
     publish,
     read,
     settled,
@@ -73,11 +75,8 @@ class FolderBackend:
         """See `Backend`."""
 
         def begin(_: threading.Event) -> tuple[BinaryIO, bytes]:
-            path = self.root / key
-            # A pipe or a device would be read for ever.
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise ArchiveCorrupt(f"{path} is not a regular file")
-            file = path.open("rb")
+            # A pipe or a device would be read for ever, and a link may lead to somebody else's files.
+            file = open_regular(self.root, self.root / key)
             try:
                 return file, file.read(CHUNK)
             except BaseException:
@@ -97,9 +96,11 @@ class FolderBackend:
     async def stat(self, key: str) -> Stat | None:
         """See `Backend`; no sha256 is kept beside a file in a folder."""
         try:
-            found = await self.in_thread(key, lambda _: (self.root / key).stat())
+            found = await self.in_thread(key, lambda _: inside(self.root, self.root / key).stat())
         except ArchiveNotFound:
             return None
+        if not stat.S_ISREG(found.st_mode):
+            raise ArchiveCorrupt(f"{self.root / key} is not a regular file")
         return Stat(found.st_size, None)
 
     async def list(self, prefix: str) -> dict[str, int]:
@@ -172,7 +173,7 @@ class FolderBackend:
     ) -> StoredFile:
         def store(stop: threading.Event) -> StoredFile:
             final = self.root / key
-            make_folders(final.parent)
+            make_folders(self.root, final.parent)
             temporary = temporary_for(final)
             try:
                 size = write_whole(temporary, pieces(), sha256, key, stop)
@@ -183,7 +184,7 @@ class FolderBackend:
                     existed = not publish(temporary, final)
             finally:
                 temporary.unlink(missing_ok=True)
-            return settled(key, final, existed, size, sha256, stop)
+            return settled(self.root, key, existed, size, sha256, stop)
 
         return await self.in_thread(key, store)
 
@@ -196,7 +197,7 @@ class FolderBackend:
                 key = path.relative_to(self.root).as_posix()
                 if not is_temporary(name) and key.startswith(prefix):
                     with contextlib.suppress(FileNotFoundError):
-                        yield key, path.stat().st_size
+                        yield key, _size(path)
 
     async def in_thread(self, key: str, work: Callable[[threading.Event], _T]) -> _T:
         """Do `work` in a thread, the system's errors explained; it is told to stop when the caller is cancelled."""
@@ -236,7 +237,7 @@ class _FolderIncoming:
                 file.flush()
                 os.fsync(file.fileno())
             existed = not publish(self._temporary, self._final)
-            return settled(self._key, self._final, existed, size, sha256, stop)
+            return settled(self._backend.root, self._key, existed, size, sha256, stop)
 
         try:
             return await self._backend.in_thread(self._key, finish)
@@ -253,7 +254,7 @@ class _FolderIncoming:
 
     def _opened(self) -> BinaryIO:
         if self._file is None:
-            make_folders(self._final.parent)
+            make_folders(self._backend.root, self._final.parent)
             self._file = self._temporary.open("xb")
         elif self._again:
             self._file.seek(0)
@@ -276,6 +277,18 @@ def _in_order(folder: Path, before: str, beginning: str = "") -> Iterator[str]:
             yield from _in_order(folder / name, before + name)
         elif not is_temporary(name):
             yield before + name
+
+
+def _size(path: Path) -> int:
+    found = path.lstat()
+    if not stat.S_ISLNK(found.st_mode):
+        return found.st_size
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        raise
+    except OSError:  # a circle of links: whoever reads it is told
+        return 0
 
 
 def _unless_missing(error: OSError) -> None:

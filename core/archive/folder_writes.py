@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,11 +57,10 @@ def write_whole(
     return size
 
 
-def settled(
-    key: str, final: Path, existed: bool, size: int, sha256: str, stop: threading.Event
-) -> StoredFile:
+def settled(root: Path, key: str, existed: bool, size: int, sha256: str, stop: threading.Event) -> StoredFile:
     """Describe a file that was published, or that was there before: with the same bytes, or it is a conflict."""
-    if existed and _hash(final, stop) != sha256:
+    final = root / key
+    if existed and _hash(root, final, stop) != sha256:
         raise ArchiveConflict(f"{key} is in the archive already, with other bytes")
     _sync_folder(final.parent)
     return StoredFile(key=key, size=size, sha256=sha256, existed=existed)
@@ -81,8 +81,13 @@ def publish(temporary: Path, final: Path) -> bool:
     return True
 
 
-def make_folders(folder: Path) -> None:
-    """Make a folder with those above it, each written to the disk."""
+def make_folders(root: Path, folder: Path) -> None:
+    """Make a folder in `root` with those above it, each written to the disk.
+
+    Raises:
+        ArchiveCorrupt: a link among them leads out of the archive.
+    """
+    inside(root, folder)
     missing = []
     while not folder.is_dir():
         missing.append(folder)
@@ -102,9 +107,52 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _hash(path: Path, stop: threading.Event) -> str:
+def open_regular(root: Path, path: Path) -> BinaryIO:
+    """Open a regular file that lies in `root`, links followed, without waiting for whoever writes into a pipe.
+
+    Raises:
+        ArchiveCorrupt: it is a pipe, a device or a socket, or a link leads out of the archive or in a circle.
+        OSError: it is not there, or cannot be opened.
+    """
+    place = inside(root, path)
+    _must_be_regular(
+        path, place.stat().st_mode
+    )  # opening a socket or a device is an error of its own, or an act
+    handle = os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        _must_be_regular(path, os.fstat(handle).st_mode)
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.close(handle)
+        raise
+
+
+def _must_be_regular(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise ArchiveCorrupt(f"{path} is not a regular file")
+
+
+def inside(root: Path, path: Path) -> Path:
+    """Where a path in `root` really is.
+
+    Raises:
+        ArchiveCorrupt: a link leads out of the archive, where it neither reads nor writes, or in a circle.
+    """
+    try:
+        real, top = path.resolve(), root.resolve()
+    except (RuntimeError, OSError) as error:  # a circle is a RuntimeError until Python 3.13
+        raise ArchiveCorrupt(f"{path} cannot be followed ({type(error).__name__})") from None
+    if not real.is_relative_to(top):
+        raise ArchiveCorrupt(f"{path} is a link that leads out of the archive")
+    return real
+
+
+def _hash(root: Path, path: Path, stop: threading.Event) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(root, path) as file:
         for piece in read(file):
             if stop.is_set():
                 raise StoppedError

@@ -1,55 +1,120 @@
 "use strict";
-// Filters and a side-by-side view over the cards that are there; without this script the page shows them all.
+// Filters, a list that grows as one scrolls, and a side-by-side view. The first cards are in the page; the others are
+// unpacked one block after the other, and become elements when it is their turn to be shown.
 (() => {
+  const STEP = 48;
+  const AHEAD = 800; // pixels below the window at which more is added
   const main = document.querySelector("main");
-  const cards = [...main.querySelectorAll("article")];
   const byId = (id) => document.getElementById(id);
   const filters = ["kind", "tag", "quality"].map((name) => [name, byId(`by-${name}`)]);
+  const total = Number(main.dataset.count);
+  const cards = [...main.querySelectorAll("article")].map((node) => ({
+    node, ...node.dataset, tags: JSON.parse(node.dataset.tags),
+  }));
   let compared = null;
+  let limit = STEP;
+  let matching = 0;
 
-  const picked = () => cards.filter((card) => card.querySelector(".pick input").checked);
-  const players = () => compared.map((card) => card.querySelector("video")).filter(Boolean);
+  const nodes = () => cards.map((card) => card.node).filter(Boolean);
+  const picked = () => nodes().filter((node) => node.querySelector(".pick input").checked);
+  const players = () => compared.map((card) => card.node.querySelector("video")).filter(Boolean);
 
   function fits(card) {
     const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
-    if (!words.every((word) => card.dataset.text.includes(word))) return false;
+    if (!words.every((word) => card.text.includes(word))) return false;
     return filters.every(([name, select]) => {
       const wanted = select.value;
-      return !wanted || (name === "tag" ? JSON.parse(card.dataset.tags).includes(wanted) : card.dataset[name] === wanted);
+      return !wanted || (name === "tag" ? card.tags.includes(wanted) : card[name] === wanted);
     });
   }
 
+  function element(card) {
+    if (!card.node) {
+      // Rendered and escaped when the page was made; the page's policy runs no script but this one.
+      const holder = document.createElement("template");
+      holder.innerHTML = card.html;
+      card.node = holder.content.querySelector("article");
+      card.html = null;
+      card.node.querySelector(".pick").hidden = false;
+    }
+    return card.node;
+  }
+
   function show() {
-    let shown = 0;
+    const wanted = compared ?? cards.filter(fits);
+    matching = wanted.length;
+    const shown = new Set(compared ? wanted : wanted.slice(0, limit));
+    let at = main.firstElementChild;
     for (const card of cards) {
-      card.hidden = compared ? !compared.includes(card) : !fits(card);
-      shown += !card.hidden;
+      const visible = shown.has(card);
+      if (!card.node && !visible) continue;
+      const node = element(card);
+      if (node === at) at = at.nextElementSibling;
+      else if (!node.isConnected) main.insertBefore(node, at); // a player that is moved would stop
+      node.hidden = !visible;
     }
     main.classList.toggle("comparing", Boolean(compared));
     main.style.setProperty("--takes", compared ? compared.length : 1);
-    byId("shown").textContent = `${shown} of ${cards.length} shown`;
+    byId("shown").textContent = `${matching} of ${total} shown`;
     byId("compare").disabled = picked().length < 2;
     byId("compare").hidden = Boolean(compared);
     for (const id of ["play", "pause", "back"]) byId(id).hidden = !compared;
+    more();
   }
 
   function compare(chosen) {
     compared = chosen;
-    for (const player of players()) player.preload = "auto";
+    chosen.forEach(element);
     show();
+    for (const player of players()) player.preload = "auto";
     scrollTo(0, 0);
   }
 
+  function more() {
+    const end = byId("more");
+    if (!end) return;
+    end.hidden = Boolean(compared) || (cards.length === total && limit >= matching);
+    // The observer tells of changes only: what is still in view after growing has to be asked.
+    if (!end.hidden && end.getBoundingClientRect().top < innerHeight + AHEAD) requestAnimationFrame(grow);
+  }
+
+  function grow() {
+    if (compared || limit >= matching) return;
+    limit += STEP;
+    show();
+  }
+
+  function anew() {
+    limit = STEP;
+    show();
+  }
+
+  async function unpack() {
+    for (const block of document.querySelectorAll("template.rest")) {
+      const bytes = Uint8Array.from(atob(block.content.textContent), (character) => character.charCodeAt(0));
+      block.remove();
+      const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+      for (const [kind, quality, take, tags, text, html] of await new Response(stream).json()) {
+        cards.push({ kind, quality, take, tags, text, html });
+      }
+      await new Promise((done) => setTimeout(done));
+    }
+    show();
+  }
+
   byId("tools").hidden = false;
-  for (const element of document.querySelectorAll(".pick")) element.hidden = false;
-  byId("search").addEventListener("input", show);
-  for (const [, select] of filters) select.addEventListener("change", show);
+  for (const node of document.querySelectorAll(".pick")) node.hidden = false;
+  byId("search").addEventListener("input", anew);
+  for (const [, select] of filters) select.addEventListener("change", anew);
   main.addEventListener("change", show);
   main.addEventListener("click", (event) => {
     const takes = event.target.dataset.takes;
-    if (takes) compare(cards.filter((card) => card.dataset.take === takes));
+    if (takes) compare(cards.filter((card) => card.take === takes));
   });
-  byId("compare").addEventListener("click", () => compare(picked()));
+  byId("compare").addEventListener("click", () => {
+    const chosen = new Set(picked());
+    compare(cards.filter((card) => chosen.has(card.node)));
+  });
   byId("back").addEventListener("click", () => {
     for (const player of players()) player.pause();
     compared = null;
@@ -62,4 +127,10 @@
     for (const player of players()) player.pause();
   });
   show();
+  if (byId("more")) {
+    new IntersectionObserver((seen) => {
+      if (seen.some((each) => each.isIntersecting)) grow();
+    }, { rootMargin: `${AHEAD}px` }).observe(byId("more"));
+    unpack();
+  }
 })();

@@ -4,50 +4,105 @@ It works from a folder by `file://` and from a bucket. Everything that comes fro
 escaped by the template; links are percent-encoded. Its own script filters the cards and puts takes side by
 side; the page's security policy lets that one script run, by its hash, and no other. Takes are generations
 whose requests differ in nothing but the seed.
+
+The newest cards are in the page as they are. Those of a larger archive lie behind them, packed, and the script adds
+them as somebody scrolls: ten thousand cards as elements would take a browser minutes, and their pictures gigabytes.
+Pictures are thumbnails, made once from each poster and kept in the archive under the poster's sha256.
 """
 
+import asyncio
 import base64
+import gzip
 import hashlib
 import json
 from collections import Counter
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from pydantic import BaseModel, Field, computed_field
 
 from prefect_ltx.archive.backend import Backend
-from prefect_ltx.archive.keys import GALLERY_NAME
+from prefect_ltx.archive.keys import GALLERY_NAME, THUMBNAILS
 from prefect_ltx.archive.manifest import Manifest
 from prefect_ltx.archive.reading import folder_of, manifest_keys, read_manifests
+from prefect_ltx.archive.thumbnails import Thumbnail, make_thumbnails, thumbnail_key
+
+FIRST: Final = 48
+"""Cards that are in the page as they are."""
+_BLOCK: Final = 500
+"""Cards that are packed together: small enough for a browser to unpack between two frames."""
+_MOST_TAGS: Final = 500
 
 
-async def write_gallery(backend: Backend) -> str:
-    """Write the page over the last one and return its address."""
+class GalleryReport(BaseModel):
+    """The page that was written, and what is not on it."""
+
+    page: str
+    generations: int = 0
+    skipped: list[str] = Field(default_factory=list, description="Manifests that are none, with the reason.")
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def ok(self) -> bool:
+        """Every generation is on the page."""
+        return not self.skipped
+
+
+async def write_gallery(backend: Backend, thumbnail: Thumbnail | None = None) -> GalleryReport:
+    """Write the page over the last one. A manifest that is none is named in the report and left out.
+
+    Raises:
+        ArchiveError: the archive cannot be read now; the page stays what it was.
+    """
     entries: list[tuple[str, Manifest]] = []
+    report = GalleryReport(page=backend.url(GALLERY_NAME))
     async for key, found in read_manifests(backend, manifest_keys(await backend.list(""))):
         if isinstance(found, Manifest):
             entries.append((folder_of(key), found))
-    page = render_gallery(entries)
+        else:
+            report.skipped.append(found.what)
+    report.generations = len(entries)
+    posters = [file for _, manifest in entries if (file := manifest.file("poster")) is not None]
+    thumbnails = await backend.list(THUMBNAILS)
+    if thumbnail is not None:
+        there = {**thumbnails, **await make_thumbnails(backend, entries, thumbnails, thumbnail)}
+    else:
+        there = thumbnails
+    small = {file.sha256: key for file in posters if (key := thumbnail_key(file)) in there}
+    page = await asyncio.to_thread(render_gallery, entries, small)
     await backend.put_bytes(
         GALLERY_NAME, page.encode(), content_type="text/html; charset=utf-8", overwrite=True
     )
-    return backend.url(GALLERY_NAME)
+    return report
 
 
-def render_gallery(entries: list[tuple[str, Manifest]]) -> str:
-    """Return the page for folders with their manifests, newest first."""
-    shown = [_entry(folder, manifest) for folder, manifest in _newest_first(entries)]
+def render_gallery(entries: list[tuple[str, Manifest]], thumbnails: Mapping[str, str] | None = None) -> str:
+    """Return the page for folders with their manifests, newest first; `thumbnails` by their posters' sha256."""
+    shown = [_entry(folder, manifest, thumbnails or {}) for folder, manifest in _newest_first(entries)]
     takes = Counter(entry["take"] for entry in shown)
     style, script = _file("gallery.css"), _file("gallery.js")
     billed = [manifest.price_billed_usd for _, manifest in entries if manifest.price_billed_usd is not None]
-    page: str = _template().render(
-        entries=[{**entry, "takes": takes[entry["take"]]} for entry in shown],
+    card = _template("gallery_card.html")
+    cards = [card.render(entry={**entry, "takes": takes[entry["take"]]}) for entry in shown]
+    tags = Counter(tag for _, manifest in entries for tag in manifest.tags)
+    page: str = _template(
+        "gallery.html"
+    ).render(
+        count=len(shown),
+        first=min(FIRST, len(shown)),
+        cards=Markup("".join(cards[:FIRST])),  # noqa: S704 - rendered by our own template
+        rest=[
+            _packed(shown[at : at + _BLOCK], cards[at : at + _BLOCK])
+            for at in range(FIRST, len(shown), _BLOCK)
+        ],
         kinds=sorted({entry["kind"] for entry in shown}),
-        tags=sorted({tag for _, manifest in entries for tag in manifest.tags}),
+        tags=sorted(tag for tag, _ in tags.most_common(_MOST_TAGS)),
         qualities=sorted({entry["quality"] for entry in shown}),
         style=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
@@ -57,6 +112,15 @@ def render_gallery(entries: list[tuple[str, Manifest]]) -> str:
         stand_ins=sum(manifest.stand_in for _, manifest in entries),
     )
     return page
+
+
+def _packed(entries: Sequence[Mapping[str, Any]], cards: Sequence[str]) -> str:
+    """What the script needs of some cards, and their markup: JSON, gzip, base64."""
+    data = [
+        [entry["kind"], entry["quality"], entry["take"], entry["tag_list"], entry["words"], card]
+        for entry, card in zip(entries, cards, strict=True)
+    ]
+    return base64.b64encode(gzip.compress(json.dumps(data).encode(), 9, mtime=0)).decode()
 
 
 def _newest_first(entries: list[tuple[str, Manifest]]) -> list[tuple[str, Manifest]]:
@@ -83,15 +147,15 @@ def _file(name: str) -> str:
     return files("prefect_ltx.archive").joinpath(name).read_text("utf-8")
 
 
-def _template() -> Any:
+def _template(name: str) -> Any:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"usd": _usd, "when": _when}
-    return environment.from_string(_file("gallery.html"))
+    return environment.from_string(_file(name))
 
 
-def _entry(folder: str, manifest: Manifest) -> dict[str, Any]:
+def _entry(folder: str, manifest: Manifest, thumbnails: Mapping[str, str]) -> dict[str, Any]:
     def link(*roles: str) -> str | None:
         found = next((each for role in roles if (each := manifest.file(role)) is not None), None)
         return quote(f"{folder}/{found.name}") if found else None
@@ -101,14 +165,15 @@ def _entry(folder: str, manifest: Manifest) -> dict[str, Any]:
             quote(f"{folder}/{name}") if name and any(each.name == name for each in manifest.files) else None
         )
 
-    video, record = manifest.video, manifest.quality
+    video, record, poster = manifest.video, manifest.quality, manifest.file("poster")
+    small = thumbnails.get(poster.sha256) if poster else None
     facts = {**(video.facts if video else {}), **manifest.delivered}
     return {
         "manifest": manifest,
         "name": folder.rsplit("/", 1)[-1],
         "kind": manifest.endpoint.rsplit("/", 1)[-1],
         "player": link("web", "video"),
-        "poster": link("poster"),
+        "poster": quote(small) if small else link("poster"),
         "links": [
             (each.role.replace("_", " "), quote(f"{folder}/{each.name}"), each.size)
             for each in manifest.files
@@ -122,6 +187,7 @@ def _entry(folder: str, manifest: Manifest) -> dict[str, Any]:
         "quality": _quality(manifest),
         "findings": [(each, beside(each.picture)) for each in (record.findings if record else [])],
         "tags": json.dumps(manifest.tags),
+        "tag_list": manifest.tags,
         "words": _words(folder, manifest),
     }
 
@@ -154,4 +220,4 @@ def _usd(amount: Decimal | None) -> str:
 
 
 def _when(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment.utcoffset() is not None else str(moment)
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -9,6 +9,8 @@ from prefect_ltx.archive.errors import ArchiveKeyInvalid
 
 MANIFEST_NAME: Final = "manifest.json"
 GALLERY_NAME: Final = "index.html"
+THUMBNAILS: Final = ".thumbnails/"
+"""Where the gallery keeps the small pictures that it made of posters; hidden as marks are."""
 MARKS: Final = ".ledgers/"
 """Where `marks` are; hidden, so that no reader of the archive takes it for a generation's folder."""
 
@@ -28,7 +30,7 @@ def check_key(key: str) -> str:
     for segment in key.split("/"):
         problem = _problem(segment)
         if problem:
-            raise ArchiveKeyInvalid(f"{key!r} cannot be an archive key: a part of it {problem}")
+            raise ArchiveKeyInvalid(f"{key!a} cannot be an archive key: a part of it {problem}")
     return key
 
 

@@ -8,10 +8,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -23,11 +25,42 @@ from pydantic import (
 )
 
 from prefect_ltx.archive.errors import ManifestUnreadable
+from prefect_ltx.archive.keys import check_key
 from prefect_ltx.archive.manifest_records import SHA256, Ancestor, QualityRecord
 from prefect_ltx.fal.safe_text import strip_url
 
 SCHEMA_VERSION: Final = 1
+_MOST_USD: Final = 10**12
+_PLACES: Final = 30
 _ADDRESS = re.compile(r"\s*(data:|[a-z][a-z0-9+.-]*://)\S*\s*", re.IGNORECASE)
+
+
+def _price(value: Decimal) -> Decimal:
+    """A price or a number of units: what is beyond any bill is no number, and would be written out in full."""
+    exponent = value.as_tuple().exponent
+    if (
+        not value.is_finite()
+        or not 0 <= value <= _MOST_USD
+        or not isinstance(exponent, int)
+        or exponent < -_PLACES
+    ):
+        raise ValueError(f"not a number from 0 to {_MOST_USD} with at most {_PLACES} decimal places")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("not a time of the calendar") from None
+
+
+def _file_name(value: str) -> str:
+    return check_key(value)
+
+
+Price = Annotated[Decimal, AfterValidator(_price)]
+Size = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class InputFile(BaseModel):
@@ -37,7 +70,7 @@ class InputFile(BaseModel):
 
     field: str
     sha256: str = SHA256
-    size: int
+    size: Size
     content_type: str
     name: str = ""
 
@@ -48,9 +81,9 @@ class ArchivedFile(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     role: str
-    name: str
+    name: Annotated[str, AfterValidator(_file_name)]
     sha256: str = SHA256
-    size: int
+    size: Size
     content_type: str
     facts: dict[str, JsonValue] = Field(default_factory=dict)
 
@@ -69,12 +102,12 @@ class Manifest(BaseModel):
         description="The body sent to fal; media by content or bare address."
     )
     request_id: str = Field(description="fal's id of the request.")
-    seed: int = Field(description="The seed that made the video.")
+    seed: int = Field(ge=-(2**63), lt=2**63, description="The seed that made the video.")
     prompt_sent: str
     prompt_expanded: str = Field(default="", description="The prompt as fal expanded it, where it did.")
-    price_expected_usd: Decimal
-    price_billed_usd: Decimal | None = Field(default=None, description="None: not known when written.")
-    billable_units: Decimal | None = None
+    price_expected_usd: Price
+    price_billed_usd: Price | None = Field(default=None, description="None: not known when written.")
+    billable_units: Price | None = None
     inputs: list[InputFile] = Field(default_factory=list)
     files: list[ArchivedFile]
     asked: dict[str, JsonValue] = Field(default_factory=dict)
@@ -90,7 +123,7 @@ class Manifest(BaseModel):
     )
     tools: dict[str, str] = Field(default_factory=dict, description="Versions of what worked on it.")
     stand_in: bool = Field(default=False, description="Made by a stand-in server, not by the model.")
-    created_at: AwareDatetime
+    created_at: Annotated[AwareDatetime, AfterValidator(_in_utc)]
     folder: str = Field(description="The generation's folder in the archive.")
     tags: list[str] = Field(default_factory=list)
 
@@ -109,7 +142,9 @@ class Manifest(BaseModel):
             ManifestUnreadable: no JSON, fields missing or wrong, or a newer schema version.
         """
         try:
-            found = json.loads(data)
+            found = json.loads(data, parse_constant=_no_number)
+            if b"\\u" in data or b"\xed" in data:  # else it cannot hold half a surrogate pair
+                json.dumps(found, ensure_ascii=False).encode()
             version = found.get("schema_version") if isinstance(found, dict) else None
             if isinstance(version, int) and version > SCHEMA_VERSION:
                 raise ManifestUnreadable(f"{name} has schema version {version}; this package reads up to 1")
@@ -118,6 +153,8 @@ class Manifest(BaseModel):
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(str(part) for part in first["loc"]) or "the whole"
             raise ManifestUnreadable(f"{name} is no manifest: {place}: {first['msg']}") from error
+        except UnicodeEncodeError as error:
+            raise ManifestUnreadable(f"{name} is no manifest: it holds half a surrogate pair") from error
         except (ValueError, RecursionError) as error:
             raise ManifestUnreadable(f"{name} is no manifest: not JSON") from error
         manifest._written = data
@@ -164,6 +201,10 @@ def manifest_schema() -> dict[str, Any]:
 def schema_document() -> str:
     """The text of `docs/manifest.schema.json`."""
     return json.dumps(manifest_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is not JSON")
 
 
 def _without_query(name: str, value: JsonValue) -> JsonValue:

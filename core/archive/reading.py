@@ -5,8 +5,14 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
 from prefect_ltx.archive.backend import Backend
-from prefect_ltx.archive.errors import ArchiveCorrupt, ArchiveError, ArchiveNotFound, ManifestUnreadable
-from prefect_ltx.archive.keys import MANIFEST_NAME
+from prefect_ltx.archive.errors import (
+    ArchiveCorrupt,
+    ArchiveError,
+    ArchiveKeyInvalid,
+    ArchiveNotFound,
+    ManifestUnreadable,
+)
+from prefect_ltx.archive.keys import MANIFEST_NAME, check_key
 from prefect_ltx.archive.manifest import Manifest
 
 MOST_MANIFEST_BYTES: Final = 16 << 20
@@ -42,8 +48,17 @@ async def read_manifests(
                 yield key, found
 
 
+def shown(key: str) -> str:
+    """A key as it can be printed and stored: a name on a disk need not be text."""
+    return key.encode("utf-8", "backslashreplace").decode()
+
+
 async def _read(backend: Backend, key: str, despite_errors: bool) -> Manifest | ManifestUnreadable | None:
     data = bytearray()
+    try:
+        check_key(key)
+    except ArchiveKeyInvalid as problem:
+        return ManifestUnreadable(f"{shown(key)} cannot be read: {problem.what}")
     try:
         async for chunk in backend.chunks(key):
             data += chunk
@@ -58,5 +73,5 @@ async def _read(backend: Backend, key: str, despite_errors: bool) -> Manifest | 
         return problem
     except ArchiveError as problem:
         if despite_errors or isinstance(problem, ArchiveCorrupt):
-            return ManifestUnreadable(problem.what)
+            return ManifestUnreadable(shown(problem.what))
         raise

@@ -13,12 +13,13 @@ from pydantic import BaseModel, Field, computed_field
 
 from prefect_ltx.archive.backend import Backend, StoredFile
 from prefect_ltx.archive.errors import ArchiveCorrupt, ArchiveError, ArchiveUnavailable
+from prefect_ltx.archive.folder_writes import inside
 from prefect_ltx.archive.keys import check_key
 from prefect_ltx.archive.manifest import ArchivedFile, Manifest
 from prefect_ltx.archive.reading import folder_of, manifest_keys, read_manifests
 from prefect_ltx.archive.verify import VerifyProgress
 
-Fetch = Callable[[str, Path, str], Awaitable[StoredFile]]
+Fetch = Callable[[str, Path, ArchivedFile], Awaitable[StoredFile]]
 
 
 class RehydrateReport(BaseModel):
@@ -53,7 +54,7 @@ async def rehydrate_archive(
     report = RehydrateReport(location=backend.location, folder=str(folder))
     keys = manifest_keys(await backend.list(""))
     found: dict[str, Manifest] = {}
-    async for key, manifest in read_manifests(backend, keys):
+    async for key, manifest in read_manifests(backend, keys, despite_errors=True):
         if isinstance(manifest, Manifest):
             found[key] = manifest
         else:
@@ -94,9 +95,10 @@ class _Rehydration:
         if not all(whole):
             return
         try:
-            await asyncio.to_thread(_write, self._folder / key, manifest.to_bytes())
-        except OSError as error:
-            self._report.failed.append(f"{key}: {error.strerror or error}")
+            await asyncio.to_thread(_write, self._folder, self._folder / key, manifest.to_bytes())
+        except (OSError, ArchiveError) as error:
+            what = error.what if isinstance(error, ArchiveError) else error.strerror or str(error)
+            self._report.failed.append(f"{key}: {what}")
         else:
             self._report.generations += 1
 
@@ -123,24 +125,30 @@ class _Rehydration:
         try:
             if await asyncio.to_thread(_is_here, path, file):
                 return
-            path.parent.mkdir(parents=True, exist_ok=True)
+            await asyncio.to_thread(_make_parent, self._folder, path)
         except OSError as error:
             raise ArchiveUnavailable(f"{path} cannot be written: {error.strerror}") from error
-        stored = await self._fetch(key, path, file.sha256)
+        stored = await self._fetch(key, path, file)
         if stored.size != file.size:
             raise ArchiveCorrupt(f"{key} has {stored.size} bytes, its manifest says {file.size}")
         self._report.fetched += 1
 
 
 def _is_here(path: Path, file: ArchivedFile) -> bool:
-    if not path.is_file() or path.stat().st_size != file.size:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != file.size:
         return False
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
 
 
-def _write(path: Path, data: bytes) -> None:
+def _make_parent(folder: Path, path: Path) -> None:
+    """Make the folder of a file; a link in it must not lead out of where everything is brought."""
+    inside(folder, path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _write(folder: Path, path: Path, data: bytes) -> None:
+    _make_parent(folder, path)
     temporary = path.with_name(f".ltx-{path.name}.part")
     temporary.write_bytes(data)
     temporary.replace(path)

@@ -9,7 +9,7 @@ name in place of it.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,13 @@ from prefect_ltx.archive.backend import Incoming, Stat, StoredFile, Weakness
 from prefect_ltx.archive.errors import (
     ArchiveConflict,
     ArchiveCorrupt,
+    ArchiveDenied,
     ArchiveError,
     ArchiveKeyInvalid,
     ArchiveNotFound,
     ArchiveUnavailable,
 )
-from prefect_ltx.archive.keys import MARKS
+from prefect_ltx.archive.s3_answers import NotS3Answer, Pages
 from prefect_ltx.archive.s3_body import BytesBody
 from prefect_ltx.archive.s3_conditions import weaknesses
 from prefect_ltx.archive.s3_errors import (
@@ -44,6 +45,10 @@ from prefect_ltx.archive.s3_upload import SINGLE_LIMIT, put_large_file, put_obje
 
 _CHUNK = 1 << 20
 _PROOF = 1 << 16
+_MARKERS = {
+    "list_objects_v2": ("ContinuationToken",),
+    "list_multipart_uploads": ("KeyMarker", "UploadIdMarker"),
+}
 
 
 class S3Backend:
@@ -157,21 +162,20 @@ class S3Backend:
     async def list(self, prefix: str) -> dict[str, int]:
         """See `Backend`."""
         found: dict[str, int] = {}
-        page: dict[str, str] = {}
-        while True:
-            answer = await self._list_call("list_objects_v2", prefix, **page)
-            for each in answer.get("Contents", []):
-                key = each["Key"][len(self._prefix) :]
-                if prefix.startswith(MARKS) or not key.startswith(MARKS):
-                    found[key] = each["Size"]
-            if not answer.get("IsTruncated"):
-                return dict(sorted(found.items()))
-            page = {"ContinuationToken": answer["NextContinuationToken"]}
+        async for each in self._pages("list_objects_v2", "Contents", prefix, "Size"):
+            key = each["Key"][len(self._prefix) :]
+            if prefix.startswith(".") or not key.startswith("."):  # marks and thumbnails
+                found[key] = each["Size"]
+        return dict(sorted(found.items()))
 
     async def first(self, prefix: str, limit: int) -> Sequence[str]:
         """See `Backend`; one request, which brings at most 1,000."""
         answer = await self._list_call("list_objects_v2", prefix, MaxKeys=limit)
-        return [each["Key"][len(self._prefix) :] for each in answer.get("Contents", [])]
+        try:
+            found = Pages("list_objects_v2", self._prefix + prefix).entries(answer, "Contents")
+        except NotS3Answer as error:
+            raise explained(error, self.location) from None
+        return [each["Key"][len(self._prefix) :] for each in found]
 
     def url(self, key: str) -> str:
         """See `Backend`."""
@@ -180,17 +184,12 @@ class S3Backend:
     async def clear_stale_temporaries(self, older_than: float, finished: Collection[str] = ()) -> int:
         """See `Backend`: aborts multipart uploads below the prefix that were begun too long ago."""
         before, cleared = datetime.now(UTC) - timedelta(seconds=older_than), 0
-        page: dict[str, str] = {}
-        while True:
-            answer = await self._list_call("list_multipart_uploads", "", **page)
-            for each in answer.get("Uploads", []):
-                folder = each["Key"][len(self._prefix) :].rpartition("/")[0]
-                if folder in finished or each["Initiated"] <= before:
-                    await self._abort(each["Key"], each["UploadId"])
-                    cleared += 1
-            if not answer.get("IsTruncated"):
-                return cleared
-            page = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+        async for each in self._pages("list_multipart_uploads", "Uploads", "", "Initiated", "UploadId"):
+            folder = each["Key"][len(self._prefix) :].rpartition("/")[0]
+            if folder in finished or each["Initiated"] <= before:
+                await self._abort(each["Key"], each["UploadId"])
+                cleared += 1
+        return cleared
 
     async def weaknesses(self, taken: str, free: str) -> Sequence[Weakness]:
         """See `Backend`."""
@@ -247,7 +246,13 @@ class S3Backend:
             return await self._settle(key, there, size, sha256)
         # Where the answer says what was stored, `publish` is early enough to look.
         vouched = vouched and self._refuses_taken
-        if not vouched and (there := await self.stat(key)) != Stat(size, sha256):
+        try:
+            there = Stat(size, sha256) if vouched else await self.stat(key)
+        except ArchiveDenied as error:
+            raise ArchiveDenied(
+                f"It was written, and cannot be looked at: {error.what}", next_step=error.next_step
+            ) from error
+        if there != Stat(size, sha256):
             raise ArchiveCorrupt(f"{self.url(key)} was written but reads back otherwise: {there}")
         if self._refuses_taken is None and size <= _PROOF:
             await self._try_conditions(put, session, target, sha256=sha256, **what)
@@ -288,6 +293,24 @@ class S3Backend:
         if (there.size, found) != (size, sha256):
             raise ArchiveConflict(f"{self.url(key)} is in the archive already, with other bytes")
         return StoredFile(key=key, size=size, sha256=sha256, existed=True)
+
+    async def _pages(
+        self, method: str, name: str, prefix: str, *fields: str
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """The entries of all pages of a listing."""
+        pages = Pages(method, self._prefix + prefix)
+        page: dict[str, str] = {}
+        while True:
+            answer = await self._list_call(method, prefix, **page)
+            try:
+                found, following = pages.entries(answer, name, *fields), pages.following(answer)
+            except NotS3Answer as error:
+                raise explained(error, self.location) from None
+            for each in found:
+                yield each
+            if following is None:
+                return
+            page = dict(zip(_MARKERS[method], following, strict=True))
 
     async def _list_call(self, method: str, prefix: str, **page: str | int) -> Any:
         try:

@@ -5,6 +5,8 @@ Server texts stay out of messages, because some quote headers and addresses; the
 
 import asyncio
 import ssl
+import time
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from botocore.exceptions import (
@@ -15,8 +17,10 @@ from botocore.exceptions import (
     PartialCredentialsError,
     SSLError,
 )
+from botocore.parsers import ResponseParserError
 
 from prefect_ltx.archive.errors import ArchiveDenied, ArchiveError, ArchiveNotFound, ArchiveUnavailable
+from prefect_ltx.archive.s3_answers import NotS3Answer
 
 TAKEN: Final = frozenset({"PreconditionFailed", "412"})
 RACED: Final = frozenset({"ConditionalRequestConflict", "OperationAborted", "409"})
@@ -28,11 +32,28 @@ _DENIED = {
     "ExpiredToken",
     "InvalidAccessKeyId",
     "InvalidToken",
+    "RequestExpired",
     "RequestTimeTooSkewed",
     "SignatureDoesNotMatch",
     "Forbidden",
     "401",
     "403",
+}
+_CLOCK = {"RequestTimeTooSkewed", "RequestExpired"}
+_CREDENTIALS = {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "401"}
+_SKEW_SECONDS = 300  # S3 takes 15 minutes
+_PERMISSIONS = {
+    # Without s3:ListBucket S3 answers a HEAD of what is not there as one that is forbidden.
+    "HeadObject": "s3:GetObject (for HEAD) or s3:ListBucket",
+    "GetObject": "s3:GetObject",
+    "PutObject": "s3:PutObject",
+    "CreateMultipartUpload": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+    "ListObjectsV2": "s3:ListBucket",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "DeleteObject": "s3:DeleteObject",
 }
 _AGAIN = {
     "BadDigest",
@@ -65,6 +86,8 @@ def worth_another_try(error: BaseException) -> bool:
         return False
     if _not_trusted(error):
         return False
+    if isinstance(error, NotS3Answer | ResponseParserError):
+        return True
     code = error_code(error)
     if code:
         return code in _AGAIN or code in RACED or _status(error) >= 500
@@ -94,15 +117,20 @@ def explained(error: BaseException, where: str) -> ArchiveError:
         return ArchiveNotFound(
             f"{where}: the bucket does not exist", next_step="Create it, or correct its name"
         )
+    if code == "404" and _operation(error) != "HeadObject":
+        # S3 says what is missing (NoSuchKey, NoSuchBucket); only a HEAD has no body to say it in.
+        return _not_s3(where)
     if code in GONE:
         return ArchiveNotFound(f"{where} is not in the archive")
     if code in _DENIED:
-        return ArchiveDenied(f"{where}: S3 refuses it ({code})")
+        return _denied(error, code, where)
     if code in ("NotImplemented", "501"):
         return ArchiveUnavailable(
             f"{where}: this S3 server does not support what was asked ({code})",
             next_step="Use a server with conditional writes (If-None-Match), or a folder",
         )
+    if isinstance(error, NotS3Answer | ResponseParserError):
+        return _not_s3(where)
     if code:
         return ArchiveUnavailable(f"{where}: S3 answers {code} (HTTP {_status(error)})")
     if reason := _not_trusted(error):
@@ -115,6 +143,46 @@ def explained(error: BaseException, where: str) -> ArchiveError:
     if isinstance(error, asyncio.TimeoutError):
         return ArchiveUnavailable(f"{where}: S3 did not answer in time")
     return ArchiveUnavailable(f"{where}: the connection to S3 failed ({type(error).__name__})")
+
+
+def _not_s3(where: str) -> ArchiveError:
+    return ArchiveUnavailable(
+        f"{where}: what answers there is not S3's own (a login page, a proxy, or half an answer)",
+        next_step="Check the endpoint and what stands before it, then run it again",
+    )
+
+
+def _denied(error: BaseException, code: str, where: str) -> ArchiveDenied:
+    """The refusal, with the clock where that is the reason, else with the permission that the call needs."""
+    skew = _skew(error)
+    if code in _CLOCK or abs(skew) > _SKEW_SECONDS:
+        by = f": it is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} S3's" if skew else ""
+        return ArchiveDenied(
+            f"{where}: S3 refuses it ({code}) because of this machine's clock{by}",
+            next_step="Set this machine's clock (switch time synchronisation on), then run `prefect-ltx sweep`",
+        )
+    needed = _PERMISSIONS.get(_operation(error))
+    if code in _CREDENTIALS or needed is None:
+        return ArchiveDenied(f"{where}: S3 refuses it ({code})")
+    return ArchiveDenied(
+        f"{where}: S3 refuses it ({code}): these credentials lack {needed}",
+        next_step=f"Grant {needed}, then run `prefect-ltx sweep`",
+    )
+
+
+def _skew(error: BaseException) -> float:
+    """Seconds by which this machine's clock is ahead of the server's, as its answer's `Date` says; 0: not known."""
+    client_error = _client_error(error)
+    headers = client_error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}) if client_error else {}
+    try:
+        return time.time() - parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, ValueError, TypeError):
+        return 0.0
+
+
+def _operation(error: BaseException) -> str:
+    client_error = _client_error(error)
+    return str(client_error.operation_name) if client_error else ""
 
 
 def _client_error(error: BaseException) -> ClientError | None:

@@ -16,6 +16,7 @@ import s3fs
 from botocore.handlers import add_expect_header
 from pydantic import SecretStr
 
+from prefect_ltx.archive.s3_answers import check_answer
 from prefect_ltx.archive.s3_body import Body
 from prefect_ltx.archive.s3_errors import worth_another_try
 
@@ -124,7 +125,9 @@ class S3Session:
         for attempt in range(1, attempts + 1):
             try:
                 async with asyncio.timeout(self._settings.request_timeout):
-                    return await self._file_system._call_s3(method, **request, **content)
+                    answer = await self._file_system._call_s3(method, **request, **content)
+                    check_answer(method, answer)
+                    return answer
             except Exception as error:
                 if attempt == attempts or not worth_another_try(error):
                     raise

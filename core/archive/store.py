@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from pydantic import SecretStr
 
@@ -28,13 +28,16 @@ from prefect_ltx.archive.errors import (
     ManifestUnreadable,
 )
 from prefect_ltx.archive.folder import FolderBackend
-from prefect_ltx.archive.gallery import write_gallery
+from prefect_ltx.archive.gallery import GalleryReport, write_gallery
 from prefect_ltx.archive.keys import MANIFEST_NAME, check_key
 from prefect_ltx.archive.manifest import ArchivedFile, Manifest
 from prefect_ltx.archive.probe import probe
-from prefect_ltx.archive.reading import folder_of, manifest_keys, read_manifests
+from prefect_ltx.archive.reading import folder_of, manifest_keys, read_manifests, shown
 from prefect_ltx.archive.rehydrate import RehydrateReport, rehydrate_archive
+from prefect_ltx.archive.thumbnails import Thumbnail
 from prefect_ltx.archive.verify import VerifyProgress, VerifyReport, verify_archive
+
+_MOST_SMALL_BYTES: Final = 64 << 20
 
 
 class Archive:
@@ -145,8 +148,14 @@ class Archive:
 
         Raises:
             ArchiveNotFound: there is none.
+            ArchiveCorrupt: it has more than 64 MiB.
         """
-        return b"".join([chunk async for chunk in self._backend.chunks(check_key(key))])
+        data = bytearray()
+        async for chunk in self._backend.chunks(check_key(key)):
+            data += chunk
+            if len(data) > _MOST_SMALL_BYTES:
+                raise ArchiveCorrupt(f"{self.url(key)} has more than {_MOST_SMALL_BYTES >> 20} MiB")
+        return bytes(data)
 
     def chunks(self, key: str) -> AsyncIterator[bytes]:
         """Read a file in pieces, for what is too large to hold.
@@ -156,23 +165,31 @@ class Archive:
         """
         return self._backend.chunks(check_key(key))
 
-    async def fetch(self, key: str, path: Path | str, *, sha256: str | None = None) -> StoredFile:
+    async def fetch(
+        self, key: str, path: Path | str, *, sha256: str | None = None, size: int | None = None
+    ) -> StoredFile:
         """Copy a file out of the archive to `path`, whole or not at all, replacing what is there.
+
+        Of a file with more than `size` bytes no more are read.
 
         Raises:
             ArchiveNotFound: there is none.
-            ArchiveCorrupt: its bytes are not those of `sha256`.
+            ArchiveCorrupt: its bytes are not those of `sha256`, or more than `size`.
             ArchiveUnavailable: it cannot be read, or not written at `path`.
         """
         path = Path(path)
         temporary = path.with_name(f".ltx-{secrets.token_hex(8)}.part")
-        digest, size = hashlib.sha256(), 0
+        digest, got = hashlib.sha256(), 0
         try:
             file = await asyncio.to_thread(temporary.open, "xb")
             with file:
                 async for chunk in self._backend.chunks(check_key(key)):
                     digest.update(chunk)
-                    size += await asyncio.to_thread(file.write, chunk)
+                    got += await asyncio.to_thread(file.write, chunk)
+                    if size is not None and got > size:
+                        raise ArchiveCorrupt(
+                            f"{self.url(key)} has more bytes than its manifest says ({size})"
+                        )
             if sha256 is not None and digest.hexdigest() != sha256:
                 raise ArchiveCorrupt(f"{self.url(key)} is not what its manifest says: its sha256 differs")
             temporary.replace(path)
@@ -181,7 +198,7 @@ class Archive:
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-        return StoredFile(key=key, size=size, sha256=digest.hexdigest(), existed=True)
+        return StoredFile(key=key, size=got, sha256=digest.hexdigest(), existed=True)
 
     async def exists(self, key: str) -> bool:
         """Tell whether there is a file under `key`."""
@@ -236,7 +253,7 @@ class Archive:
     async def manifests(self) -> AsyncIterator[Manifest]:
         """Read all manifests, in the order of their folders; `verify` names those that are unreadable."""
         keys = manifest_keys(await self._backend.list(""))
-        async for _, found in read_manifests(self._backend, keys):
+        async for _, found in read_manifests(self._backend, keys, despite_errors=True):
             if isinstance(found, Manifest):
                 yield found
 
@@ -244,8 +261,8 @@ class Archive:
         """Read all manifests, in the order of their folders: each folder with its manifest, or with what is wrong
         with it."""
         keys = manifest_keys(await self._backend.list(""))
-        async for key, found in read_manifests(self._backend, keys):
-            yield folder_of(key), found
+        async for key, found in read_manifests(self._backend, keys, despite_errors=True):
+            yield shown(folder_of(key)), found
 
     async def mark(self, ledger_id: str, generation_id: str, created_at: datetime) -> None:
         """Write down, before its manifest, that this ledger knows this generation; again is no error.
@@ -267,9 +284,21 @@ class Archive:
         """Hash every file that a manifest names and compare; reads all bytes, several files at a time."""
         return await verify_archive(self._backend, on_progress)
 
-    async def gallery(self) -> str:
-        """Write `index.html` at the root, a page that needs no server and no script; return its address."""
-        return await write_gallery(self._backend)
+    async def gallery(self, thumbnail: Thumbnail | None = None) -> str:
+        """Write `index.html` at the root, a page that needs no server; return its address.
+
+        `thumbnail` makes a small JPEG of a poster, once for each (`prefect_ltx.media.thumbnail`); without it those that
+        were made are used, else posters.
+        """
+        return (await self.gallery_report(thumbnail)).page
+
+    async def gallery_report(self, thumbnail: Thumbnail | None = None) -> GalleryReport:
+        """As `gallery`, with the manifests that could not be read and are not on the page.
+
+        Raises:
+            ArchiveError: the archive cannot be read now; the page stays what it was.
+        """
+        return await write_gallery(self._backend, thumbnail)
 
     async def rehydrate(
         self, folder: Path | str, on_progress: Callable[[VerifyProgress], None] | None = None
@@ -284,7 +313,7 @@ class Archive:
         target = Path(folder).absolute()
         return await rehydrate_archive(
             self._backend,
-            lambda key, path, sha256: self.fetch(key, path, sha256=sha256),
+            lambda key, path, file: self.fetch(key, path, sha256=file.sha256, size=file.size),
             target,
             on_progress,
         )

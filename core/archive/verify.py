@@ -17,7 +17,7 @@ from prefect_ltx.archive.errors import ArchiveError, ArchiveKeyInvalid, ArchiveN
 from prefect_ltx.archive.keys import GALLERY_NAME, check_key
 from prefect_ltx.archive.manifest import ArchivedFile, Manifest
 from prefect_ltx.archive.mp4_facts import Mp4Watcher, contradictions
-from prefect_ltx.archive.reading import folder_of, manifest_keys, read_manifests
+from prefect_ltx.archive.reading import folder_of, manifest_keys, read_manifests, shown
 
 
 class VerifyProgress(NamedTuple):
@@ -94,7 +94,7 @@ async def verify_archive(
             except ArchiveKeyInvalid as problem:
                 report.unreadable.append(f"{key}: {problem.what}")
     report.missing = sorted(set(expected) - set(there))
-    report.unlisted = sorted(set(there) - set(expected) - listed)
+    report.unlisted = sorted(map(shown, set(there) - set(expected) - listed))
     await _Checker(backend, report, on_progress).check(
         {key: file for key, file in expected.items() if key in there}, there
     )

@@ -141,7 +141,9 @@ async def check_archive(settings: Settings) -> list[Finding]:
         except ArchiveDenied as problem:
             return [
                 error(
-                    "archive", str(problem), "Give these credentials the right to put, get, list and delete."
+                    "archive",
+                    problem.what,
+                    f"{problem.next_step}. An archive needs the right to put, get, list and delete.",
                 )
             ]
         except (ArchiveError, TimeoutError) as problem:

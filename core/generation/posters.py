@@ -1,7 +1,6 @@
 """The posters of many generations on one small picture."""
 
 import asyncio
-import io
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -10,8 +9,7 @@ import av
 from av.error import FFmpegError
 
 from prefect_ltx.archive import Archive, ArchiveError
-from prefect_ltx.media import DEFAULT_LIMITS, sniff_bytes
-from prefect_ltx.media.allowed import decoding_options, opening_options
+from prefect_ltx.media.thumbnail import jpeg, read_small_picture
 
 _TIME = Fraction(1, 25)
 TILE = (160, 90)
@@ -56,21 +54,17 @@ def _sheet(pictures: Sequence[bytes]) -> bytes | None:
         each.pts = number
         graph.push(each)
     graph.push(None)
-    return _jpeg(graph.pull())
+    sheet = graph.pull()
+    assert isinstance(sheet, av.VideoFrame)
+    return jpeg(sheet, quality=9)
 
 
 def _tile(data: bytes) -> av.VideoFrame | None:
     width, height = TILE
+    frame = read_small_picture(data)
+    if frame is None:
+        return None
     try:
-        known = sniff_bytes(data[:64])
-        if known is None or known.container != "jpeg":
-            return None  # what this project archives as a poster is a JPEG
-        bounds = {"max_pixels": str(DEFAULT_LIMITS.pixels)}
-        with av.open(
-            io.BytesIO(data), mode="r", format=known.demuxer, options={**opening_options(known), **bounds}
-        ) as container:
-            container.streams.video[0].codec_context.options = {**decoding_options(), **bounds}
-            frame = next(container.decode(video=0))
         graph = av.filter.Graph()
         graph.link_nodes(
             graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=_TIME),
@@ -81,17 +75,6 @@ def _tile(data: bytes) -> av.VideoFrame | None:
         ).configure()
         graph.push(frame)
         tile = graph.pull()
-    except (FFmpegError, StopIteration, IndexError, ValueError):
+    except (FFmpegError, ValueError):
         return None
     return tile if isinstance(tile, av.VideoFrame) else None
-
-
-def _jpeg(frame: object) -> bytes:
-    assert isinstance(frame, av.VideoFrame)
-    codec = av.CodecContext.create("mjpeg", "w")
-    assert isinstance(codec, av.VideoCodecContext)
-    codec.width, codec.height, codec.pix_fmt = frame.width, frame.height, "yuvj420p"
-    codec.time_base = _TIME
-    codec.options = {"qmin": "9", "qmax": "9"}
-    frame.pts = 0
-    return b"".join(bytes(packet) for packet in (*codec.encode(frame), *codec.encode(None)))
