@@ -39,12 +39,23 @@ async def keep(services: Services, generation_id: str, owner: Owner) -> AsyncIte
     services.process.leases.enter(place, ledger.ledger)
     try:
         # Another block of this owner may have given the lease back between our taking it and the line above.
-        if services.process.leases.was_just_left(place) and not await ledger.renew(generation_id, owner):
-            await _taken(services, generation_id, owner)
+        if services.process.leases.was_just_left(place):
+            if not await ledger.renew(generation_id, owner):
+                await _taken(services, generation_id, owner)
+            services.process.leases.has_again(place)
         yield
     finally:
+        was_last: bool | None = None
+
+        def give_back() -> None:
+            nonlocal was_last
+            if was_last is None:  # the transaction may be run again
+                was_last = services.process.leases.leave(place, ledger.ledger)
+            if was_last:
+                ledger.ledger.release(generation_id, owner)
+
         with suppress(LedgerError):  # it expires by itself
-            await ledger.run(services.process.leases.leave, place, ledger.ledger)
+            await ledger.write(give_back)
 
 
 def holding(services: Services, generation_id: str, owner: Owner) -> bool:

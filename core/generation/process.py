@@ -59,22 +59,20 @@ class Leases:
             held.ledgers.append(ledger)
             self._wake()
 
-    def leave(self, place: Place, ledger: Ledger) -> None:
-        """One block less; after the last the lease is given back. Called in the ledger's thread, in turn with claims.
-
-        Raises:
-            LedgerError: it could not be given back; it expires by itself.
+    def leave(self, place: Place, ledger: Ledger) -> bool:
+        """One block less; whether it was the last, so that the lease has to be released. Called in the ledger's thread,
+        in turn with claims.
         """
         with self._changed:
             held = self._held[place]
             held.ledgers.remove(ledger)
             if held.ledgers:
-                return
+                return False
             del self._held[place]
             now = self._clock()
             self._left = {each: at for each, at in self._left.items() if now - at < REMEMBER_SECONDS}
             self._left[place] = now
-        ledger.release(place[1], place[2])
+            return True
 
     def is_held(self, place: Place) -> bool:
         """Whether a block holds it now."""
@@ -82,9 +80,16 @@ class Leases:
             return place in self._held
 
     def was_just_left(self, place: Place) -> bool:
-        """Whether its last block has ended a moment ago; asking forgets it."""
+        """Whether its last block has ended a moment ago, so that the lease may have been given back since one's own
+        `take`. Whoever has it again says so: `has_again`.
+        """
         with self._changed:
-            return self._left.pop(place, None) is not None
+            return place in self._left
+
+    def has_again(self, place: Place) -> None:
+        """The lease is this owner's; nobody need ask any more."""
+        with self._changed:
+            self._left.pop(place, None)
 
     def renew_due(self) -> float | None:
         """Renew what is due now; seconds until the next is, None where none is held."""

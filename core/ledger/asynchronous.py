@@ -9,17 +9,21 @@ import contextvars
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, overload
 
+from prefect_ltx.ledger.group import Outcome
 from prefect_ltx.ledger.ledger import Ledger
 from prefect_ltx.ledger.records import Generation
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+MOST_TOGETHER: Final = 50
+"""How many calls share a transaction at most: others wait for their turn meanwhile."""
 
 
 class _Awaited(Generic[P, T]):
@@ -45,13 +49,26 @@ class _Awaited(Generic[P, T]):
         ledger = instance
 
         def call(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
-            return ledger.run(self._method, ledger.ledger, *args, **kwargs)
+            return self._call(ledger, *args, **kwargs)
 
         return call
+
+    def _call(self, ledger: "AsyncLedger", *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        return ledger.run(self._method, ledger.ledger, *args, **kwargs)
+
+
+class _Gathered(_Awaited[P, T]):
+    """A method that writes: made with what else has gathered in one transaction (`AsyncLedger.write`)."""
+
+    def _call(self, ledger: "AsyncLedger", *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        return ledger.write(self._method, ledger.ledger, *args, **kwargs)
 
 
 class AsyncLedger:
     """A ledger whose methods are awaited.
+
+    What is to be written gathers while the writer is busy: it takes all of it into one transaction, each call in a
+    savepoint of its own, and answers after the one commit.
 
     Args:
         ledger: the one that is called.
@@ -63,12 +80,13 @@ class AsyncLedger:
         """Call this ledger."""
         self.ledger: Final = ledger
         self._executor = executor
+        self._gathering = _Gathering()
 
     @classmethod
     async def open(cls, url: str, *, lease_seconds: float = 120, executor: Executor | None = None) -> Self:
         """Open the ledger at this URL, off the event loop; errors as those of `Ledger`."""
-        opened = _run(executor, Ledger, url, lease_seconds=lease_seconds)
-        return cls(await opened, executor=executor)
+        call = _in_context(Ledger, url, lease_seconds=lease_seconds)
+        return cls(await _finished((executor or _ledger_thread()).submit(call)), executor=executor)
 
     @property
     def id(self) -> str:
@@ -101,30 +119,30 @@ class AsyncLedger:
 
     # -- who works on it ---------------------------------------------------------------------------------
 
-    claim = _Awaited(Ledger.claim)
-    take = _Awaited(Ledger.take)
-    adopt_seedless = _Awaited(Ledger.adopt_seedless)
-    leave_behind = _Awaited(Ledger.leave_behind)
-    adopt_stray = _Awaited(Ledger.adopt_stray)
-    begin_post = _Awaited(Ledger.begin_post)
-    renew = _Awaited(Ledger.renew)
-    release = _Awaited(Ledger.release)
+    claim = _Gathered(Ledger.claim)
+    take = _Gathered(Ledger.take)
+    adopt_seedless = _Gathered(Ledger.adopt_seedless)
+    leave_behind = _Gathered(Ledger.leave_behind)
+    adopt_stray = _Gathered(Ledger.adopt_stray)
+    begin_post = _Gathered(Ledger.begin_post)
+    renew = _Gathered(Ledger.renew)
+    release = _Gathered(Ledger.release)
     expire_dead_leases = _Awaited(Ledger.expire_dead_leases)
 
     # -- what happened -----------------------------------------------------------------------------------
 
-    record = _Awaited(Ledger.record)
-    record_and_get = _Awaited(Ledger.record_and_get)
+    record = _Gathered(Ledger.record)
+    record_and_get = _Gathered(Ledger.record_and_get)
     receive = _Awaited(Ledger.receive)
     take_announcements = _Awaited(Ledger.take_announcements)
     note_account = _Awaited(Ledger.note_account)
     note_machine = _Awaited(Ledger.note_machine)
-    note_reuse = _Awaited(Ledger.note_reuse)
+    note_reuse = _Gathered(Ledger.note_reuse)
     remember_quote = _Awaited(Ledger.remember_quote)
-    report_bill = _Awaited(Ledger.report_bill)
+    report_bill = _Gathered(Ledger.report_bill)
     resolve_stop = _Awaited(Ledger.resolve_stop)
-    save_upload = _Awaited(Ledger.save_upload)
-    forget_upload = _Awaited(Ledger.forget_upload)
+    save_upload = _Gathered(Ledger.save_upload)
+    forget_upload = _Gathered(Ledger.forget_upload)
     recount = _Awaited(Ledger.recount)
     restore = _Awaited(Ledger.restore)
     join = _Awaited(Ledger.join)
@@ -166,7 +184,39 @@ class AsyncLedger:
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` where this ledger's calls run, in turn with them: for what uses `ledger` synchronously."""
-        return await _run(self._executor, function, *args, **kwargs)
+        return await _finished(self._submit(_in_context(function, *args, **kwargs)))
+
+    async def write(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for what writes with `ledger`: in one transaction with what else has gathered.
+
+        It may be called again with another transaction, so what it changes elsewhere it changes once.
+        """
+        answer: Future[T] = Future()
+        if self._gathering.add(_in_context(function, *args, **kwargs), answer):
+            try:
+                self._submit(self._write_gathered)
+            except BaseException as error:
+                for _, each in self._gathering.take():
+                    each.set_exception(error)
+        return await _finished(answer)
+
+    def _submit(self, call: Callable[[], T]) -> "Future[T]":
+        return (self._executor or _ledger_thread()).submit(call)
+
+    def _write_gathered(self) -> None:
+        """Write what has gathered, and answer. Called where this ledger's calls run."""
+        gathered = self._gathering.take()
+        for first in range(0, len(gathered), MOST_TOGETHER):
+            some = gathered[first : first + MOST_TOGETHER]
+            try:
+                outcomes = self.ledger.together([call for call, _ in some])
+            except BaseException as error:
+                outcomes = [Outcome(error=error)] * len(some)
+            for (_, answer), outcome in zip(some, outcomes, strict=True):
+                if outcome.error is not None:
+                    answer.set_exception(outcome.error)
+                else:
+                    answer.set_result(outcome.value)
 
     async def __aenter__(self) -> Self:
         """The ledger itself; closed at the end of the block."""
@@ -183,11 +233,35 @@ class AsyncLedger:
         return f"AsyncLedger({self.name!r})"
 
 
-async def _run(
-    executor: Executor | None, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-) -> T:
-    call = partial(contextvars.copy_context().run, function, *args, **kwargs)
-    work = asyncio.get_running_loop().run_in_executor(executor or _ledger_thread(), call)
+class _Gathering:
+    """Calls that wait for the writer, with the futures that they are answered by."""
+
+    def __init__(self) -> None:
+        self._lock, self._pid = threading.Lock(), os.getpid()
+        self._calls: list[tuple[Callable[[], Any], Future[Any]]] = []
+
+    def add(self, call: Callable[[], Any], answer: "Future[Any]") -> bool:
+        """Let it wait; whether nobody has called the writer yet."""
+        if self._pid != os.getpid():  # what gathered before a fork is the parent's
+            self._lock, self._pid, self._calls = threading.Lock(), os.getpid(), []
+        with self._lock:
+            self._calls.append((call, answer))
+            return len(self._calls) == 1
+
+    def take(self) -> "list[tuple[Callable[[], Any], Future[Any]]]":
+        """All of them, in their order; the next one calls the writer again."""
+        with self._lock:
+            taken, self._calls = self._calls, []
+            return taken
+
+
+def _in_context(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
+    return partial(contextvars.copy_context().run, function, *args, **kwargs)
+
+
+async def _finished(answer: "Future[T]") -> T:
+    """The answer, waited for even when the caller is cancelled."""
+    work = asyncio.wrap_future(answer)
     cancelled: asyncio.CancelledError | None = None
     while not work.done():
         try:

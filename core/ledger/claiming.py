@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Row, bindparam, select, true
 
 from prefect_ltx.fal import nano_to_usd, usd_to_nano
-from prefect_ltx.ledger import schema, stops, sums
+from prefect_ltx.ledger import locks, schema, stops, sums
 from prefect_ltx.ledger.accounts import check_ours
 from prefect_ltx.ledger.errors import AnotherAccount, BudgetExceeded, PostNotPermitted, PriceUnknown
 from prefect_ltx.ledger.life.budget import BudgetLimit
@@ -26,7 +26,16 @@ _table = schema.generation
 # Built once: building a statement costs more than running it.
 _LIVE: Final = select(_table).where(_table.c.key == bindparam("wanted"), _table.c.live == 1)
 _BEGUN: Final = select(_table.c.begun_attempt).where(_table.c.id == bindparam("wanted"))
-_NEW: Final = _table.insert()
+_REFUSED: Final = (
+    select(_table)
+    .where(
+        _table.c.key == bindparam("wanted"),
+        _table.c.flow_run_id == bindparam("run"),
+        _table.c.refused_for_good.is_(True),
+    )
+    .order_by(_table.c.created_at.desc())
+    .limit(1)
+)
 _NEW_TAG: Final = schema.tag.insert()
 _INTENDED: Final = "Intended"
 _CLAIMED: Final = "Claimed"
@@ -48,9 +57,11 @@ def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimi
     """See `Ledger.claim`."""
     if tx.acting is not None and plan.account != tx.acting.account:
         raise AnotherAccount("of this plan", account=plan.account, service="")
+    locks.keys(tx.connection, (plan.key, *plan.older_keys))
     row = _live_row(tx, plan)
     if row is not None:
-        taken = take(tx, generation_of(row), owner)
+        known = tx.known[row.id] = generation_of(row)  # its key is this transaction's
+        taken = take(tx, known, owner)
         if taken.outcome in ("submit", "resume") and row.owner != owner.token:
             tx.log(taken.generation, _CLAIMED, owner.label)
         if taken.outcome in ("submit", "resume") and plan.flow_run_id is not None:
@@ -67,10 +78,9 @@ def claim(tx: Transaction, plan: Plan, owner: Owner, limits: Sequence[BudgetLimi
         stops.refuse_while_stopped(tx.connection)
         _check_budgets(tx, plan, limits)
     values = new_row(plan, tx.now, tx.acting.service if tx.acting is not None else "", tx.runtime)
-    tx.connection.execute(_NEW, values)
-    for tag in plan.tags:
-        tx.connection.execute(_NEW_TAG, {"generation_id": values["id"], "tag": tag})
-    fresh = tx.load(values["id"])
+    fresh = tx.insert(values)
+    if plan.tags:
+        tx.connection.execute(_NEW_TAG, [{"generation_id": fresh.id, "tag": tag} for tag in plan.tags])
     tx.moves.append((fresh.id, fresh.state))
     tx.log(fresh, _INTENDED, owner.label, upper_usd=str(plan.price_upper_usd), tags=list(plan.tags))
     if stray is None:
@@ -136,6 +146,7 @@ def adopt_seedless(tx: Transaction, seedless_key: str, owner: Owner) -> Generati
 
 def leave_behind(tx: Transaction, keys: Sequence[str], owner: Owner) -> None:
     """See `Ledger.leave_behind`."""
+    locks.keys(tx.connection, keys)
     for key in keys:
         row = tx.connection.execute(_LIVE, {"wanted": key}).one_or_none()
         if row is not None and row.state != State.ARCHIVED.value and row.owner in (None, owner.token):
@@ -200,16 +211,8 @@ def _refused_in_this_run(tx: Transaction, plan: Plan) -> Generation | None:
     """The row of this key that fal refused for good in the very flow run that asks now: a retry pays in vain."""
     if plan.flow_run_id is None:
         return None
-    query = (
-        select(_table)
-        .where(
-            _table.c.key == plan.key,
-            _table.c.flow_run_id == plan.flow_run_id,
-            _table.c.refused_for_good.is_(True),
-        )
-        .order_by(_table.c.created_at.desc())
-    )
-    row = tx.connection.execute(query.limit(1)).one_or_none()
+    asked = {"wanted": plan.key, "run": plan.flow_run_id}
+    row = tx.connection.execute(_REFUSED, asked).one_or_none()
     return None if row is None else generation_of(row)
 
 
@@ -262,6 +265,8 @@ def _check_budgets(tx: Transaction, plan: Plan, limits: Sequence[BudgetLimit]) -
     if counted and plan.price_is_guess:
         raise PriceUnknown(plan.endpoint)
     needed = nano_to_usd(max(usd_to_nano(plan.price_upper_usd), usd_to_nano(plan.price_expected_usd)))
+    names = (sums.ALL_ROWS, *map(sums.tag_name, plan.tags))
+    locks.budgets(tx.connection, names, map(sums.name_of, counted))
     for limit in counted:
         held, _ = sums.held_and_settled(tx.connection, limit, tx.now)
         if held + needed > limit.usd:

@@ -1,7 +1,7 @@
 """The database under the ledger: transactions that hold between threads, processes and machines.
 
-Every writing transaction is alone: BEGIN IMMEDIATE on SQLite, one advisory lock on PostgreSQL. What is read
-in one is therefore still true when it commits, budgets included. Nothing is ever sent inside a transaction.
+What a writing transaction has read is still true when it commits, budgets included: it is alone (BEGIN IMMEDIATE on
+SQLite), or has locked what it decides about (PostgreSQL, see `locks`). Nothing is ever sent inside a transaction.
 
 What fails in passing is run again as a whole, for half a minute. A COMMIT whose reply was lost is looked up by its
 transaction id, and what it did is never done twice. Time for leases is the database server's where several machines
@@ -10,8 +10,8 @@ may share it (PostgreSQL), else this machine's.
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -19,27 +19,31 @@ from sqlalchemy import URL, Connection, Engine, text
 
 from prefect_ltx.ledger import postgresql, schema, sqlite_file
 from prefect_ltx.ledger.addressing import file_of, ledger_url
+from prefect_ltx.ledger.again import (
+    OPENING_SECONDS,
+    RETRY_SECONDS,
+    Patience,
+    ReplyLost,
+    dropped_if_broken,
+    told,
+)
 from prefect_ltx.ledger.errors import (
     NOTHING_SPENT,
     LedgerError,
-    LedgerSchemaUnknown,
     LedgerUnavailable,
     NotRecordable,
 )
-from prefect_ltx.ledger.passing import Failure, concerns_database, failure_of, reason_of
+from prefect_ltx.ledger.group import FailedGroup, Here, OpenGroup, Outcome, outcome_of
+from prefect_ltx.ledger.locks import NeedsAlone
+from prefect_ltx.ledger.passing import Failure, concerns_database, failure_of
 from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
 T = TypeVar("T")
 
-RETRY_SECONDS: Final = 30.0
-"""How long a transaction that fails in passing is run again."""
-OPENING_SECONDS: Final = 10.0
-"""The same, for a database that has not answered this process yet: its address may be wrong."""
 NOT_RECORDED: Final = "Nothing more was sent, and this change was not recorded; a request sent before goes on"
 _PERHAPS_RECORDED: Final = (
     "Nothing more was sent, and whether this change was recorded is not known; a request sent before goes on"
 )
-_LONGEST_PAUSE: Final = 2.0
 
 
 class Database:
@@ -71,6 +75,7 @@ class Database:
         self._inherited: list[Engine] = []
         self._opening = threading.Lock()
         self._was_open = False
+        self._here = Here()
         file = self.file
         self._same_file = None if file is None or read_only else sqlite_file.SameFile(file)
         if read_only and file is not None and not file.exists():
@@ -92,9 +97,11 @@ class Database:
         *,
         bill: str = NOT_RECORDED,
         statement_seconds: int = postgresql.STATEMENT_SECONDS,
+        shares: bool = False,
     ) -> T:
-        """Run `work` in a transaction that no other writer overlaps: committed if it returns, else rolled back.
+        """Run `work` in a transaction: committed if it returns, else rolled back.
 
+        No other writer overlaps it, unless it `shares` the ledger with those whose `locks` differ from its own.
         `work` may be called again with a new transaction, so it changes nothing outside the database.
 
         Raises:
@@ -104,7 +111,9 @@ class Database:
         """
         if self.read_only:
             raise LedgerUnavailable(f"The ledger {self.name} was opened for reading only", bill=bill)
-        return self._patiently(work, bill, True, statement_seconds)
+        if (group := self._here.group) is not None:
+            return group.write(work, bill, shares=shares)
+        return self._patiently(work, bill, True, statement_seconds, shares and not self.is_sqlite)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction that only reads; it may be called again, as with `write`.
@@ -112,7 +121,36 @@ class Database:
         Raises:
             LedgerUnavailable: the database cannot be reached.
         """
+        if (group := self._here.group) is not None:
+            return group.read(work)
         return self._patiently(work, NOTHING_SPENT, False, postgresql.STATEMENT_SECONDS)
+
+    def together(self, calls: Sequence[Callable[[], Any]]) -> list[Outcome]:
+        """Make calls that write here in one transaction, each in its own savepoint; what became of each, in order.
+
+        When this returns, what succeeded is committed.
+        """
+        if len(calls) == 1 or self.read_only:
+            return [outcome_of(call) for call in calls]
+
+        def whole(connection: Connection) -> list[Outcome]:
+            return [self._here.make(call, OpenGroup(connection, partial(told, self.name))) for call in calls]
+
+        try:
+            outcomes = self.write(whole, shares=True)
+        except NotRecordable:
+            return [outcome_of(call) for call in calls]  # of which nobody knows whose it is
+        except LedgerError as error:
+            failed = FailedGroup(error, self._bill_of(error))
+            return [self._here.make(call, failed) for call in calls]
+        for outcome in outcomes:
+            for each in outcome.afterwards:
+                each()
+        return outcomes
+
+    def after_commit(self, what: Callable[[], None]) -> None:
+        """Do this once what this thread has written is committed."""
+        self._here.after_commit(what)
 
     def read_as_empty(self) -> None:
         """Nobody has made this ledger yet, and a reader does not: read as if it were empty."""
@@ -139,14 +177,25 @@ class Database:
 
     # -- one transaction, and again ----------------------------------------------------------------------
 
+    def _bill_of(self, error: LedgerError) -> Callable[[str], str]:
+        perhaps = error.bill == _PERHAPS_RECORDED
+        return lambda bill: _PERHAPS_RECORDED if perhaps and bill == NOT_RECORDED else bill
+
     def _patiently(
-        self, work: Callable[[Connection], T], bill: str, writes: bool, statement_seconds: int
+        self,
+        work: Callable[[Connection], T],
+        bill: str,
+        writes: bool,
+        statement_seconds: int,
+        shares: bool = False,
     ) -> T:
-        patience = _Patience(self.runtime)
+        patience = Patience(self.runtime)
         while True:
             try:
-                return self._once(work, bill, writes, statement_seconds)
-            except _ReplyLost as lost:
+                return self._once(work, bill, writes, statement_seconds, shares)
+            except NeedsAlone:
+                shares = False
+            except ReplyLost as lost:
                 if self._was_committed(lost, bill, patience):
                     result: T = lost.result
                     return result
@@ -155,7 +204,7 @@ class Database:
             except Exception as error:
                 self._pass_or_raise(error, bill, patience)
 
-    def _was_committed(self, lost: "_ReplyLost", bill: str, patience: "_Patience") -> bool:
+    def _was_committed(self, lost: ReplyLost, bill: str, patience: Patience) -> bool:
         """Ask what became of a COMMIT without a reply; the transaction may have to end first."""
         perhaps = _PERHAPS_RECORDED if bill == NOT_RECORDED else bill
         while True:
@@ -182,18 +231,19 @@ class Database:
         bill: str,
         writes: bool = False,
         statement_seconds: int = postgresql.STATEMENT_SECONDS,
+        shares: bool = False,
     ) -> T:
         if self._same_file is not None:
             self._same_file.check(bill)
         with self._connected().connect() as connection:
             if self.is_sqlite:
                 connection.execution_options(**sqlite_file.options(writes=writes))
-                with _dropped_if_broken(connection), connection.begin():
+                with dropped_if_broken(connection), connection.begin():
                     self._was_open = True
                     result = work(connection)
             else:
-                connection.execution_options(**postgresql.transaction_options(writes=writes))
-                with postgresql.watched(connection) as silence, _dropped_if_broken(connection):
+                connection.execution_options(**postgresql.transaction_options(writes=writes, shares=shares))
+                with postgresql.watched(connection) as silence, dropped_if_broken(connection):
                     number = postgresql.begin(connection, writes=writes, statement_seconds=statement_seconds)
                     self._was_open = True
                     result = work(connection)
@@ -203,7 +253,7 @@ class Database:
                     except Exception as error:
                         if number is None or postgresql.was_rolled_back(error):
                             raise
-                        raise _ReplyLost(number, result) from None
+                        raise ReplyLost(number, result) from None
         if self._same_file is not None:
             self._same_file.check(bill)
         return result
@@ -229,7 +279,7 @@ class Database:
             return sqlite_file.engine_for(self.url, read_only=self.read_only)
         return postgresql.engine_for(self.url, read_only=self.read_only)
 
-    def _pass_or_raise(self, error: Exception, bill: str, patience: "_Patience") -> None:
+    def _pass_or_raise(self, error: Exception, bill: str, patience: Patience) -> None:
         """Pause where it may go well the next time."""
         if not concerns_database(error):
             raise error
@@ -237,63 +287,5 @@ class Database:
         limit = RETRY_SECONDS if self._was_open else OPENING_SECONDS
         if failure is not Failure.PASSING or patience.is_over(limit):
             # `from None`: the driver's own text may quote a whole row, with its URLs.
-            raise self._told(error, failure, bill) from None
+            raise told(self.name, error, failure, bill) from None
         patience.pause()
-
-    def _told(self, error: Exception, failure: Failure, bill: str) -> LedgerError:
-        reason = reason_of(error)
-        if failure is Failure.DATA:
-            return NotRecordable(
-                f"The ledger {self.name} does not take these values: {reason}",
-                bill=bill,
-                next_step="Correct the request; others are not concerned",
-            )
-        if "file is not a database" in reason:
-            return LedgerSchemaUnknown(
-                f"{self.name} is not a SQLite database", bill=bill, next_step="Name another file"
-            )
-        if "disk is full" in reason:
-            next_step = "Make room on its disk, then run it again"
-        else:
-            next_step = "Check that it is there, reachable and writable (PREFECT_LTX_LEDGER, --ledger)"
-        return LedgerUnavailable(
-            f"The ledger {self.name} cannot be used: {reason}", bill=bill, next_step=next_step
-        )
-
-
-class _ReplyLost(Exception):
-    """COMMIT was sent, and nobody said whether it was done."""
-
-    def __init__(self, transaction: int, result: Any) -> None:
-        super().__init__(f"transaction {transaction}")
-        self.transaction = transaction
-        self.result = result
-
-
-class _Patience:
-    """Growing pauses between attempts, with some chance in them, so that processes do not come all at once."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._began = runtime.awake()
-        self._pause = 0.05
-
-    def is_over(self, limit: float) -> bool:
-        return self._runtime.awake() - self._began > limit
-
-    def pause(self) -> None:
-        self._runtime.sleep(self._pause * self._runtime.random.uniform(0.5, 1))
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
-
-
-@contextmanager
-def _dropped_if_broken(connection: Connection) -> Iterator[None]:
-    """Close a connection on which something failed, where it cannot be brought back to a clean state."""
-    try:
-        yield
-    except BaseException:
-        try:
-            connection.rollback()
-        except Exception:
-            connection.invalidate()
-        raise

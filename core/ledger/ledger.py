@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 
 from sqlalchemy import select, true
 
-from prefect_ltx.ledger import claiming, schema
+from prefect_ltx.ledger import claiming, locks, schema
 from prefect_ltx.ledger.announcing import Announcement, due, take_announcements
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.deliveries import Delivery, Receipt, receive
@@ -124,7 +124,9 @@ class Ledger(LedgerWriter):
             AnotherAccount: the plan, or the key's row, is another account's.
             LedgerUnavailable: nothing was sent or spent.
         """
-        return self._write(lambda tx: claiming.claim(tx, plan, owner, limits), bill=NOTHING_SPENT)
+        return self._write(
+            lambda tx: claiming.claim(tx, plan, owner, limits), bill=NOTHING_SPENT, shares=True
+        )
 
     def take(self, generation_id: str, owner: Owner) -> Claim:
         """As `claim`, for a row that exists: take it over unless a living owner has it.
@@ -133,7 +135,7 @@ class Ledger(LedgerWriter):
             GenerationNotFound: there is no such row.
             AnotherAccount: it is another account's.
         """
-        return self._write(lambda tx: claiming.take(tx, tx.load(generation_id), owner))
+        return self._write(lambda tx: claiming.take(tx, tx.load(generation_id), owner), shares=True)
 
     def adopt_seedless(self, seedless_key: str, owner: Owner) -> Generation | None:
         """Take over one unfinished row that drew its seed and whose run failed or died; None if there is none.
@@ -149,7 +151,7 @@ class Ledger(LedgerWriter):
 
         No effect where there is no unfinished row, or where somebody else holds it.
         """
-        self._write(lambda tx: claiming.leave_behind(tx, keys, owner))
+        self._write(lambda tx: claiming.leave_behind(tx, keys, owner), shares=True)
 
     def adopt_stray(self, request_id: str, owner: Owner) -> Claim | None:
         """Go on with a request that ran after its row was closed, in a new row of its key. For a sweep.
@@ -173,7 +175,9 @@ class Ledger(LedgerWriter):
             PostNotPermitted: it may have been sent already, was cancelled, or has moved on.
         """
         return self._write(
-            lambda tx: claiming.begin_post(tx, tx.load(generation_id), owner, since), bill=NOTHING_SPENT
+            lambda tx: claiming.begin_post(tx, tx.load(generation_id), owner, since),
+            bill=NOTHING_SPENT,
+            shares=True,
         )
 
     def renew(self, generation_id: str, owner: Owner) -> bool:
@@ -181,9 +185,10 @@ class Ledger(LedgerWriter):
         mine = _table.update().where(_table.c.id == generation_id, _table.c.owner == owner.token)
 
         def longer(tx: Transaction) -> bool:
+            locks.row(tx.connection, generation_id)
             return tx.connection.execute(mine.values(lease_until=tx.now + self.lease_seconds)).rowcount == 1
 
-        return self._write(longer)
+        return self._write(longer, shares=True)
 
     def release(self, generation_id: str, owner: Owner) -> None:
         """Give the lease back on a clean exit. An intent that may have been sent becomes UNKNOWN."""
@@ -193,7 +198,7 @@ class Ledger(LedgerWriter):
             if row.owner == owner.token:
                 claiming.hand_back(tx, row, owner.label)
 
-        self._write(hand_back)
+        self._write(hand_back, shares=True)
 
     def expire_dead_leases(self) -> list[Generation]:
         """Take this account's rows from owners that are dead or too late, and return them as they are now."""
@@ -226,7 +231,7 @@ class Ledger(LedgerWriter):
             RequestClaimed: the request belongs to another live row.
             GenerationNotFound: there is no such row.
         """
-        return self._write(lambda tx: self._recorded(tx, generation_id, event, owner, actor))
+        return self._write(lambda tx: self._recorded(tx, generation_id, event, owner, actor), shares=True)
 
     def record_and_get(
         self, generation_id: str, event: Event, *, owner: Owner | None = None, actor: str | None = None
@@ -237,7 +242,7 @@ class Ledger(LedgerWriter):
             self._recorded(tx, generation_id, event, owner, actor)
             return tx.load(generation_id)
 
-        return self._write(recorded)
+        return self._write(recorded, shares=True)
 
     # -- webhooks ----------------------------------------------------------------------------------------
 
@@ -263,8 +268,6 @@ class Ledger(LedgerWriter):
         ):
             return []
         return self._write(lambda tx: take_announcements(tx, again_after, actor))
-
-    # -- life --------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Close this process's connections; the next call opens new ones."""

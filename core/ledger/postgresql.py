@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import NoSuchModuleError
 
+from prefect_ltx.ledger import locks
 from prefect_ltx.ledger.errors import LedgerSchemaUnknown, LedgerUnavailable
 from prefect_ltx.ledger.silence import Silence
 
@@ -36,7 +37,11 @@ _SETTINGS: Final = f"""set_config('statement_timeout', :statement, true),
     set_config('extra_float_digits', '1', true)"""
 _READS: Final = text(f"SELECT {_SETTINGS}")
 _WRITES: Final = text(f"SELECT txid_current(), {_DURABLE}, {_SETTINGS}")
-_TURN: Final = text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+_TURN: Final = {
+    # Also what older releases take, all of them alone.
+    False: text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"),
+    True: text(f"SELECT pg_advisory_xact_lock_shared({_ADVISORY_LOCK})"),
+}
 _FATE: Final = text("SELECT txid_status(:transaction)")
 
 
@@ -73,16 +78,17 @@ def engine_for(url: URL, *, read_only: bool) -> Engine:
     return engine
 
 
-def transaction_options(*, writes: bool) -> dict[str, Any]:
+def transaction_options(*, writes: bool, shares: bool = False) -> dict[str, Any]:
     """SQLAlchemy's options of a transaction: what BEGIN says.
 
-    A writer needs READ COMMITTED: it takes its snapshots after its turn has come, and so sees what the writer
-    before it committed. A stricter level would take its one snapshot before that, and spend a budget twice. A
+    A writer needs READ COMMITTED: it takes its snapshots after its turn and its locks have come, and so sees what the
+    writer before it committed. A stricter level would take its one snapshot before that, and spend a budget twice. A
     reader sees one moment.
     """
     return {
         "isolation_level": "READ COMMITTED" if writes else "REPEATABLE READ",
         "postgresql_readonly": not writes,
+        locks.SHARES: shares,
     }
 
 
@@ -95,13 +101,13 @@ def watched(connection: Connection) -> Silence:
 
 
 def begin(connection: Connection, *, writes: bool, statement_seconds: int = STATEMENT_SECONDS) -> int | None:
-    """Set what this transaction needs, and wait for a writer's turn. Returns a writer's transaction id."""
+    """Set what this transaction needs; a writer waits for its turn, or its share (`locks`). Returns its id."""
     settings = {"statement": f"{statement_seconds}s"}
     if not writes:
         connection.execute(_READS, settings)
         return None
     transaction: int = connection.execute(_WRITES, settings).scalar_one()
-    connection.execute(_TURN)
+    connection.execute(_TURN[locks.shares(connection)])
     return transaction
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import Connection, Select, bindparam, or_, select
 
 from prefect_ltx.ledger import schema
 from prefect_ltx.ledger.errors import GenerationNotFound
@@ -22,8 +23,10 @@ def get(connection: Connection, name: str) -> Generation:
     Raises:
         GenerationNotFound: none, or several.
     """
-    exact = or_(_table.c.id == name, _table.c.request_id == name)
-    found = connection.execute(_newest(select(_table).where(exact), live_first=True).limit(1)).all()
+    found = (
+        connection.execute(_BY_ID, {"name": name}).all()
+        or connection.execute(_BY_REQUEST, {"name": name}).all()
+    )
     if not found and len(name) >= _SHORTEST_PREFIX:
         prefix = or_(
             _table.c.id.startswith(name, autoescape=True),
@@ -53,26 +56,42 @@ def find(
     oldest_first: bool = False,
 ) -> list[Generation]:
     """Rows that meet all conditions."""
+    asked: dict[str, Any] = {
+        "key": key,
+        "flow_run_id": flow_run_id,
+        "request_id": request_id,
+        "nonce": nonce,
+        "live": None if live is None else int(live),
+        "keys": None if keys is None else list(keys),
+        "states": None if states is None else [State(state).value for state in states],
+        "tag": tag,
+        "most": limit,
+    }
+    asked = {name: value for name, value in asked.items() if value is not None}
+    return [generation_of(row) for row in connection.execute(_query(frozenset(asked), oldest_first), asked)]
+
+
+@lru_cache(maxsize=256)
+def _query(names: frozenset[str], oldest_first: bool) -> Select[Any]:
+    """The query with these conditions, built once: building a statement costs more than running it."""
     query = select(_table)
-    for column, value in (
-        (_table.c.key, key),
-        (_table.c.flow_run_id, flow_run_id),
-        (_table.c.request_id, request_id),
-        (_table.c.nonce, nonce),
-        (_table.c.live, None if live is None else int(live)),
+    for column in (
+        _table.c.key,
+        _table.c.flow_run_id,
+        _table.c.request_id,
+        _table.c.nonce,
+        _table.c.live,
     ):
-        if value is not None:
-            query = query.where(column == value)
-    if keys is not None:
-        query = query.where(_table.c.key.in_(keys))
-    if states is not None:
-        query = query.where(_table.c.state.in_([State(state).value for state in states]))
-    if tag is not None:
-        query = query.join(schema.tag).where(schema.tag.c.tag == tag)
+        if column.name in names:
+            query = query.where(column == bindparam(column.name))
+    if "keys" in names:
+        query = query.where(_table.c.key.in_(bindparam("keys", expanding=True)))
+    if "states" in names:
+        query = query.where(_table.c.state.in_(bindparam("states", expanding=True)))
+    if "tag" in names:
+        query = query.join(schema.tag).where(schema.tag.c.tag == bindparam("tag"))
     query = query.order_by(_table.c.created_at, _table.c.id) if oldest_first else _newest(query)
-    return [
-        generation_of(row) for row in connection.execute(query.limit(limit) if limit is not None else query)
-    ]
+    return query.limit(bindparam("most")) if "most" in names else query
 
 
 def unfinished(connection: Connection) -> list[Generation]:
@@ -82,8 +101,7 @@ def unfinished(connection: Connection) -> list[Generation]:
 
 def events(connection: Connection, generation_id: str) -> list[LedgerEvent]:
     """The row's history, the oldest first."""
-    query = select(schema.event).where(schema.event.c.generation_id == generation_id)
-    return [event_of(row) for row in connection.execute(query.order_by(schema.event.c.id))]
+    return [event_of(row) for row in connection.execute(_EVENTS, {"wanted": generation_id})]
 
 
 def claimed_request_ids(connection: Connection, endpoint: str | None) -> frozenset[str]:
@@ -202,3 +220,15 @@ def save_upload(connection: Connection, values: dict[str, Any]) -> None:
 def _newest(query: Select[Any], *, live_first: bool = False) -> Select[Any]:
     first = [_table.c.live.desc()] if live_first else []
     return query.order_by(*first, _table.c.created_at.desc(), _table.c.id)
+
+
+# Built once: building a statement costs more than running it.
+_BY_ID: Final = select(_table).where(_table.c.id == bindparam("name"))
+_BY_REQUEST: Final = _newest(
+    select(_table).where(_table.c.request_id == bindparam("name")), live_first=True
+).limit(1)
+_EVENTS: Final = (
+    select(schema.event)
+    .where(schema.event.c.generation_id == bindparam("wanted"))
+    .order_by(schema.event.c.id)
+)

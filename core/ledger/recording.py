@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, select
 
-from prefect_ltx.ledger import schema, stops
+from prefect_ltx.ledger import locks, schema, stops
 from prefect_ltx.ledger.accounts import Acting, check_ours
 from prefect_ltx.ledger.errors import GenerationNotFound, LeaseLost, RequestClaimed
 from prefect_ltx.ledger.life.budget import BudgetLimit
@@ -36,7 +36,7 @@ from prefect_ltx.ledger.life.states import UNFINISHED, Effect, State
 from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.reading import forget_uploads
 from prefect_ltx.ledger.records import Generation
-from prefect_ltx.ledger.rows import changes, generation_of, storable
+from prefect_ltx.ledger.rows import changes, generation_of, inserted, storable, updated
 from prefect_ltx.ledger.stops import STOP_FACTOR, Stop
 from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
@@ -51,6 +51,7 @@ _WITHOUT_OWNER: Final = frozenset(State) - UNFINISHED | {State.PARKED, State.LOS
 _table = schema.generation
 # Built once: building a statement costs more than running it.
 _ROW: Final = select(_table).where(_table.c.id == bindparam("wanted"))
+_NEW: Final = _table.insert()
 _CHANGE: Final = _table.update().where(_table.c.id == bindparam("wanted"))
 _LINE: Final = schema.event.insert()
 _ADOPTABLE: Final = (
@@ -82,7 +83,7 @@ class Transaction:
     stopped: list[Stop] = field(default_factory=list)
     """Stops that this transaction has opened."""
     known: dict[str, Generation] = field(default_factory=dict)
-    """Rows as this transaction last read them; nobody else writes while it is open."""
+    """Rows as this transaction last read them; nobody else changes them while it is open."""
 
     def load(self, generation_id: str) -> Generation:
         """The row with this id.
@@ -91,6 +92,7 @@ class Transaction:
             GenerationNotFound: there is none.
         """
         if generation_id not in self.known:
+            locks.row(self.connection, generation_id)
             row = self.connection.execute(_ROW, {"wanted": generation_id}).one_or_none()
             if row is None:
                 raise GenerationNotFound(f"The ledger has no generation {generation_id}")
@@ -113,8 +115,16 @@ class Transaction:
 
     def update(self, generation_id: str, **values: Any) -> None:
         """Change columns of one row."""
-        self.known.pop(generation_id, None)
+        known = self.known.pop(generation_id, None)
         self.connection.execute(_CHANGE, {"wanted": generation_id, **values})
+        if known is not None:  # what was written need not be read again
+            self.known[generation_id] = updated(known, values)
+
+    def insert(self, values: Mapping[str, Any]) -> Generation:
+        """Make a row; its tags are the caller's to write."""
+        self.connection.execute(_NEW, values)
+        row = self.known[values["id"]] = inserted(values)
+        return row
 
     def log(self, row: Generation, name: str, actor: str, step: Step | None = None, **detail: Any) -> None:
         """Add a line to the row's history."""
@@ -145,6 +155,8 @@ def record(tx: Transaction, row: Generation, event: Event, *, owner: Owner | Non
     Raises:
         RequestClaimed: looking, or a person, named a request that another live row has.
     """
+    if isinstance(event, Found | Resolved):
+        locks.alone(tx.connection)  # whether another row has the request is asked of all of them
     _check_claimed(tx, row, event)
     if isinstance(event, ProvablyAbsent) and (kept := adoptable_stray(tx, row.key)) is not None:
         # What was thought absent is known after all, from a closed row of the same key.

@@ -1,7 +1,9 @@
 """Between table rows and values: what a plan writes, what an event changes, and what is read back."""
 
+import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -38,6 +40,8 @@ _TIMES: Final = frozenset(
 ) - {"first_look_at", "gone_at"}  # by fal's clock: seconds, to be compared with fal's seconds only
 _MOST_NANO: Final = 2**55
 """36 million dollars: thousands of such rows still add up within 64 bits."""
+_EMPTY: Final = dict.fromkeys(column.name for column in schema.generation.c)
+_JSON: Final = frozenset({"body", "asked", "facts"})
 _ROW_ONLY: Final = frozenset({"live", "begun_attempt", "created_day"})
 _ENTERED: Final = {
     State.UNKNOWN: "unknown_at",
@@ -202,28 +206,47 @@ def generation_of(row: Row[Any]) -> Generation:
 
 def generation_from(columns: Mapping[Any, Any]) -> Generation:
     """The row's columns as a value."""
-    values = {name: value for name, value in columns.items() if name not in _ROW_ONLY}
-    for name in _TIMES & values.keys():
-        values[name] = moment(values[name])
-    values["state"] = State(values["state"])
-    values["tags"] = tuple(values["tags"])
-    values["oddities"] = tuple(values["oddities"])
-    values["units"] = None if values["units"] is None else Decimal(values["units"])
-    return Generation(**values)
+    return Generation(
+        **{name: _as_value(name, value) for name, value in columns.items() if name not in _ROW_ONLY}
+    )
+
+
+def inserted(values: Mapping[str, Any]) -> Generation:
+    """The row that these columns make, the others being empty: as it is read back."""
+    return generation_from(_EMPTY | _as_kept(values))
+
+
+def updated(row: Generation, values: Mapping[str, Any]) -> Generation:
+    """The row with these columns changed, as it is read back."""
+    changed = {name: each for name, each in _as_kept(values).items() if name not in _ROW_ONLY}
+    return replace(row, **{name: _as_value(name, each) for name, each in changed.items()})
+
+
+def _as_kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    # What a column of JSON gives back: lists for tuples, text for other names.
+    return {name: json.loads(json.dumps(each)) if name in _JSON else each for name, each in values.items()}
+
+
+def _as_value(name: str, value: Any) -> Any:
+    if name in _TIMES:
+        return moment(value)
+    match name:
+        case "state":
+            return State(value)
+        case "tags" | "oddities":
+            return tuple(value)
+        case "units":
+            return None if value is None else Decimal(value)
+        case _:
+            return value
 
 
 def event_of(row: Row[Any]) -> LedgerEvent:
     """The event log's row as a value."""
     values: dict[str, Any] = dict(row._mapping)
-    return LedgerEvent(
-        **{
-            **values,
-            "at": moment(values["at"]),
-            "from_state": State(values["from_state"]),
-            "to_state": State(values["to_state"]),
-            "effects": tuple(Effect(effect) for effect in values["effects"]),
-        }
-    )
+    values |= {"at": moment(row.at), "effects": tuple(Effect(effect) for effect in row.effects)}
+    values |= {"from_state": State(row.from_state), "to_state": State(row.to_state)}
+    return LedgerEvent(**values)
 
 
 def stray_of(row: Row[Any]) -> Stray:

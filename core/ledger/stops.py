@@ -22,6 +22,7 @@ STOP_FACTOR: Final = Decimal(3)
 """How many times its bound a bill may be before everything stops."""
 
 _stops = schema.stop
+_OLDEST: Final = select(_stops).where(_stops.c.resolved_at.is_(None)).order_by(_stops.c.opened_at).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,7 @@ def refuse_while_stopped(connection: Connection) -> None:
     Raises:
         SpendingStopped: nobody has looked at an absurd bill yet.
     """
-    query = select(_stops).where(_stops.c.resolved_at.is_(None)).order_by(_stops.c.opened_at).limit(1)
-    if (row := connection.execute(query).one_or_none()) is not None:
+    if (row := connection.execute(_OLDEST).one_or_none()) is not None:
         raise stop_of(row).refusal()
 
 

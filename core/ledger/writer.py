@@ -4,7 +4,8 @@ rows made again from an archive."""
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Self, TypeVar
+from functools import partial
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection
 
@@ -13,6 +14,7 @@ from prefect_ltx.ledger import accounting, accounts, quotes, reading, restoring,
 from prefect_ltx.ledger.accounts import Acting, KnownAccount, NamedBy
 from prefect_ltx.ledger.database import NOT_RECORDED, Database
 from prefect_ltx.ledger.errors import NOTHING_SPENT
+from prefect_ltx.ledger.group import Outcome
 from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.owner import Owner
 from prefect_ltx.ledger.reader import LedgerReader
@@ -125,7 +127,7 @@ class LedgerWriter(LedgerReader):
             if row.state is State.ARCHIVED and (flow_run_id is None or row.flow_run_id != flow_run_id):
                 tx.log(row, REUSED, actor, flow_run_id=flow_run_id)
 
-        self._write(note)
+        self._write(note, shares=True)
 
     def save_upload(
         self,
@@ -172,8 +174,16 @@ class LedgerWriter(LedgerReader):
         """Write down that what the archive at `location` holds is in this ledger."""
         self._write(lambda tx: restoring.join(tx, location))
 
-    def _write(self, work: Callable[[Transaction], T], *, bill: str = NOT_RECORDED) -> T:
+    def together(self, calls: Sequence[Callable[[], Any]]) -> list[Outcome]:
+        """Make calls of this ledger that write in one transaction; see `Database.together`."""
+        return self._database.together(calls)
+
+    def _write(
+        self, work: Callable[[Transaction], T], *, bill: str = NOT_RECORDED, shares: bool = False
+    ) -> T:
         """One writing transaction. `work` may be called again with a new one, so it changes nothing else.
+
+        With `shares` other writers may overlap it: it locks the keys of what it reads and writes (`locks`).
 
         Watchers are told once, after the commit.
         """
@@ -192,9 +202,9 @@ class LedgerWriter(LedgerReader):
             result = work(tx)
             return result, self._news(tx) if watching.is_watched() else []
 
-        result, news = self._database.write(whole, bill=bill)
+        result, news = self._database.write(whole, bill=bill, shares=shares)
         for each in news:
-            watching.tell(each)
+            self._database.after_commit(partial(watching.tell, each))
         return result
 
     def _news(self, tx: Transaction) -> list[watching.News]:

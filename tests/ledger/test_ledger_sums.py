@@ -77,7 +77,9 @@ class Money(RuleBasedStateMachine):
         plan = a_plan(
             f"key-{len(self.rows)}", upper=str(Decimal(upper) / 10**9), expected="0", tags=tuple(tags)
         )
-        self.rows.append(self.ledger.claim(plan, ME).generation.id)
+        row = self.ledger.claim(plan, ME).generation
+        assert row == self.ledger.get(row.id)
+        self.rows.append(row.id)
 
     @precondition(lambda self: self.rows)
     @rule(
@@ -96,7 +98,8 @@ class Money(RuleBasedStateMachine):
             "accept": Accepted(f"request-{which % 5}"),
         }[what]
         with suppress(LedgerError):  # not now, of this row: then nothing changes
-            self.ledger.record(row_id, event, owner=ME if row.owner else None)
+            row = self.ledger.record_and_get(row_id, event, owner=ME if row.owner else None)
+            assert row == self.ledger.get(row_id)
 
     @rule(seconds=st.sampled_from([1, DAY, 31 * DAY, -DAY, -40 * DAY]))
     def later(self, seconds: int) -> None:
