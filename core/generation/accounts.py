@@ -114,6 +114,14 @@ def keys_elsewhere(
     )
 
 
+def nobody_answered(url: str) -> str:
+    """Why nothing is bought at a server that has not said what it is: its rows would be those of another service."""
+    return (
+        f"The server at {url} could not be asked which service it is, and this ledger does not know the key yet, so "
+        "what is bought could not be found again. Nothing was sent or spent. Run it again once the server answers."
+    )
+
+
 def bought_elsewhere(row: Generation) -> AccountUnclear:
     """The question in place of buying what another account has bought."""
     return AccountUnclear(

@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from prefect_ltx.archive import Archive
 from prefect_ltx.fal import FAL, FalClient, FalError, FalHosts, Service, custom_service
-from prefect_ltx.generation.accounts import Account, decide
+from prefect_ltx.generation.accounts import Account, decide, nobody_answered
 from prefect_ltx.generation.callback import public_base
 from prefect_ltx.generation.options import Options
 from prefect_ltx.generation.pricing import UnitPrice, unit_price
@@ -137,7 +137,7 @@ class Services:
         if not self.has_account:
             return
         ledger, client = self.ledger, self.client
-        self.service = await self._answering()
+        self.service, is_sure = await self._answering()
         known = self.known_accounts = tuple(await ledger.accounts())
         name = self.settings.account or ""
         here = [each for each in known if each.service == self.service.id]
@@ -158,6 +158,8 @@ class Services:
             fal_name="" if name or is_known else await self._told_by_fal(),
             row_accounts=rows,
         )
+        if not is_sure:
+            self.identity = replace(self.identity, unclear=nobody_answered(client.hosts.queue))
         if not self.identity.unclear and not ledger.read_only:
             await ledger.note_account(
                 client.account,
@@ -169,18 +171,19 @@ class Services:
         self.options = Options.from_settings(self.settings, self.service, self.account)
         ledger.ledger.acting_for(self.account, self.service.id)
 
-    async def _answering(self) -> Service:
-        """What answers at the client's URL. Where it cannot be asked now: the one that this key was used with last.
+    async def _answering(self) -> tuple[Service, bool]:
+        """What answers at the client's URL, and whether that is known. Where it cannot be asked now: the one that this
+        key was used with last.
 
         What is archived is given back without fal, so a server that is down must not make its videos unknown;
         nothing is believed of it before it says itself what it is.
         """
         try:
-            return await self.client.identify()
+            return await self.client.identify(), True
         except FalError:
             last = await self.ledger.accounts(key_id=self.client.account)
             service = custom_service(self.client.hosts)
-            return replace(service, id=last[0].service) if last else service
+            return (replace(service, id=last[0].service), True) if last else (service, False)
 
     async def _told_by_fal(self) -> str:
         try:

@@ -62,8 +62,12 @@ class Database:
         *,
         read_only: bool = False,
         runtime: Runtime = THIS_MACHINE,
+        engine: Engine | None = None,
     ) -> None:
-        """Read the URL; the first connection is made by the first transaction."""
+        """Read the URL; the first connection is made by the first transaction.
+
+        An `engine` that is given is used in place of one of its own, and closed by whoever gave it.
+        """
         self.url = ledger_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.read_only = read_only
@@ -71,6 +75,7 @@ class Database:
         self._clock = clock
         self.runtime = runtime
         self._engine: Engine | None = None
+        self._given_engine = engine
         self._pid = 0
         self._inherited: list[Engine] = []
         self._opening = threading.Lock()
@@ -169,7 +174,7 @@ class Database:
     def close(self) -> None:
         """Close this process's connections. The next transaction opens new ones."""
         with self._opening:
-            if self._engine is not None and self._pid == os.getpid():
+            if self._engine not in (None, self._given_engine) and self._pid == os.getpid():
                 self._engine.dispose()
             self._engine = None
             if self._same_file is not None:
@@ -271,6 +276,8 @@ class Database:
             return self._engine
 
     def _new_engine(self) -> Engine:
+        if self._given_engine is not None:
+            return self._given_engine
         if self.reads_as_empty:
             engine = sqlite_file.empty_engine()
             schema.metadata.create_all(engine)

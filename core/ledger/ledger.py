@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from sqlalchemy import select, true
+from sqlalchemy import Engine, select, true
 
 from prefect_ltx.ledger import claiming, locks, schema
 from prefect_ltx.ledger.announcing import Announcement, due, take_announcements
@@ -51,6 +51,7 @@ class Ledger(LedgerWriter):
         account: in whose name it is used; see `acting_for`. None: every row counts as one's own.
         runtime: whose clocks and chance are used.
         is_dead: whether an owner is provably dead, so that its rows may be taken over at once.
+        engine: in place of one of its own (`sqlite_file.engine_of`).
 
     Raises:
         LedgerUnavailable: it cannot be opened or written. Nothing was sent or spent.
@@ -67,11 +68,13 @@ class Ledger(LedgerWriter):
         account: str | None = None,
         runtime: Runtime = THIS_MACHINE,
         is_dead: Callable[[Owner], bool] = Owner.is_dead,
+        engine: Engine | None = None,
     ) -> None:
         """Open the ledger; its tables are made when the database is empty."""
         if clock is None and runtime is not THIS_MACHINE:
             clock = runtime.time
-        database = Database(url, None if clock is time.time else clock, read_only=read_only, runtime=runtime)
+        clock = None if clock is time.time else clock
+        database = Database(url, clock, read_only=read_only, runtime=runtime, engine=engine)
         super().__init__(database, lease_seconds, is_dead)
         if account is not None:
             self.acting_for(account)

@@ -8,17 +8,19 @@ with what is open before and after each transaction.
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from prefect_ltx.ledger.errors import LedgerUnavailable
 
 BUSY_SECONDS: Final = 30
 """How long a transaction waits for its turn before the ledger counts as unavailable."""
 WRITES: Final = "prefect_ltx_writes"
+_ENGINE: Final[dict[str, Any]] = {"hide_parameters": True, "max_overflow": 40, "pool_timeout": BUSY_SECONDS}
 
 
 def engine_for(url: URL, *, read_only: bool) -> Engine:
@@ -32,12 +34,13 @@ def engine_for(url: URL, *, read_only: bool) -> Engine:
             return _readers(Path(url.database))
         _make_folder(Path(url.database).parent)
     arguments = {"timeout": BUSY_SECONDS, "check_same_thread": False}
-    engine = create_engine(
-        url, connect_args=arguments, hide_parameters=True, max_overflow=40, pool_timeout=BUSY_SECONDS
-    )
-    event.listen(engine, "connect", _on_connect)
-    event.listen(engine, "begin", _on_begin)
-    return engine
+    return _writers(create_engine(url, connect_args=arguments, **_ENGINE))
+
+
+def engine_of(connect: Callable[[], sqlite3.Connection]) -> Engine:
+    """Connections that `connect` makes: for whoever opens many ledgers one after another, since an engine compiles
+    each statement once."""
+    return _writers(create_engine("sqlite://", creator=connect, poolclass=QueuePool, **_ENGINE))
 
 
 def empty_engine() -> Engine:
@@ -82,6 +85,12 @@ class SameFile:
             next_step="Stop everything that uses this ledger, put the file that belongs there in its place, start "
             "again; `prefect-ltx ledger rebuild` makes rows again from the archive",
         )
+
+
+def _writers(engine: Engine) -> Engine:
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    return engine
 
 
 def _readers(path: Path) -> Engine:

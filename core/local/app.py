@@ -46,20 +46,9 @@ _EXPOSED = (
 def build_app(site: Site) -> FastAPI:
     """The app. Its lifespan takes up what an earlier server left, and leaves to the next what it cannot
     finish."""
-    webhooks = Webhooks(site)
-    jobs = Jobs(site, webhooks)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await jobs.start()
-        await webhooks.start()
-        yield
-        await jobs.stop()
-        await webhooks.stop()
-
     app = FastAPI(
         title="prefect-ltx embedded fal",
-        lifespan=lifespan,
+        lifespan=_lifespan,
         openapi_url=None,
         redirect_slashes=False,
         middleware=[
@@ -81,9 +70,7 @@ def build_app(site: Site) -> FastAPI:
             Exception: _failed,
         },
     )
-    app.state.site = site
-    app.state.jobs = jobs
-    app.state.webhooks = webhooks
+    serve_from(app, site)
     # The routes of a request, and submit last of all, match any path: what is named exactly comes first.
     for part in (page, wellknown, control, platform, platform_requests, platform_money, storage, files):
         app.include_router(part.router)
@@ -91,6 +78,23 @@ def build_app(site: Site) -> FastAPI:
     app.include_router(submit.run_router)
     app.include_router(submit.submit_router)
     return app
+
+
+def serve_from(app: FastAPI, site: Site) -> None:
+    """Let an app that does not serve serve this site, with a queue and webhooks of its own."""
+    app.state.site = site
+    app.state.webhooks = Webhooks(site)
+    app.state.jobs = Jobs(site, app.state.webhooks)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    jobs, webhooks = app.state.jobs, app.state.webhooks
+    await jobs.start()
+    await webhooks.start()
+    yield
+    await jobs.stop()
+    await webhooks.stop()
 
 
 async def _gone(request: Request, error: Any) -> Response:
