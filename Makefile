@@ -5,12 +5,13 @@ ROOMS   := blocks tasks flows deployments cli
 PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
 WORKERS ?= 3
 CHAOS_ROUNDS ?= 100
+HISTORIES ?= 300
 
 # A shim can be on PATH and still not run, and Debian's python3 can lack venv: only trying tells.
 TRY_PYTHON := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast unit e2e corpus lint types contracts test-js chromium chaos chaos-workers distributed bench bench-short docs wheel clean
+.PHONY: help setup demo test test-fast unit e2e simulate mutants corpus lint types contracts test-js chromium chaos chaos-workers distributed bench bench-short docs wheel clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-13s %s\n' "$$name" "$$what"; done
@@ -35,7 +36,7 @@ setup: .venv/.ready ## Make .venv and install the package, its tools and its pin
 demo: setup ## Both endpoints end to end on the embedded fal: no key, no network, nothing spent
 	@.venv/bin/prefect-ltx demo $(if $(OUT),--out '$(OUT)')
 
-test: lint types contracts unit e2e ## Everything CI asks for: lint, types, import contract, unit and end-to-end tests
+test: lint types contracts simulate unit e2e ## Everything CI asks for: lint, types, import contract, unit and end-to-end tests
 
 test-fast: unit ## Unit tests only
 
@@ -49,6 +50,12 @@ e2e: setup
 
 corpus: setup ## About sixty awkward clips through every output and film (CI takes one of each kind)
 	CORPUS=full .venv/bin/pytest -n 2 --dist worksteal tests/corpus
+
+simulate: setup ## Histories of a hostile world (docs/simulation.md); HISTORIES=300, SEED=n replays one
+	@.venv/bin/python tests/simulation/simulate.py $(if $(SEED),--seed $(SEED),--histories $(HISTORIES) --jobs $(WORKERS))
+
+mutants: setup ## Real faults put back one by one: the simulation has to catch each of them
+	@.venv/bin/python tests/simulation/mutants.py --jobs $(WORKERS)
 
 lint: setup ## Ruff: rules and format
 	.venv/bin/ruff check .

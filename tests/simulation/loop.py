@@ -21,6 +21,9 @@ from async_solipsism.exceptions import SleepForeverError
 
 T = TypeVar("T")
 
+_STEP_SECONDS = 2e-6
+MOST_STEPS = 60_000
+"""More than any history takes that comes to an end."""
 PROCESS: contextvars.ContextVar["Process"] = contextvars.ContextVar("simulated_process")
 
 
@@ -30,6 +33,10 @@ class Killed(BaseException):
 
 class WorldOver(BaseException):
     """The history has ended; whatever still runs is unwound."""
+
+
+class Spinning(Exception):
+    """Something goes on for ever."""
 
 
 class OneThread(Executor):
@@ -112,6 +119,11 @@ class _Ready(deque[asyncio.Handle]):
             if at:
                 self[0], self[at] = self[at], self[0]
         handle = super().popleft()
+        self.loop.steps += 1
+        # Work takes time: a timer that is early by less than the clock can tell would else be set again for ever.
+        self.loop.advance(_STEP_SECONDS)
+        if self.loop.steps > MOST_STEPS and not self.loop.over:
+            raise Spinning(f"{MOST_STEPS} steps, the last of them {handle!r}")
         process = handle._context.get(PROCESS)
         if process is None or self.loop.over:
             return handle
@@ -134,6 +146,9 @@ class SimulatedLoop(async_solipsism.EventLoop):
         super().__init__()
         self.shuffle = shuffle
         self.over = False
+        self.steps = 0
+        self.calls: deque[asyncio.Future[Any]] = deque(maxlen=300)
+        """What was given to executors; of a dead process it never ends."""
         ready = _Ready()
         ready.loop = self
         self._ready = ready
@@ -153,6 +168,7 @@ class SimulatedLoop(async_solipsism.EventLoop):
         """A handle of its own in place of a thread."""
         future: asyncio.Future[T] = self.create_future()
         process = current()
+        self.calls.append(future)
         if self.over:
             future.set_exception(asyncio.CancelledError())
             return future
@@ -216,6 +232,8 @@ class SimulatedLoop(async_solipsism.EventLoop):
             left = [task for task in self.tasks if not task.done()]
             if not left:
                 break
+            for future in self.calls:
+                future.cancel()
             for task in left:
                 task._log_destroy_pending = False
                 task.cancel()

@@ -1,0 +1,176 @@
+"""Play many histories, and show the first that breaks an invariant; `make simulate`.
+
+python tests/simulation/simulate.py [--histories N] [--first SEED] [--seed SEED] [--jobs N]
+"""
+
+import argparse
+import gc
+import json
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from chance import Chance
+from history import History
+from invariants import broken
+from machines import DISKS
+
+CHUNK = 25
+_installed = False
+
+
+@dataclass
+class Outcome:
+    """How one history ended."""
+
+    seed: int
+    broken: list[str]
+    happened: dict[str, str]
+    story: list[str] = field(default_factory=list)
+
+
+def play(
+    seed: int,
+    *,
+    telling: bool = False,
+    without: Collection[str] = (),
+    only: Collection[str] | None = None,
+) -> Outcome:
+    """One history, from its seed."""
+    global _installed
+    if not _installed:
+        DISKS.install()
+        gc.disable()
+        warnings.simplefilter("ignore")
+        _installed = True
+    if seed % 20 == 0:
+        gc.collect()
+    chance = Chance(seed, without=without, only=only)
+    history = History(chance, telling=telling)
+    try:
+        snapshot = history.play()
+    except Exception as error:
+        if telling:
+            import traceback
+
+            traceback.print_exc()
+        return Outcome(
+            seed,
+            [f"the simulation itself: {type(error).__name__}: {error}"],
+            chance.happened,
+            history.world.story,
+        )
+    return Outcome(seed, broken(snapshot), chance.happened, history.world.story)
+
+
+def _some(seeds: range) -> list[Outcome]:
+    return [play(seed) for seed in seeds]
+
+
+def many(first: int, count: int, jobs: int) -> Iterator[Outcome]:
+    """So many histories, in the order of their seeds."""
+    chunks = [range(at, min(at + CHUNK, first + count)) for at in range(first, first + count, CHUNK)]
+    if jobs <= 1:
+        for chunk in chunks:
+            yield from _some(chunk)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for outcomes in pool.map(_some, chunks):
+            yield from outcomes
+
+
+def shrunk(outcome: Outcome) -> tuple[Outcome, list[str]]:
+    """The same violation with as few faults as will do, and their names: leave out what is not needed."""
+    names = sorted(outcome.happened)
+    wanted = {line.partition(":")[0] for line in outcome.broken}
+
+    def fails(kept: list[str]) -> bool:
+        found = play(outcome.seed, only=kept)
+        return bool(wanted & {line.partition(":")[0] for line in found.broken})
+
+    if not fails(names):
+        return outcome, names  # it needs what no fault is: the order in which things ran
+    size = max(1, len(names) // 2)
+    while size:
+        at = 0
+        while at < len(names):
+            fewer = names[:at] + names[at + size :]
+            if fails(fewer):
+                names = fewer
+            else:
+                at += size
+        size //= 2
+    return play(outcome.seed, only=names, telling=True), names
+
+
+def show(found: tuple[Outcome, list[str]]) -> None:
+    """The shrunk history, as a person reads it."""
+    outcome, names = found
+    print(f"\nThe history of seed {outcome.seed} with as little trouble as will do ({len(names)} faults):")
+    for name in names:
+        print(f"  {name}")
+    print("\n".join(outcome.story))
+    print("\n".join(outcome.broken))
+    print(f"\nReplay it with: make simulate SEED={outcome.seed}")
+
+
+def regressions() -> int:
+    """Play what failed once."""
+    failed = 0
+    for entry in json.loads((Path(__file__).parent / "regressions.json").read_text()):
+        outcome = play(entry["seed"], only=entry["only"])
+        if outcome.broken:
+            failed += 1
+            print(f"Seed {outcome.seed} again: {entry['was']}\n    " + "\n    ".join(outcome.broken))
+    return 1 if failed else 0
+
+
+def main() -> int:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--histories", type=int, default=300)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--keep-going", action="store_true", help="show every broken history, not only the first"
+    )
+    parser.add_argument("--regressions", action="store_true", help="play the histories that once failed")
+    given = parser.parse_args()
+    if given.seed is not None:
+        outcome = play(given.seed, telling=True)
+        print("\n".join(outcome.story))
+        print("\n".join(outcome.broken) or "Every invariant holds.")
+        return 1 if outcome.broken else 0
+    if given.regressions:
+        return regressions()
+    began = time.monotonic()
+    kinds: Counter[str] = Counter()
+    failed = 0
+    played = 0
+    for outcome in many(given.first, given.histories, given.jobs):
+        played += 1
+        kinds.update(set(outcome.happened.values()))
+        if outcome.broken:
+            failed += 1
+            print(f"Seed {outcome.seed}: " + "\n    ".join(outcome.broken), flush=True)
+            if not given.keep_going:
+                show(shrunk(outcome))
+                return 1
+    seconds = time.monotonic() - began
+    for kind, count in sorted(kinds.items()):
+        print(f"  {count:6}  {kind}")
+    print(f"{played} histories in {seconds:.0f} s ({played / seconds:.1f} a second), {failed} broken")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""What there is at the end of a history, as plain values: fal's truth, ledger, archive, and what was said."""
+
+import hashlib
+import json
+import sqlite3
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from world import OTHER_SECRET, SECRET, Want, World
+
+from prefect_ltx.local.bill import Bill
+from prefect_ltx.local.store import DATABASE_NAME
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request as fal knows it."""
+
+    id: str
+    account: str
+    prompt: str
+    seed: int | None
+    state: str
+    status: int | None
+    gone: str | None
+    sha256: str | None
+    """Of the file it made."""
+    charged: Decimal
+
+
+@dataclass(frozen=True)
+class Row:
+    """A generation as the ledger knows it."""
+
+    id: str
+    prompt: str
+    seed: int | None
+    state: str
+    request_id: str | None
+    reason: str
+    account: str
+    owner: str | None
+    held: Decimal
+    settled: Decimal | None
+    settled_by: str | None
+    upper: Decimal
+    sha256: str | None
+    folder: str | None
+    flow_run_id: str | None
+
+
+@dataclass(frozen=True)
+class Archived:
+    """A folder of the archive with its manifest."""
+
+    folder: str
+    generation_id: str
+    request_id: str
+    problems: tuple[str, ...]
+    video_sha256: str | None
+    """Of the bytes that are there."""
+
+
+@dataclass(frozen=True)
+class Post:
+    """A submit that reached fal."""
+
+    who: str
+    fate: str
+    prompt: str
+    seed: int | None
+
+
+@dataclass
+class Snapshot:
+    """See the module."""
+
+    jobs: list[Job] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    strays: list[tuple[str, str]] = field(default_factory=list)
+    """Request id and kind."""
+    archive: list[Archived] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
+    """Videos in the archive that no manifest names."""
+    posts: list[Post] = field(default_factory=list)
+    wants: list[Want] = field(default_factory=list)
+    faults: dict[str, Any] = field(default_factory=dict)
+    stays: frozenset[str] = frozenset()
+    budget: Decimal | None = None
+    secrets: tuple[str, ...] = (SECRET, OTHER_SECRET)
+    words: list[str] = field(default_factory=list)
+    """Every log line, error and note, and all texts of ledger and archive."""
+    failures: list[str] = field(default_factory=list)
+    cancelled: bool = False
+    double_accepts: int = 0
+    orphans: frozenset[str] = frozenset()
+    """Request ids that the last sweep named as nobody's."""
+
+
+def taken(world: World) -> Snapshot:
+    """The world as it is now."""
+    world.note_service_faults()
+    found = Snapshot(
+        wants=world.wants,
+        faults=world.trouble.faults,
+        stays=world.trouble.stays,
+        budget=world.trouble.budget_usd,
+        failures=list(world.failures),
+        cancelled="person cancels" in world.chance.happened.values(),
+        double_accepts=world.faults.fired("double_accept"),
+    )
+    _fal(world, found)
+    _ledger(world, found)
+    _archive(world, found)
+    for who, fate, body in world.network.seen:
+        data = json.loads(body)
+        found.posts.append(Post(who, fate, data["prompt"], data.get("seed")))
+    found.words += world.words.texts
+    if world.reports:
+        found.orphans = frozenset(world.reports[-1].orphans)
+    return found
+
+
+def _fal(world: World, found: Snapshot) -> None:
+    charges = {each.request_id: each.usd for each in Bill(world.folder / "fal").charges}
+    for row in _read(world.folder / "fal" / DATABASE_NAME, "SELECT * FROM requests ORDER BY seq"):
+        body = json.loads(row["body"])
+        files = _read(
+            world.folder / "fal" / DATABASE_NAME,
+            "SELECT sha256 FROM files WHERE request_id = ?",
+            row["request_id"],
+        )
+        found.jobs.append(
+            Job(
+                row["request_id"],
+                row["key_id"],
+                body["prompt"],
+                body.get("seed"),
+                row["state"],
+                row["status_code"],
+                row["gone"],
+                files[0]["sha256"] if files else None,
+                charges.get(row["request_id"], Decimal(0)),
+            )
+        )
+
+
+def _ledger(world: World, found: Snapshot) -> None:
+    file = world.folder / "ledger.db"
+    for row in _read(file, "SELECT * FROM ltx_generation ORDER BY created_at, id"):
+        body = json.loads(row["body"])
+        found.rows.append(
+            Row(
+                row["id"],
+                body["prompt"],
+                body.get("seed"),
+                row["state"],
+                row["request_id"],
+                row["reason"] or "",
+                row["account"],
+                row["owner"],
+                _usd(row["held_nano"]),
+                None if row["settled_nano"] is None else _usd(row["settled_nano"]),
+                row["settled_by"],
+                _usd(row["price_upper_nano"]),
+                row["sha256"],
+                row["folder"],
+                row["flow_run_id"],
+            )
+        )
+        found.words.append(repr(tuple(row)))
+    for row in _read(file, "SELECT * FROM ltx_event"):
+        found.words.append(repr(tuple(row)))
+    found.strays = [
+        (row["request_id"], row["kind"]) for row in _read(file, "SELECT * FROM ltx_stray ORDER BY request_id")
+    ]
+
+
+def _archive(world: World, found: Snapshot) -> None:
+    root = world.folder / "archive"
+    named: set[Path] = set()
+    for path in sorted(root.rglob("manifest.json")):
+        text = path.read_text()
+        found.words.append(text)
+        data = json.loads(text)
+        problems, video = [], None
+        for file in data["files"]:
+            place = path.parent / file["name"]
+            named.add(place)
+            if not place.is_file():
+                problems.append(f"{file['name']} is missing")
+                continue
+            sha256 = hashlib.sha256(place.read_bytes()).hexdigest()
+            if file["role"] == "video":
+                video = sha256
+            if sha256 != file["sha256"]:
+                problems.append(f"{file['name']} has other bytes than its manifest says")
+        found.archive.append(
+            Archived(
+                path.parent.relative_to(root).as_posix(),
+                data["generation_id"],
+                data["request_id"],
+                tuple(problems),
+                video,
+            )
+        )
+    found.unlisted = [
+        path.relative_to(root).as_posix() for path in sorted(root.rglob("video.mp4")) if path not in named
+    ]
+
+
+def _read(file: Path, query: str, *values: object) -> list[sqlite3.Row]:
+    connection = sqlite3.connect(file)
+    connection.row_factory = sqlite3.Row
+    try:
+        return connection.execute(query, values).fetchall()
+    finally:
+        connection.close()
+
+
+def _usd(nano: int) -> Decimal:
+    return Decimal(nano) / 10**9
