@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prefect_ltx.archive import Manifest
-from prefect_ltx.film import Clip, ShotLineage, Storyboard, Timeline, fitting_overlaps, frames_at
+from prefect_ltx.film import Clip, ShotLineage, Storyboard, Timeline, fitting_overlaps, frames_at, skip_at
 from prefect_ltx.flows.take import local_video
 from prefect_ltx.flows.take_row import Take, TakeRow
 from prefect_ltx.generation import Services
@@ -39,8 +39,11 @@ async def fetch_clips(
     warnings: list[str] = []
     skips, frames = [], []
     for shot, path, (_, take) in zip(board.shots, paths, chosen, strict=True):
-        there = frames_at(board.fps, await asyncio.to_thread(probe, path))
-        skip = take.skip_frames if there - take.skip_frames >= FEWEST_FRAMES else 0
+        info = await asyncio.to_thread(probe, path)
+        there = frames_at(board.fps, info)
+        skip = await asyncio.to_thread(skip_at, board.fps, info, path, take.skip_frames)
+        if there - skip < FEWEST_FRAMES:
+            skip = 0
         if skip:
             warnings.append(
                 f"shot {shot.id}: its first {skip} frames show the reference sheet and are left out"

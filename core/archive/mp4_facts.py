@@ -97,7 +97,9 @@ def _read_index(index: bytes, fragmented: bool) -> Mp4Facts | None:
     pictures = [each for each in tracks if each.handler == b"vide"]
     if not pictures:
         return None
-    first = pictures[0]
+    # The one that a player shows (`media.streams`): no still beside a moving picture, and the one that is switched on.
+    shown = [each for each in pictures if each.samples > 1 or fragmented] or pictures
+    first = next((each for each in shown if each.enabled), shown[0])
     return Mp4Facts(
         width=first.width,
         height=first.height,
@@ -115,6 +117,7 @@ class _Track(NamedTuple):
     samples: int
     seconds: float
     hides_frames: bool
+    enabled: bool
 
 
 def _track(trak: bytes, movie_scale: int, budget: Iterator[int]) -> _Track:
@@ -131,8 +134,11 @@ def _track(trak: bytes, movie_scale: int, budget: Iterator[int]) -> _Track:
         (samples,) = struct.unpack_from(">I", table[b"stsz"], 8)
     seconds = length / scale
     shown = _shown(parts.get(b"edts", b""), movie_scale, budget)
-    hides = shown is not None and samples > 0 and shown < seconds - 1.5 * seconds / samples
-    return _Track(handler, width, height, samples, seconds if shown is None else min(seconds, shown), hides)
+    # It may also show some twice; half a frame is what its clock rounds.
+    hides = shown is not None and samples > 0 and abs(shown - seconds) > 0.5 * seconds / samples
+    enabled = bool(parts[b"tkhd"][3] & 1)
+    heard = seconds if shown is None else min(seconds, shown)
+    return _Track(handler, width, height, samples, heard, hides, enabled)
 
 
 def _timing(header: bytes) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Films: a storyboard as a file, exact timelines, and clips joined to one film with its lineage."""
 
 from prefect_ltx.film.errors import FilmError, FilmInvalid, Problem, StoryboardInvalid
-from prefect_ltx.film.join import Clip, JoinedFilm, check_film, frames_at, join_clips
+from prefect_ltx.film.join import Clip, JoinedFilm, check_film, frames_at, join_clips, skip_at
 from prefect_ltx.film.manifest import FilmLineage, FilmManifest, ShotLineage, film_folder, film_key
 from prefect_ltx.film.reading import load_storyboard, read_storyboard, standalone_storyboard
 from prefect_ltx.film.requests import (
@@ -57,6 +57,7 @@ __all__ = [
     "sheet_plan",
     "shot_request",
     "shot_warnings",
+    "skip_at",
     "standalone_storyboard",
     "storyboard_schema",
     "take_seeds",

@@ -34,7 +34,7 @@ from prefect_ltx.media import (
 from prefect_ltx.media.allowed import PROTOCOLS
 from prefect_ltx.media.loudness import TRUE_PEAK_DBTP, WEB_LUFS, Level, find_level, prepared
 from prefect_ltx.media.magic import sniff
-from prefect_ltx.media.probe import open_container
+from prefect_ltx.media.probe import frame_times, open_container
 from prefect_ltx.media.shown import own_clock
 
 _EDGE_SAMPLES: Final = 240
@@ -161,6 +161,17 @@ def frames_at(fps: Fraction, info: MediaInfo) -> int:
         return info.frames
     seconds = info.frames / info.frame_rate if info.constant else Fraction(info.duration)
     return max(2, math.floor(seconds * fps + Fraction(1, 2)))
+
+
+def skip_at(fps: Fraction, info: MediaInfo, path: Path, frames: int) -> int:
+    """How many frames at `fps` the first frames of a clip become: as many as leave nothing of them. Blocking."""
+    if not frames or (info.constant and info.frame_rate == fps):
+        return frames
+    if info.constant:
+        return math.ceil(frames * fps / info.frame_rate)
+    times = frame_times(path)
+    until = times[frames] if frames < len(times) else info.duration
+    return math.ceil(Fraction(until).limit_denominator(1_000_000) * fps)
 
 
 def _film(

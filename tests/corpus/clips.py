@@ -121,6 +121,7 @@ CLIPS: Final[tuple[Awkward, ...]] = (
     Awkward("ntsc.mp4", f"-i {{S}} -vf fps=30000/1001 {_NEW}", frames=45),
     # Edit lists, times below zero, fragments.
     Awkward("edited.mp4", f"{_HIDE} {_S}", frames=23, first=0.15),
+    Awkward("hides-one.mp4", f"-ss 0.05 {_S}", frames=29),
     Awkward("edited.mov", f"{_HIDE} {_S}", frames=23, first=0.15),
     Awkward("edited-turned.mp4", f"-display_rotation 180 {_HIDE} {_S}", frames=23, first=0.15, turned="over"),
     Awkward("cut.mkv", f"-ss 0.7 {_S}", frames=None),

@@ -1,5 +1,6 @@
 """Clips joined to a film: frames counted, sound without holes and clicks, chapters."""
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -9,8 +10,8 @@ import av
 import pytest
 from film_parts import quietest, samples_of, steepest, tone_clip
 
-from prefect_ltx.film import Clip, FilmInvalid, join_clips
-from prefect_ltx.media import measure_loudness, probe, verify_video
+from prefect_ltx.film import Clip, FilmInvalid, join_clips, skip_at
+from prefect_ltx.media import measure_loudness, probe, run_ffmpeg, source, target, verify_video
 
 FRAMES = (17, 25, 17, 33)
 OVERLAPS = (0, 0, 6, 0)
@@ -165,3 +166,19 @@ def pictures(path: Path) -> list[list[int]]:
 
 def distance(one: Sequence[float], other: Sequence[float]) -> float:
     return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
+
+
+@pytest.mark.parametrize(("fps", "left_out"), [("24", 6), ("12", 3), ("25", 7), ("30", 8)])
+async def test_a_lead_in_is_counted_in_the_films_frames(tmp_path: Path, fps: str, left_out: int) -> None:
+    """Six frames at 24 a second are as many of the film's as last until the seventh: nothing of them is left."""
+    clip = await tone_clip(tmp_path / "a.mp4", frames=25, tone=None)
+    uneven = tmp_path / "uneven.mkv"
+    late = source(clip).video.filter("setpts", "if(gt(N,5),PTS+0.1/TB,PTS)")
+    await run_ffmpeg(target(late, path=uneven, format="matroska", fps_mode="vfr", enc_time_base="1/1000"))
+    assert skip_at(Fraction(fps), probe(clip), clip, 6) == left_out
+    info = probe(uneven)
+    assert not info.constant
+    assert skip_at(Fraction(fps), info, uneven, 6) == math.ceil(
+        (0.25 + 0.1) * Fraction(fps) - Fraction(1, 100)
+    )
+    assert skip_at(Fraction(fps), info, uneven, 0) == 0
