@@ -35,9 +35,10 @@ def shown(origin: Any, info: MediaInfo) -> Any:
         # One frame for each, so that their number and times stay.
         pictures = pictures.filter("bwdif", mode="send_frame", deint="interlaced")
     if info.constant and info.frame_rate:
-        # By number: a container rounds times, and some frames have none.
+        # By number: a container rounds times, and some frames have none. The filter `fps` says how long each is shown.
         rate = info.frame_rate
-        return pictures.filter("settb", f"{rate.denominator}/{rate.numerator}").filter("setpts", "N")
+        pictures = pictures.filter("settb", f"{rate.denominator}/{rate.numerator}").filter("setpts", "N")
+        return pictures.filter("fps", f"{rate.numerator}/{rate.denominator}", start_time=0)
     return pictures.filter("setpts", "PTS-STARTPTS")
 
 
