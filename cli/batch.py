@@ -98,10 +98,27 @@ async def batch(
         return await show_plan(output, checked, frame_rule, fresh=fresh)
     Settings().require_fal()
 
+    from prefect_ltx.cli import plain
+    from prefect_ltx.cli.batch_view import show_report, shown_rows
     from prefect_ltx.cli.progress import quieten_prefect, say
 
+    how: dict[str, Any] = {
+        "concurrency": concurrency,
+        "recipe": recipe,
+        "quality": quality,
+        "max_seeds": max_seeds,
+        "tags": tag,
+        "frame_rule": frame_rule,
+        "fresh": fresh,
+    }
+    if not plain.is_prefect_configured() and not approve:
+        say(plain.NOTICE)
+        with shown_rows(len(checked.rows)):
+            report = await plain.make_batch(checked, **how)
+        show_report(output, report)
+        return report.ok
+
     quieten_prefect()
-    from prefect_ltx.cli.batch_view import show_report, shown_rows
     from prefect_ltx.flows import generate_batch
 
     if approve:
@@ -110,14 +127,8 @@ async def batch(
         report = await generate_batch(
             str(local_path(file).absolute()) if is_local(file) else file,
             **given,
-            concurrency=concurrency,
-            recipe=recipe,
-            quality=quality,
-            max_seeds=max_seeds,
-            tags=tag,
-            frame_rule=frame_rule,
+            **how,
             max_requests=max_requests,
-            fresh=fresh,
             approve=approve,
         )
     show_report(output, report)

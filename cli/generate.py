@@ -40,12 +40,10 @@ async def generate(
     row = read_payable_row(request, endpoint)
     parsed = row.request
 
-    from prefect_ltx.cli.progress import quieten_prefect, shown
-
-    quieten_prefect()
+    from prefect_ltx.cli import plain
+    from prefect_ltx.cli.progress import quieten_prefect, say, shown
     from prefect_ltx.cli.tables import facts
     from prefect_ltx.fal import IngredientRequest
-    from prefect_ltx.flows import ingredient_to_video, reference_video_to_video
 
     how: dict[str, Any] = {
         "recipe": recipe,
@@ -55,10 +53,17 @@ async def generate(
         "max_seeds": max_seeds,
     }
     with shown():
-        if isinstance(parsed, IngredientRequest):
-            made = await ingredient_to_video(parsed, **how)
+        if not plain.is_prefect_configured():
+            say(plain.NOTICE)
+            made = await plain.make(parsed, **how)
         else:
-            made = await reference_video_to_video(parsed, **how)
+            quieten_prefect()
+            from prefect_ltx.flows import ingredient_to_video, reference_video_to_video
+
+            if isinstance(parsed, IngredientRequest):
+                made = await ingredient_to_video(parsed, **how)
+            else:
+                made = await reference_video_to_video(parsed, **how)
     output.result(
         made,
         facts(

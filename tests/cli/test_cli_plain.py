@@ -1,0 +1,112 @@
+"""Without a Prefect server the command line does the same work by itself, and says so in one line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import submits
+
+from prefect_ltx.cli import plain
+from prefect_ltx.cli.prefect_server import without_prefect
+from prefect_ltx.ledger import Ledger, State
+from prefect_ltx.local import LocalFal
+
+REQUEST = {
+    "prompt": "Reference sheet: a cup. Generated video: it turns.",
+    "image_url": "sheet.png",
+    "num_frames": 9,
+    "resolution": {"width": 256, "height": 128},
+}
+NO_PREFECT = "import sys; sys.modules['prefect'] = None; from prefect_ltx.cli import main; main()"
+
+
+def cli(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """The command line as a user has it who never set up Prefect; importing Prefect fails."""
+    return subprocess.run(
+        [sys.executable, "-c", NO_PREFECT, *arguments],
+        env=without_prefect(os.environ) | {"HOME": str(folder), "COLUMNS": "200"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(ltx_env: Path, media_folder: Path) -> Path:
+    (ltx_env / "sheet.png").write_bytes((media_folder / "sheet.png").read_bytes())
+    return ltx_env
+
+
+def test_generate_pays_once_without_prefect(fal: LocalFal, folder: Path) -> None:
+    """An archived video, one charge, and the same again for nothing; that there is no server is one line."""
+    (folder / "request.json").write_text(json.dumps(REQUEST | {"seed": 7}))
+    found = []
+    for _ in range(2):
+        done = cli(folder, "generate", "request.json", "--tag", "trial", "--recipe", "none", "--json")
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count(plain.NOTICE) == 1
+        found.append(json.loads(done.stdout))
+    assert [each["reused"] for each in found] == [False, True]
+    assert Path(found[0]["video"]).is_file()
+    assert (submits(fal), len(fal.bill)) == (1, 1)
+    with Ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
+        (row,) = ledger.find(tag="trial")
+    assert row.state is State.ARCHIVED
+
+
+def test_a_batch_is_made_without_prefect(fal: LocalFal, folder: Path) -> None:
+    """Each row has its own end, rows that are equal share one video, and the exit code says whether all succeeded."""
+    rows = [REQUEST | {"seed": 1}, REQUEST | {"seed": 2}, REQUEST | {"seed": 1}]
+    (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    fal.faults.add("job_422")
+    done = cli(folder, "batch", "rows.jsonl", "--recipe", "none", "--concurrency", "1", "--json")
+    assert done.returncode == 1, done.stderr
+    assert [row["status"] for row in json.loads(done.stdout)["rows"]] == ["failed", "archived", "failed"]
+    done = cli(folder, "batch", "rows.jsonl", "--recipe", "none", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [row["status"] for row in report["rows"]] == ["archived", "reused", "archived"]
+    assert len(fal.bill) == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("prefect.toml", 'api.url = "http://127.0.0.1:4200/api"\n'),
+        ("pyproject.toml", '[tool.prefect.api]\nurl = "http://127.0.0.1:4200/api"\n'),
+        (".env", 'export PREFECT_API_URL="http://127.0.0.1:4200/api"\n'),
+        (
+            "home/profiles.toml",
+            'active = "team"\n[profiles.team]\nPREFECT_API_URL = "http://127.0.0.1:4200/api"\n',
+        ),
+    ],
+)
+def test_wherever_prefect_keeps_its_settings_they_count(
+    file: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is named in the environment, a profile or a file of the folder is used."""
+    for name in [*os.environ]:
+        if name.startswith("PREFECT_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    assert not plain.is_prefect_configured()
+    (tmp_path / file).write_text(text)
+    assert plain.is_prefect_configured()
+
+
+def test_a_profile_without_settings_names_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that cannot be read, and an active profile that is empty, are no server."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    (tmp_path / "profiles.toml").write_text('active = "ephemeral"\n[profiles.ephemeral]\n')
+    (tmp_path / "prefect.toml").write_text("not toml at all = [")
+    assert not plain.is_prefect_configured()
