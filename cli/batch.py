@@ -111,26 +111,23 @@ async def batch(
         "frame_rule": frame_rule,
         "fresh": fresh,
     }
-    if not plain.is_prefect_configured() and not approve:
-        say(plain.NOTICE)
-        with shown_rows(len(checked.rows)):
-            report = await plain.make_batch(checked, **how)
-        show_report(output, report)
-        return report.ok
-
-    quieten_prefect()
-    from prefect_ltx.flows import generate_batch
-
-    if approve:
-        say("The plan waits for approval in the Prefect UI, on the page of this flow run.")
     with shown_rows(len(checked.rows)):
-        report = await generate_batch(
-            str(local_path(file).absolute()) if is_local(file) else file,
-            **given,
-            **how,
-            max_requests=max_requests,
-            approve=approve,
-        )
+        if not plain.is_prefect_configured() and not approve:
+            say(plain.NOTICE)
+            report = await plain.make_batch(checked, **how)
+        else:
+            quieten_prefect()
+            from prefect_ltx.flows import generate_batch
+
+            if approve:
+                say("The plan waits for approval in the Prefect UI, on the page of this flow run.")
+            report = await generate_batch(
+                str(local_path(file).absolute()) if is_local(file) else file,
+                **given,
+                **how,
+                max_requests=max_requests,
+                approve=approve,
+            )
     show_report(output, report)
     if results is not None:
         from prefect_ltx.batch import results_csv

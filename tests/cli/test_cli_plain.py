@@ -67,10 +67,11 @@ def test_a_batch_is_made_without_prefect(fal: LocalFal, folder: Path) -> None:
     done = cli(folder, "batch", "rows.jsonl", "--recipe", "none", "--concurrency", "1", "--json")
     assert done.returncode == 1, done.stderr
     assert [row["status"] for row in json.loads(done.stdout)["rows"]] == ["failed", "archived", "failed"]
-    done = cli(folder, "batch", "rows.jsonl", "--recipe", "none", "--json")
+    done = cli(folder, "batch", "rows.jsonl", "--recipe", "none", "--json", "--results", "ends.csv")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert [row["status"] for row in report["rows"]] == ["archived", "reused", "archived"]
+    assert (folder / "ends.csv").read_text("utf-8-sig").count("archived") == 2
     assert len(fal.bill) == 2
 
 
