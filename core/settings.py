@@ -71,6 +71,10 @@ class Settings(BaseSettings):
     fal_user_id: str | None = None
     """The account as fal's webhooks name it, such as `github|123`: webhooks signed for another are refused."""
 
+    judges: str = ""
+    """Judges of takes that a run or a storyboard may name, `module:object` each, separated by commas or blanks; besides
+    those that installed packages offer as entry points of the group `prefect_ltx.judges`."""
+
     c2pa_certificate: Path | None = None
     """PEM file with the user's certificate chain, leaf first: renditions are signed with Content Credentials."""
     c2pa_key: Path | None = None

@@ -6,16 +6,36 @@ ones. It may be plain or async, and it only sees files and facts: nothing it doe
 
 import asyncio
 import importlib
+import importlib.metadata
 import inspect
 import math
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
+
+from prefect_ltx.places import in_workers_run
+from prefect_ltx.settings import Settings
 
 
 class JudgeError(Exception):
     """The judge cannot be used, or did not judge. Every take is archived; nothing is lost."""
+
+
+JUDGES: Final = "prefect_ltx.judges"
+"""The group of entry points by which an installed package offers judges."""
+
+
+def allowed_judges() -> set[str]:
+    """The judges, as `module:object`, that the owner of this process allows."""
+    offered = {each.value for each in importlib.metadata.entry_points(group=JUDGES)}
+    return offered | set(Settings().judges.replace(",", " ").split())
+
+
+def _may_be_own(module: str) -> bool:
+    """Whether a caller's own code may be behind a name: not in a worker's run, and never where it is Python's own."""
+    return not in_workers_run() and module.partition(".")[0] not in sys.stdlib_module_names
 
 
 @dataclass(frozen=True)
@@ -35,13 +55,23 @@ class JudgedTake:
 Judge: TypeAlias = Callable[[Sequence[JudgedTake]], Sequence[float] | Awaitable[Sequence[float]]]
 
 
-def load_judge(spec: str) -> Judge:
+def load_judge(spec: str, *, named_in_code: bool = False) -> Judge:
     """The judge that `module:object` names; a class is made without arguments.
 
+    What is imported is for the owner of the process to say: `PREFECT_LTX_JUDGES`, or an entry point of an installed
+    package. Only code that calls a flow itself, and a person at a shell (`named_in_code`), may name another module of
+    their own; whoever fills in a form or writes a storyboard may not.
+
     Raises:
-        JudgeError: there is no such thing, or it cannot be called.
+        JudgeError: it is not allowed, there is no such thing, or it cannot be called.
     """
     module, _, name = spec.partition(":")
+    if spec not in allowed_judges() and not (named_in_code and _may_be_own(module)):
+        raise JudgeError(
+            f"the judge {spec[:200]!a} is not one that this worker's owner allows. Nothing was sent or spent. Add it "
+            "to PREFECT_LTX_JUDGES in the worker's environment, or install a package with it as an entry point of the "
+            f"group {JUDGES}."
+        )
     try:
         found: Any = importlib.import_module(module)
         for part in name.split("."):

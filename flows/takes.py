@@ -70,7 +70,8 @@ async def best_of_takes(
         n: How many takes at most; each is paid for.
         stop: first_pass stops at the first take without a defect; all makes n. Left out: all where somebody chooses.
         choose: judge ranks the takes; person pauses this run until somebody chooses in the UI.
-        judge: module:object that scores the takes; empty takes the first one without a defect.
+        judge: module:object that scores the takes, one that the worker's owner allows (PREFECT_LTX_JUDGES); empty takes
+            the first one without a defect.
         choice_timeout_seconds: How long to wait for a person.
         concurrency: How many takes are made at the same time.
         credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
@@ -85,7 +86,7 @@ async def best_of_takes(
         n=n, stop=stop or ("all" if choose == "person" or judge else "first_pass"), choose=choose, judge=judge
     )
     # Loaded before anything is sent: a mistyped name must not cost the takes.
-    ranking = load_judge(policy.judge) if policy.judge else None
+    ranking = load_judge(policy.judge, named_in_code=True) if policy.judge else None
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
     if request.seed is None:
         request = request.with_seed(draw_seed(flow_run_id()))

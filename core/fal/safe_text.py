@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 from pydantic import JsonValue
 
 _URL: Final = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>`]+")
+_WEB: Final = ("http", "https", "s3", "file")
+_QUERY: Final = re.compile(r"[?#]")
+_AUTHORITY: Final = re.compile(r"([^/?#]*@)?[^/?#:@]*(:\d*)?([/?#]|$)")
 _DATA_URI: Final = re.compile(r"\bdata:[\w.+/;=-]*,[^\s\"'<>`]*", re.IGNORECASE)
 # With a digit in it, as every real one has: "Invalid Key Authorization header" is a sentence of fal's.
 _CREDENTIAL: Final = re.compile(
@@ -28,6 +31,18 @@ def strip_url(url: str) -> str:
     """`url` without user info, query and fragment; a data URI keeps its media type only."""
     if url[:5].lower() == "data:":
         return url.partition(",")[0].partition(";")[0] + ";…"
+    scheme, _, rest = url.partition("://")
+    if "@" in rest:
+        # A password that holds / ? # or @ as they are ends the address for every parser, and its tail is what follows.
+        before = _QUERY.split(rest, maxsplit=1)[0]
+        if scheme.lower() in _WEB:
+            unclear = not _AUTHORITY.match(rest)
+        else:
+            unclear = "@" in rest[len(before) :] and ("@" in before or not _AUTHORITY.match(rest))
+            before = before.rpartition("@")[2]
+            url = f"{scheme}://{before}"
+        if unclear:
+            return f"{scheme}://…"
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]

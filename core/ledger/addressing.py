@@ -7,6 +7,8 @@ from sqlalchemy.exc import ArgumentError
 
 from prefect_ltx.ledger.errors import LedgerUnavailable
 
+_ESCAPE = "an @, ? or / in its user or password has to be percent-encoded (an @ is written %40)"
+
 
 def ledger_url(url: str | URL) -> URL:
     """Return the URL with the driver that a ledger uses, and the file's path made absolute.
@@ -14,6 +16,11 @@ def ledger_url(url: str | URL) -> URL:
     Raises:
         LedgerUnavailable: it is not the URL of a database that a ledger can live in. No password is shown.
     """
+    if isinstance(url, str) and not url.startswith("sqlite"):
+        before, _, query = url.partition("?")
+        if before.count("@") > 1 or "@" in query:
+            # Read as it stands, a part of the password would be the host, and be in every message.
+            raise _wrong_url(_ESCAPE)
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -22,6 +29,8 @@ def ledger_url(url: str | URL) -> URL:
     if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
         if not parsed.database:
             raise _wrong_url("it names no PostgreSQL database")
+        if "@" in f"{parsed.host}{parsed.database}{parsed.username}":
+            raise _wrong_url(_ESCAPE)
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
         kind, _, driver = parsed.drivername.partition("+")
