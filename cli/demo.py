@@ -62,11 +62,12 @@ async def demo(
     PREFECT_API_URL names), checks the archive and ends with a gallery.
     """
     from prefect_ltx.local import LocalFal
+    from prefect_ltx.reading import local_path
 
     started = time.monotonic()
     # A demo that is terminated still has to stop what it started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    folder = out.expanduser().absolute()
+    folder = local_path(str(out)).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         fal = stack.enter_context(LocalFal(data=folder / "fal"))

@@ -36,6 +36,7 @@ from prefect_ltx.archive.reading import folder_of, manifest_keys, read_manifests
 from prefect_ltx.archive.rehydrate import RehydrateReport, rehydrate_archive
 from prefect_ltx.archive.thumbnails import Thumbnail
 from prefect_ltx.archive.verify import VerifyProgress, VerifyReport, verify_archive
+from prefect_ltx.reading import Unreadable, local_path
 
 _MOST_SMALL_BYTES: Final = 64 << 20
 
@@ -92,7 +93,11 @@ class Archive:
         elif not text.strip() or "://" in text.removeprefix("file://"):
             raise ArchiveKeyInvalid("An archive is a folder or s3://bucket/prefix")
         else:
-            self._backend = FolderBackend(Path(text.removeprefix("file://")).expanduser().absolute())
+            try:
+                folder = local_path(text.removeprefix("file://"))
+            except Unreadable as error:
+                raise ArchiveKeyInvalid(f"That is no archive: {error.what}") from None
+            self._backend = FolderBackend(folder.absolute())
         self.location = self._backend.location
 
     @property

@@ -19,7 +19,15 @@ from prefect_ltx.fal import (
     parse_request,
 )
 from prefect_ltx.fal.sendable import is_blank, trimmed
-from prefect_ltx.reading import Unreadable, is_file, is_local, local_path, normalised, placed
+from prefect_ltx.reading import (
+    Unreadable,
+    is_file,
+    is_local,
+    local_path,
+    normalised,
+    placed,
+    why_no_media,
+)
 
 OWN_COLUMNS: Final = ("endpoint", "id", "tags")
 """Columns that are not fields of fal's: which endpoint, what a person calls the row, tags for the ledger."""
@@ -268,10 +276,10 @@ class RowReader:
         media = {name: values[name] for name in sorted(_MEDIA & set(values))}
         media |= extra_media(extras) if isinstance(extras, dict) else {}
         for name, value in media.items():
-            if not isinstance(value, str) or is_blank(value) or not is_local(value):
+            if not isinstance(value, str) or is_blank(value):
                 continue
             if value not in self._wrong:
-                self._wrong[value] = _why_no_file(value)
+                self._wrong[value] = _why_no_file(value) if is_local(value) else why_no_media(value)
             if self._wrong[value]:
                 self._add_of_row(source, name, self._wrong[value])
 

@@ -32,7 +32,6 @@ from prefect_ltx.fal.quiet import without_queries_in_logs
 from prefect_ltx.fal.reply import Reply
 from prefect_ltx.fal.retry import RetryRule
 from prefect_ltx.fal.safe_text import strip_url
-from prefect_ltx.fal.sendable import unquoted
 from prefect_ltx.fal.verdicts import unknown_submit
 from prefect_ltx.runtime import THIS_MACHINE, Runtime
 
@@ -302,9 +301,7 @@ def check_key(key: str | SecretStr | None) -> SecretStr | None:
     """
     if key is None:
         return None
-    text = unquoted(key.get_secret_value() if isinstance(key, SecretStr) else key)
-    if text[:4].lower() == "key ":
-        text = text[4:].strip()  # copied with its header
+    text = key.get_secret_value() if isinstance(key, SecretStr) else key
     if not text.strip():
         raise FalRequestInvalid("The fal key is empty", next_step="Set FAL_KEY to '<key_id>:<key_secret>'")
     if not text.isascii() or not text.isprintable() or " " in text:

@@ -1,6 +1,7 @@
 """Whether a URL that came from outside can be fetched at all, said before anything tries."""
 
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -21,6 +22,7 @@ def why_not_fetchable(url: str) -> str:
     if len(url) > _LONGEST:
         return f"longer than {_LONGEST} characters"
     try:
+        urlsplit(url)  # refuses brackets that httpx lets through
         parsed = httpx.URL(url)
         host = parsed.raw_host.decode("ascii")
     except (httpx.InvalidURL, ValueError, TypeError):

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from prefect_ltx.fal import PRESET_SIZES, ImageSize
+from prefect_ltx.fal.sendable import is_blank
 from prefect_ltx.film.takes import TakePolicy, derived_seed
 from prefect_ltx.media import frame_rate
 from prefect_ltx.sheets import Element, Line, ShotDescription
@@ -23,7 +24,7 @@ Preset = Literal["square_hd", "square", "portrait_4_3", "portrait_16_9", "landsc
 
 
 def _not_blank(text: str) -> str:
-    if not text.strip():
+    if is_blank(text):
         raise ValueError("must not be blank")
     return " ".join(text.split())
 

@@ -21,6 +21,7 @@ from prefect_ltx.generation.services import Services
 from prefect_ltx.generation.work_folders import INPUTS
 from prefect_ltx.ledger import Generation
 from prefect_ltx.media import MediaError, probe, sha256_file
+from prefect_ltx.reading import Unreadable, is_file, local_path, why_no_media
 
 MAX_INPUT_BYTES = 2 << 30
 CONTENT_TYPES = {
@@ -142,9 +143,14 @@ def describe(source: str) -> str:
     """A source as it may be shown: no query string (it may be a signature), no data."""
     if source.startswith("data:"):
         return "the data URI"
-    parts = urlsplit(source)
-    if parts.scheme in ("http", "https", "s3"):
-        return f"{parts.scheme}://{parts.hostname or parts.netloc}{parts.path}"
+    if source.startswith("s3://"):
+        return source.partition("?")[0]  # a # is part of a key's name
+    try:
+        parts = urlsplit(source)
+        if parts.scheme in ("http", "https"):
+            return f"{parts.scheme}://{parts.hostname or parts.netloc}{parts.path}"
+    except ValueError:
+        return "the address"
     return repr(source)
 
 
@@ -155,6 +161,8 @@ def _reason(error: Exception) -> str:
 
 
 async def _to_file(services: Services, source: str) -> tuple[Path, str]:
+    if why := why_no_media(source):
+        raise FalRequestInvalid(why)
     parts = urlsplit(source)
     name = "inline" if parts.scheme == "data" else Path(unquote(parts.path)).name or "input"
     if parts.scheme in ("http", "https", "data"):
@@ -165,8 +173,11 @@ async def _to_file(services: Services, source: str) -> tuple[Path, str]:
         path = _temporary(services, source)
         await asyncio.to_thread(_from_s3, source, path)
         return path, name
-    path = Path(unquote(parts.path) if parts.scheme == "file" else source).expanduser().absolute()
-    if not path.is_file():
+    try:
+        path = local_path(unquote(parts.path) if parts.scheme == "file" else source).absolute()
+    except Unreadable as error:
+        raise FalRequestInvalid(error.what) from None
+    if not is_file(path):
         raise FileNotFoundError("there is no such file")
     if path.stat().st_size > MAX_INPUT_BYTES:
         raise OSError(f"larger than {MAX_INPUT_BYTES >> 30} GiB")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from prefect_ltx.archive import Archive, ArchiveDenied, ArchiveKeyInvalid, ArchiveNotFound, check_key
 from prefect_ltx.batch.sources import SUFFIXES
+from prefect_ltx.reading import Unreadable, local_path
 
 if TYPE_CHECKING:
     from prefect_ltx.archive.s3_session import S3Sessions
@@ -52,7 +53,8 @@ class InboxFile:
     def kind(self) -> Kind | None:
         """What its suffix says it is; None for what an inbox is not for."""
         base = self.name.rpartition("/")[2].lower()
-        if base in DEFAULTS_NAMES:
+        # Excel keeps `~$name.xlsx` beside a workbook while it is open.
+        if base in DEFAULTS_NAMES or base.startswith("~$"):
             return None
         if base.endswith(VIDEO_SUFFIXES):
             return "video"
@@ -73,7 +75,10 @@ class Inbox:
         if not in_bucket and (not text.removeprefix("file://") or "://" in text.removeprefix("file://")):
             raise ArchiveKeyInvalid("A watched place is a folder or s3://bucket/prefix")
         if not in_bucket:
-            text = str(Path(text.removeprefix("file://")).expanduser().absolute())
+            try:
+                text = str(local_path(text.removeprefix("file://")).absolute())
+            except Unreadable as error:
+                raise ArchiveKeyInvalid(f"That is no watched place: {error.what}") from None
         self._files = Archive(text)
         self.location = self._files.location
         self.record = Archive(f"{self.location}/{RECORD_FOLDER}")

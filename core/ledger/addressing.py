@@ -6,6 +6,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from prefect_ltx.ledger.errors import LedgerUnavailable
+from prefect_ltx.reading import Unreadable, local_path
 
 _ESCAPE = "an @, ? or / in its user or password has to be percent-encoded (an @ is written %40)"
 
@@ -42,7 +43,10 @@ def ledger_url(url: str | URL) -> URL:
         raise _wrong_url("a database in memory forgets what was paid for")
     if not parsed.database.startswith("file:"):
         # Absolute, so that a later change of the working directory does not lead to another file.
-        parsed = parsed.set(database=str(Path(parsed.database).expanduser().absolute()))
+        try:
+            parsed = parsed.set(database=str(local_path(parsed.database).absolute()))
+        except Unreadable as error:
+            raise _wrong_url(error.what) from None
     return parsed
 
 

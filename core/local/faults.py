@@ -5,7 +5,6 @@ under `/_local/faults`. It acts `times` times (-1: always) on what its `endpoint
 through.
 """
 
-import json
 import random
 import threading
 from collections import Counter
@@ -13,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from prefect_ltx.local.fault_table import ALWAYS, KNOWN, FaultKind, ReplyKind, Route
+from prefect_ltx.reading import Unreadable, read_bytes, read_json, read_yaml, text_of
 
 _NOT_GIVEN: Final = object()
 
@@ -87,11 +86,13 @@ class Faults:
         Raises:
             ValueError: not such an object, or a name that is not in the table.
         """
-        text = path.read_text(encoding="utf-8")
         try:
-            data = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else json.loads(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"not YAML: {error}") from None
+            text = text_of(read_bytes(path).data)
+            document = read_yaml(text) if path.suffix in (".yaml", ".yml") else read_json(text)
+            document.refuse_faults()
+        except Unreadable as error:
+            raise ValueError(str(error)) from None
+        data = document.value
         if not isinstance(data, dict):
             raise ValueError("a faults file is one object whose keys are names of faults")
         return cls(data)

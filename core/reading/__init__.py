@@ -7,7 +7,16 @@ depth and work are bounded. Harmless habits are understood, everything else is a
 from prefect_ltx.reading.document import Document
 from prefect_ltx.reading.json_text import read_json
 from prefect_ltx.reading.problems import Fault, Path, Place, Problem, Unreadable
-from prefect_ltx.reading.sources import Source, is_file, is_local, local_path, placed, read_bytes, scheme_of
+from prefect_ltx.reading.sources import (
+    Source,
+    is_file,
+    is_local,
+    local_path,
+    placed,
+    read_bytes,
+    scheme_of,
+    why_no_media,
+)
 from prefect_ltx.reading.tables import Table, TableRow, normalised, read_table
 from prefect_ltx.reading.texts import MOST_BYTES, text_of
 from prefect_ltx.reading.workbook import read_workbook
@@ -36,4 +45,5 @@ __all__ = [
     "read_yaml",
     "scheme_of",
     "text_of",
+    "why_no_media",
 ]

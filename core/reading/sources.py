@@ -88,6 +88,14 @@ def why_not_read(scheme: str) -> str:
     return f"{scheme[:20]}:// is not read: give a path, s3:// or https://"
 
 
+def why_no_media(text: str) -> str:
+    """Why media cannot be fetched from an address, as far as it says so itself; empty where nothing does."""
+    scheme = scheme_of(text)
+    if scheme in ("", "file", "s3", "data"):
+        return ""
+    return why_not_fetchable(text) if scheme in ("http", "https") else why_not_read(scheme)
+
+
 def is_local(text: str) -> bool:
     """Whether a text names a file of this machine."""
     return scheme_of(text) in ("", "file")

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from s3_servers import S3Server
 from support import submits
 
+from prefect_ltx.archive import Archive
 from prefect_ltx.batch import BatchInvalid, read_batch
 from prefect_ltx.fal import IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.film import StoryboardInvalid, load_storyboard, read_storyboard
@@ -136,6 +138,24 @@ async def test_what_cannot_be_put_aside_is_one_line_before_the_run(
     monkeypatch.setenv("PREFECT_LTX_DISTRIBUTED", "true")
     with pytest.raises(SettingsError, match="no place for them that all machines can read"):
         await ingredient_to_video(request.with_media({"image_url": sheet}))
+
+
+async def test_where_several_machines_share_the_work_it_lies_in_the_bucket(
+    ltx_env: Path, moto: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket can be read by all of them; what lies there is no generation of the archive."""
+    location = f"s3://{moto.new_bucket()}/made"
+    for name, value in (
+        moto.environ | {"PREFECT_LTX_ARCHIVE": location, "PREFECT_LTX_DISTRIBUTED": "1"}
+    ).items():
+        monkeypatch.setenv(name, value)
+    rows = [{"prompt": f"{n} " + "p" * 400, "image_url": "https://h.test/s.png"} for n in range(1500)]
+    parts = {"defaults": None, "overrides": None, "matrix": None, "name": ""}
+    found = await fitted(generate_batch, {"source": rows} | parts)
+    assert found["source"].startswith(f"{location}/.parameters/")
+    assert [row.request.prompt for row in read_batch(found["source"]).rows] == [row["prompt"] for row in rows]
+    async with Archive(location) as archive:
+        assert (await archive.verify()).ok
 
 
 async def test_the_flows_stay_prefects_own() -> None:

@@ -245,6 +245,23 @@ def test_what_has_two_meanings_gets_its_remedy(write: Write) -> None:
     assert "did you mean video_url?" in said([{"prompt": "a", "Video URL": SHEET}])
 
 
+def test_addresses_that_cannot_be_fetched_are_found_with_the_rows() -> None:
+    """E8: media at `gs://`, at an address that is none, or in a home that is not there: by row and field."""
+    for source, remedy in (
+        ("gs://bucket/s.png", "gcloud storage cp"),
+        ("https://[bad/s.png", "not a valid URL"),
+        ("ftp://h.test/s.png", "https://"),
+        ("~nosuchuser/s.png", "no home folder"),
+        ("file:///nowhere/s.png", "no file"),
+    ):
+        (found,) = problems([row(image_url=source)])
+        assert found.column == "image_url"
+        assert remedy in found.what
+    assert (
+        read_batch([row(image_url="s3://bucket/a#b.png")]).rows[0].request.image_url == "s3://bucket/a#b.png"
+    )
+
+
 def test_one_reader_for_a_request_and_for_a_batch_of_it(write: Write) -> None:
     """E11: a request file with an id, tags and a size as two numbers is what the same row is in a batch."""
     given = row(id="x", tags=["t"], width=640, height=384, seed=3)
