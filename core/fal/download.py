@@ -27,13 +27,9 @@ from prefect_ltx.fal.errors import FalDownloadError, FalError, FalGateway
 from prefect_ltx.fal.reply import Reply
 from prefect_ltx.fal.results import MAX_FILE_BYTES
 from prefect_ltx.fal.safe_text import strip_url
-from prefect_ltx.fal.transport import Transport
+from prefect_ltx.fal.transport import PATIENCE, SLOWEST, Transport
 from prefect_ltx.fal.urls import redirected, why_not_fetchable
 from prefect_ltx.fal.wire import Downloaded
-
-SLOWEST: Final = 1024
-"""Bytes per second that a transfer must reach on the average, once it has lasted `PATIENCE` seconds."""
-PATIENCE: Final = 300.0
 
 _MAX_REDIRECTS: Final = 5
 _BLOCK: Final = 1 << 20

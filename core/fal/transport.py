@@ -41,6 +41,9 @@ Content = bytes | Callable[[], AsyncIterator[bytes]] | None
 
 CONNECT_SECONDS: Final = 30.0
 _MAX_BODY: Final = 512 * 1024 * 1024
+SLOWEST: Final = 1024
+"""Bytes per second that a transfer must reach on the average, once it has lasted `PATIENCE` seconds."""
+PATIENCE: Final = 300.0
 _LASTING: Final = httpx.Timeout(CONNECT_SECONDS, read=600.0)
 
 
@@ -130,8 +133,9 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         content: Content = None,
+        most: int = _MAX_BODY,
     ) -> T:
-        """A call that costs nothing, repeated by the rule until `parse` accepts the answer.
+        """A call that costs nothing, repeated by the rule until `parse` accepts the answer of at most `most` bytes.
 
         Raises:
             FalError: what `parse` raised last, or FalUnavailable when there was no answer.
@@ -141,7 +145,7 @@ class Transport:
             attempt += 1
             reply: Reply | None = None
             try:
-                reply = await self._attempt(self._free_client(), method, url, headers or {}, content)
+                reply = await self._attempt(self._free_client(), method, url, headers or {}, content, most)
                 return self.judge(reply, parse)
             except FalError as error:
                 wait = self.rule.wait(attempt, error, reply, uniform=self.runtime.random.uniform)
@@ -195,12 +199,18 @@ class Transport:
                 await client.aclose()
 
     async def _attempt(
-        self, client: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], content: Content
+        self,
+        client: httpx.AsyncClient,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: Content,
+        most: int = _MAX_BODY,
     ) -> Reply:
         answer = Answer(runtime=self.runtime)
         body = content() if callable(content) else content
         try:
-            await self._exchange(client, method, url, headers, body, self._timeout, answer)
+            await self._exchange(client, method, url, headers, body, self._timeout, answer, most)
         except FalError:
             raise
         except (httpx.InvalidURL, ValueError, OverflowError) as error:
@@ -220,6 +230,7 @@ class Transport:
         content: bytes | AsyncIterator[bytes] | None,
         timeout: httpx.Timeout,
         answer: Answer,
+        most: int = _MAX_BODY,
     ) -> None:
         request = client.build_request(
             method,
@@ -234,10 +245,15 @@ class Transport:
             response = await client.send(request, stream=True)
         try:
             answer.head(response)
+            clock = asyncio.get_running_loop().time
+            began = clock()
             async for chunk in response.aiter_bytes():
                 answer.add(chunk)
-                if len(answer.body) > _MAX_BODY:
+                if len(answer.body) > most:
                     raise FalProtocolError(f"The answer of {strip_url(url)} is far too large")
+                lasted = clock() - began
+                if lasted > PATIENCE and len(answer.body) < lasted * SLOWEST:
+                    raise FalUnavailable(f"The answer of {strip_url(url)} hardly moves")
         finally:
             await response.aclose()
 

@@ -11,6 +11,8 @@ from prefect_ltx.fal.verdicts import refusal
 
 _KEYS_SECONDS: Final = 24 * 3600
 """How long fal's keys may be kept (fal-protocol §4)."""
+_MOST_BYTES: Final = 1 << 20
+"""A key set has a few hundred bytes."""
 _ASK_AGAIN: Final = (0.1, 0.1, 0.0)
 """Seconds after each answer that is not JSON, when a service is asked who it is."""
 
@@ -29,7 +31,7 @@ class WellKnown:
         now = asyncio.get_running_loop().time
         if refresh or self._keys is None or now() - self._keys[0] > _KEYS_SECONDS:
             url = f"{self._http.hosts.rest}/.well-known/jwks.json"
-            self._keys = (now(), await self._http.free("GET", url, _read_keys))
+            self._keys = (now(), await self._http.free("GET", url, _read_keys, most=_MOST_BYTES))
         return self._keys[1]
 
     async def service(self) -> Service:
@@ -45,7 +47,7 @@ class WellKnown:
     async def _ask_who(self) -> Service:
         url = f"{self._http.hosts.queue}{WHO_PATH}"
         for pause in _ASK_AGAIN:
-            said = await self._http.free("GET", url, _read_who)
+            said = await self._http.free("GET", url, _read_who, most=_MOST_BYTES)
             if said is not None:
                 return service_from(said, self._http.hosts)
             await asyncio.sleep(pause)
