@@ -15,11 +15,7 @@ _X264: Final = "threads=4:lookahead-threads=1"
 _TAG_COPY: Final = "h264_metadata=" + ":".join(
     ("colour_primaries=1", "transfer_characteristics=1", "matrix_coefficients=1", "video_full_range_flag=0")
 )
-_LENGTHS: Final = {"bsf:v": r"setts=duration=if(eq(NEXT_DTS\,NOPTS)\,DURATION\,NEXT_DTS-DTS)"}
-"""Packets as long as they are shown: a playlist adds their lengths up, and an encoder hands on what a source claims.
-
-Only without frames that are decoded before others: their times the filter would change.
-"""
+_TICKS: Final = 90_000
 _FAST_START: Final = {"movflags": "+faststart", **BITEXACT}
 _SHRINK: Final = 8  # a blurred ground is worked on at an eighth of the size
 
@@ -98,11 +94,8 @@ def hls_job(clip: Clip, output: HlsVideo) -> Job:
 
     def make(pictures: Any, audio: Any) -> Any:
         options = {
-            **_x264(clip, output.preset, output.crf),
-            "x264-params": f"{_X264}:keyint={every}:min-keyint={every}:scenecut=0"
-            + (":bframes=0" if shape.uneven else ""),
+            **_x264(clip, output.preset, output.crf, f":keyint={every}:min-keyint={every}:scenecut=0"),
             **_aac(audio),
-            **(_LENGTHS if shape.uneven else {}),
             "hls_time": output.segment_seconds,
             "hls_playlist_type": "vod",
             "hls_segment_type": "fmp4",
@@ -155,15 +148,17 @@ def _mp4(path: Path, pictures: Any, audio: Any, options: dict[str, Any]) -> Any:
     return target(*streams, path=path, **options, **_aac(audio), **_FAST_START)
 
 
-def _x264(clip: Clip, preset: str, crf: int) -> dict[str, Any]:
-    # By itself ffmpeg counts time in frames of the mean rate, between which no frame can lie.
-    ticks = {"enc_time_base": "1/90000"} if clip.shape.uneven else {}
-    return ticks | {
-        "c:v": "libx264",
-        "preset": preset,
-        "crf": crf,
-        "x264-params": _X264,
-        "fps_mode": "passthrough",
+def _x264(clip: Clip, preset: str, crf: int, more: str = "") -> dict[str, Any]:
+    options = {"c:v": "libx264", "preset": preset, "crf": crf, "fps_mode": "passthrough"}
+    if not clip.shape.uneven:
+        return options | {"x264-params": _X264 + more}
+    # By itself ffmpeg counts time in frames of the mean rate, and says of each frame that it lasts as long as the
+    # source claims, which players and playlists add up. Lengths are known where no frame is decoded before another.
+    last = round(clip.shape.last_seconds * _TICKS)
+    return options | {
+        "x264-params": f"{_X264}{more}:bframes=0",
+        "enc_time_base": f"1/{_TICKS}",
+        "bsf:v": rf"setts=duration=if(eq(NEXT_DTS\,NOPTS)\,{last}\,NEXT_DTS-DTS)",
     }
 
 

@@ -26,8 +26,8 @@ class Shape:
 
     `first` to `last` (exclusive) are the frames of the source that are kept. `sound_start` and `sound_seconds`
     are the part of its audio that goes with them, from the source's first frame on; None where there is none.
-    `duration` is that of the pictures in seconds, and `rate` their mean rate where they come unevenly. In the source
-    the last of them is shown for `last_seconds`. `uneven` says that frames keep times that are not even.
+    `duration` is that of the pictures in seconds, and `rate` their mean rate where they come unevenly. The last
+    of the source's frames is shown for `last_seconds`. `uneven` says that frames keep times that are not even.
     """
 
     first: int
@@ -86,18 +86,16 @@ def shape_of(
         wanted = rate  # two frames at one time: no file can hold that, so they are brought to the mean rate
     retimed = wanted is not None and (wanted != rate or not info.constant)
     frames = last - first
+    exact = frames / rate if info.constant and rate else None
+    if recipe.trim is not None and recipe.trim.end is not None and (retimed or not info.constant):
+        # Of a frame that is shown for long only a part may be kept.
+        until = max(zero + recipe.trim.end, ends[last - 1])
+        if until < end - _INSTANT:
+            end, exact = until, None
     if retimed and wanted is not None:
-        exact = frames / rate if info.constant else Fraction(end - ends[first]).limit_denominator(1_000_000)
-        if (
-            recipe.trim is not None
-            and recipe.trim.end is not None
-            and zero + recipe.trim.end < end - _INSTANT
-        ):
-            # Of a frame that is shown for long only a part is kept.
-            end = max(zero + recipe.trim.end, ends[last - 1])
-            exact = Fraction(end - ends[first]).limit_denominator(1_000_000)
         # What the filter makes of it: the end of the last frame, rounded half up.
-        frames, rate = max(1, math.floor(exact * wanted + Fraction(1, 2))), wanted
+        kept = Fraction(end - ends[first]).limit_denominator(1_000_000) if exact is None else exact
+        frames, rate = max(1, math.floor(kept * wanted + Fraction(1, 2))), wanted
     width, height = _scaled(info, recipe)
     tag = recipe.colour == "bt709"
     return Shape(
@@ -106,7 +104,7 @@ def shape_of(
         frames=frames,
         rate=rate,
         duration=float(frames / rate) if rate and (retimed or info.constant) else end - ends[first],
-        last_seconds=ends[last] - ends[last - 1],
+        last_seconds=end - ends[last - 1],
         width=width,
         height=height,
         sound_start=ends[first],

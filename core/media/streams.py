@@ -29,6 +29,7 @@ _NOT_SHOWN: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 _NOT_MEANT: Final = Disposition.comment | Disposition.visual_impaired | Disposition.hearing_impaired
 _JITTER: Final = 0.1
 """The share of a frame's length by which a time may be off in a video whose frames come evenly."""
+_HELD: Final = 1.5
 _FIRST_TRIES: Final = 64
 _HELD_SECONDS: Final = 0.0015
 """Containers round a packet's length to a millisecond."""
@@ -169,6 +170,8 @@ def _picture(
         rates.append(frame_rate((len(ticks) - 1) / span))
     times = tuple(each * float(tick) for each in ticks)
     rate = _steady(times, rates, float(tick))
+    if rate and len(ticks) > 1 and last * rate > _HELD:
+        rate = None  # the last frame is shown for longer than all others
     constant = rate is not None
     if rate is None:
         last = last or span / (len(ticks) - 1)

@@ -118,6 +118,7 @@ CLIPS: Final[tuple[Awkward, ...]] = (
     Awkward(
         "slides.mkv", f"""-i {{S}} -vf "select='not(mod(n,10))'" -fps_mode vfr {_NEW}""", frames=3, lag=None
     ),
+    Awkward("hole.mp4", f"""-i {{S}} -vf "select='not(between(n,13,22))'" -fps_mode vfr {_NEW}""", frames=20),
     Awkward("ntsc.mp4", f"-i {{S}} -vf fps=30000/1001 {_NEW}", frames=45),
     # Edit lists, times below zero, fragments.
     Awkward("edited.mp4", f"{_HIDE} {_S}", frames=23, first=0.15),

@@ -52,6 +52,11 @@ CHANGED = Recipe(
     scale=Scale(height=96),
     outputs=(WebVideo(preset=FAST, crf=8),),
 )
+TRIMMED = Recipe(
+    trim=Trim(start=0.05, end=0.95),
+    loudness=None,
+    outputs=(WebVideo(preset="veryfast"), HlsVideo(preset="veryfast")),
+)
 FRAME = 1 / RATE
 FULL = bool(os.environ.get("CORPUS"))
 OFTEN = [
@@ -147,6 +152,14 @@ async def test_an_awkward_clip_is_what_a_player_shows(corpus: Path, tmp_path: Pa
     assert abs(web.facts["width"] - web.facts["height"] * aspect) <= max(1.0, 0.01 * web.facts["width"])
     check_sync(clip, flashes(web.path, flash), beeps(web.path), 0, min(sounds, 1.15) - 0.45)
     check_colours(clip, colours(web.path, spots, 0.3))
+
+
+@pytest.mark.parametrize("name", ["uneven.mkv", "hole.mp4", "late-sound.mkv"])
+async def test_a_trim_lasts_as_long_as_it_says(corpus: Path, tmp_path: Path, name: str) -> None:
+    """Also where the last frame that is kept is shown for long: until the trim's end, and no longer."""
+    made = {each.name: each for each in await render_renditions(corpus / name, tmp_path, recipe=TRIMMED)}
+    assert probe(made["web"].path).duration == pytest.approx(0.9, abs=0.03)
+    assert made["hls"].facts["duration"] == pytest.approx(0.9, abs=0.03)
 
 
 @pytest.mark.parametrize("first", range(0, len(JOINED), 8))

@@ -7,7 +7,7 @@ import pytest
 from quality_clips import HEIGHT, RATE, WIDTH, Clips
 
 from prefect_ltx.fal import INGREDIENT, REFERENCE_VIDEO
-from prefect_ltx.media import make_reference_clip, verify_image
+from prefect_ltx.media import generator, make_reference_clip, run_ffmpeg, target, verify_image
 from prefect_ltx.quality import QualityFinding, QualityReport, finding_pictures, inspect
 
 SHOT = f"testsrc2=s={WIDTH}x{HEIGHT}:r={RATE}"
@@ -197,3 +197,20 @@ async def test_every_finding_in_the_picture_gets_its_frame(clips: Clips, sheet: 
     assert [each.path.name for each in pictures] == ["finding-2.jpg"]
     assert pictures[0].facts["frame"] == 2
     assert await verify_image(pictures[0].path, width=WIDTH, height=HEIGHT)
+
+
+async def test_findings_of_uneven_frames_have_the_frames_own_times(tmp_path: Path) -> None:
+    """Two seconds of black that are four frames are found as two seconds, at the time at which a player shows them."""
+    clip = tmp_path / "uneven.mp4"
+    # Frames 24 to 27 are black, and half a second long each.
+    dark = generator("testsrc2=s=64x64:r=24").video.filter(
+        "drawbox", w=64, h=64, color="black", t="fill", enable="between(n,24,27)"
+    )
+    late = dark.filter("setpts", "(N+max(0,min(N-24,4))*11)/24/TB")
+    options = {"c:v": "libx264", "preset": "ultrafast", "frames:v": 52, "fps_mode": "passthrough"}
+    await run_ffmpeg(target(late, path=clip, **options, enc_time_base="1/24"))
+    report = await inspect(clip, asked={}, endpoint=REFERENCE_VIDEO)
+    (black,) = (each for each in report.findings if each.kind == "black")
+    assert (black.start_frame, black.end_frame) == (24, 28)
+    assert black.start_seconds == pytest.approx(1.0, abs=0.02)
+    assert black.end_seconds == pytest.approx(3.0, abs=0.02)
