@@ -166,13 +166,14 @@ def main() -> int:
     """Print what was measured as JSON; 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--only", choices=("sqlite", "postgresql"), help="leave the other one out")
     parser.add_argument("--rows", type=int, default=1_000_000)
     arguments = parser.parse_args()
     rows, rounds, each = (20_000, 3, 20) if arguments.short else (arguments.rows, 9, 100)
     from postgres import NoPostgres
 
     missed = False
-    for kind in ("sqlite", "postgresql"):
+    for kind in (arguments.only,) if arguments.only else ("sqlite", "postgresql"):
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             try:

@@ -77,22 +77,34 @@ async def live(ledger: AsyncLedger, gathers: bool, limits: list[BudgetLimit], un
     return answered
 
 
-def child(url: str, way: str, begin: float, seconds: float, budget: bool) -> None:
-    """One process: prints how many calls were answered."""
+def child(url: str, way: str, seconds: float, budget: bool) -> None:
+    """One process: says when it is ready, begins when it is told to, and prints how many calls were answered."""
     limits = [BudgetLimit(Decimal(10**6), "day")] if budget else []
     with (OneLock if way == "before" else Ledger)(url) as ledger:
+        print("ready", flush=True)
+        begin = float(sys.stdin.readline())
         time.sleep(max(0.0, begin - time.time()))
         print(asyncio.run(live(AsyncLedger(ledger), way == "together", limits, begin + seconds)))
 
 
 def measure(url: str, way: str, seconds: float, budget: bool) -> float:
     """Calls answered in a second, of all processes together."""
-    begin = time.time() + 10
-    command = [sys.executable, __file__, "--child", way, "--url", url, "--begin", str(begin)]
-    command += ["--seconds", str(seconds), *(["--budget"] if budget else [])]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)]
-    made = sum(int(each.communicate()[0]) for each in running)
-    return made / seconds
+    command = [sys.executable, __file__, "--child", way, "--url", url, "--seconds", str(seconds)]
+    command += ["--budget"] if budget else []
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(command, **pipes) for _ in range(PROCESSES)]
+    for each in running:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "ready\n"
+    begin = time.time() + 1
+    return sum(int(out) for out in _told(running, f"{begin}\n")) / seconds
+
+
+def _told(running: list[Any], line: str) -> list[str]:
+    for each in running:
+        each.stdin.write(line)
+        each.stdin.flush()
+    return [each.communicate()[0] for each in running]
 
 
 def main() -> int:
@@ -102,11 +114,10 @@ def main() -> int:
     parser.add_argument("--budget", action="store_true", help="check one budget in every claim")
     parser.add_argument("--child", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
-    parser.add_argument("--begin", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=20.0)
     arguments = parser.parse_args()
     if arguments.child:
-        child(arguments.url, arguments.child, arguments.begin, arguments.seconds, arguments.budget)
+        child(arguments.url, arguments.child, arguments.seconds, arguments.budget)
         return 0
     from postgres import NoPostgres, restartable_postgres
 
