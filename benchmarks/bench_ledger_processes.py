@@ -4,7 +4,7 @@ Bar (issue 12): at least 4 times the throughput. Each process carries 20 generat
 accept, result, file and archive. "before" makes each call in a transaction of its own that has the ledger to itself;
 "alone" lets transactions of different generations overlap; "together" also commits what has gathered at once. The
 server keeps its promise (fsync, synchronous_commit). Where no PostgreSQL can be had nothing is measured, in words.
-`--short` makes few generations and misses no bar; `--budget` checks one budget in every claim.
+`--short` has two processes, takes seconds and misses no bar; `--budget` checks one budget in every claim.
 """
 
 import argparse
@@ -87,12 +87,12 @@ def child(url: str, way: str, seconds: float, budget: bool) -> None:
         print(asyncio.run(live(AsyncLedger(ledger), way == "together", limits, begin + seconds)))
 
 
-def measure(url: str, way: str, seconds: float, budget: bool) -> float:
+def measure(url: str, way: str, processes: int, seconds: float, budget: bool) -> float:
     """Calls answered in a second, of all processes together."""
     command = [sys.executable, __file__, "--child", way, "--url", url, "--seconds", str(seconds)]
     command += ["--budget"] if budget else []
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    running = [subprocess.Popen(command, **pipes) for _ in range(PROCESSES)]
+    running = [subprocess.Popen(command, **pipes) for _ in range(processes)]
     for each in running:
         assert each.stdout is not None
         assert each.stdout.readline() == "ready\n"
@@ -121,20 +121,20 @@ def main() -> int:
         return 0
     from postgres import NoPostgres, restartable_postgres
 
-    seconds = 2.0 if arguments.short else arguments.seconds
+    processes, seconds = (2, 2.0) if arguments.short else (PROCESSES, arguments.seconds)
     safe = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
     try:
         with restartable_postgres(**safe) as server:
             Ledger(server.url).close()
-            found = {way: measure(server.url, way, seconds, arguments.budget) for way in WAYS}
+            found = {way: measure(server.url, way, processes, seconds, arguments.budget) for way in WAYS}
             with Ledger(server.url) as ledger:
                 assert ledger.wrong_sums() == []
     except NoPostgres as error:
         print(f"left out: {error}")
         return 0
-    ratio = found["together"] / found["before"]
+    ratio = found["together"] / max(found["before"], 0.1)
     rates = {f"{way}_per_second": round(rate, 1) for way, rate in found.items()}
-    print(json.dumps({"processes": PROCESSES, "budget": arguments.budget, **rates, "ratio": round(ratio, 2)}))
+    print(json.dumps({"processes": processes, "budget": arguments.budget, **rates, "ratio": round(ratio, 2)}))
     if ratio < BAR and not arguments.short:
         print(f"A bar was missed: {BAR} times what one lock for all allows")
         return 1
