@@ -20,7 +20,7 @@ from prefect_ltx.fal import FalError, FalRequestInvalid, GenerationRequest, medi
 from prefect_ltx.generation.services import Services
 from prefect_ltx.generation.work_folders import INPUTS
 from prefect_ltx.ledger import Generation
-from prefect_ltx.media import MediaError, probe, sha256_file
+from prefect_ltx.media import Converted, MediaError, as_reference, probe, sha256_file
 from prefect_ltx.reading import Unreadable, is_file, local_path, why_no_media
 
 MAX_INPUT_BYTES = 2 << 30
@@ -46,8 +46,17 @@ class MediaDigest(BaseModel, frozen=True):
     name: str
     width: int
     height: int
+    original: str = ""
+    """The sha256 of the file that it was converted from; empty where it was not."""
+    note: str = ""
+    """What a plan says of a conversion."""
     source: str = ""
     """Its `s3://` address, for lineage; a path on this machine and an address that may be secret are not kept."""
+
+    @property
+    def content(self) -> str:
+        """The sha256 by which a generation is known: of the user's own file, whatever converts it."""
+        return self.original or self.sha256
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,15 @@ async def fetch_input(
     """
     try:
         path, name = await _to_file(services, source)
+        original, note = "", ""
+        if (converted := await _converted(services, path, kind)) is not None:
+            original, note = (
+                await asyncio.to_thread(sha256_file, path),
+                converted.what.replace(path.name, name, 1),
+            )
+            if _is_ours(services, path):
+                path.unlink(missing_ok=True)
+            path, name = converted.path, f"{Path(name).stem}{converted.path.suffix}"
         stamp = _stamp(path)
         info = await asyncio.to_thread(probe, path)
     except (MediaError, OSError, FalError) as error:
@@ -99,9 +117,11 @@ async def fetch_input(
         name=name,
         width=info.width,
         height=info.height,
+        original=original,
+        note=note,
         source=describe(source) if source.startswith("s3://") else "",
     )
-    return InputMedia(path, digest, path.parent == services.options.work_dir / INPUTS, stamp)
+    return InputMedia(path, digest, _is_ours(services, path), stamp)
 
 
 async def fetch_inputs(services: Services, request: GenerationRequest) -> dict[str, InputMedia]:
@@ -137,6 +157,18 @@ async def inputs_again(services: Services, generation: Generation, stay: AsyncEx
         if media.digest.sha256 == digest.get("sha256"):
             found[field] = media.path
     return found
+
+
+async def _converted(
+    services: Services, path: Path, kind: Literal["video", "image", "any"]
+) -> Converted | None:
+    folder = services.options.work_dir / INPUTS
+    folder.mkdir(parents=True, exist_ok=True)
+    return await as_reference(path, folder, kind=kind)
+
+
+def _is_ours(services: Services, path: Path) -> bool:
+    return path.parent == services.options.work_dir / INPUTS
 
 
 def describe(source: str) -> str:

@@ -203,7 +203,7 @@ async def plan_of(
             services.known_accounts,
             services.identity,
             request,
-            {field: digest.sha256 for field, digest in media.items()},
+            {field: digest.content for field, digest in media.items()},
         ),
         seedless_key=key_of(services, request.model_copy(update={"seed": None}), media),
         seed_drawn=seed_drawn,
@@ -229,7 +229,7 @@ def keys_of(
         services.account,
         request.ENDPOINT,
         request.body(),
-        {field: digest.sha256 for field, digest in media.items()},
+        {field: digest.content for field, digest in media.items()},
     )
 
 
@@ -333,6 +333,7 @@ async def estimate_of(
     most = upper_bound_megapixels(request, size, control_size=control, auto_side=side)
     price = await services.unit_price(request.ENDPOINT)
     warnings = _warnings(request, width, height) + ([price.note] if price.note else [])
+    warnings += [digest.note for digest in media.values() if digest.note]
     return Estimate(
         endpoint=request.ENDPOINT,
         width=width,

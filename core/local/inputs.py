@@ -18,12 +18,13 @@ from prefect_ltx.local.errors import ModelError, problem
 from prefect_ltx.local.origin import area_of_host
 from prefect_ltx.local.outbound import LocalAddressRefused
 from prefect_ltx.local.site import Site
-from prefect_ltx.media import MediaInfo, MediaInvalid, probe
+from prefect_ltx.media import MediaInfo, MediaInvalid, plain_picture, probe
 from prefect_ltx.media.verify import verify_image
 
 MAX_BYTES: Final = {"video": 1024**3, "image": 128 * 1024**2}
 _TIMEOUT: Final = httpx.Timeout(60, connect=10)
 _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
+_NOT_TAKEN: Final = ("avif", "ts", "avi")
 _VIDEO_FORMATS: Final = ["mp4", "mov", "webm", "mkv", "gif"]
 
 
@@ -39,6 +40,10 @@ async def fetch_media(site: Site, field: str, url: str, folder: Path) -> tuple[P
         info = await asyncio.to_thread(probe, path)
         if kind == "image" and info.kind == "image":
             await verify_image(path)
+            # What is rendered is the picture as a viewer shows it.
+            path = await plain_picture(path, folder)
+        if info.container in _NOT_TAKEN:
+            raise MediaInvalid(path.name, [f"{info.container} files are not taken"])
     except MediaInvalid as error:
         raise _unusable(field, url, kind, "; ".join(error.problems)) from None
     moves = info.kind == "video" or info.frames > 1

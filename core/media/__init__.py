@@ -31,6 +31,7 @@ from prefect_ltx.media.recipe import (
     WebVideo,
 )
 from prefect_ltx.media.recipes import RECIPES, RecipeUnreadable, read_recipe, recipe_named
+from prefect_ltx.media.references import Converted, as_reference, plain_picture
 from prefect_ltx.media.renditions import Rendition, render_renditions
 from prefect_ltx.media.verify import verify_audio, verify_image, verify_video
 
@@ -42,6 +43,7 @@ __all__ = [
     "AudioFile",
     "AudioInfo",
     "ContactSheet",
+    "Converted",
     "FfmpegFailed",
     "FfmpegRun",
     "HlsVideo",
@@ -67,6 +69,7 @@ __all__ = [
     "Thumbnails",
     "Trim",
     "WebVideo",
+    "as_reference",
     "ffmpeg_binary",
     "ffmpeg_version",
     "find_panels",
@@ -76,6 +79,7 @@ __all__ = [
     "make_reference_sheet",
     "measure_loudness",
     "nowhere",
+    "plain_picture",
     "probe",
     "read_picture",
     "read_recipe",

@@ -12,9 +12,12 @@ from prefect_ltx.media.errors import MediaInvalid
 
 MediaKind = Literal["video", "image", "audio"]
 
+_KNOWN: Final = "an MP4, MOV, WebM, MKV, TS, AVI, PNG, JPEG, WebP, GIF, AVIF or HEIC file"
 HEAD_BYTES: Final = 800
 """Of a file, from which its format is told; MPEG-TS repeats its mark in every packet of 188 or 192 bytes."""
-_STILL_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc", b"crx "}
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"heif", b"hevc", b"hevx"}
+_STILL_BRANDS = {b"mif1", b"msf1", b"miaf"}  # of either kind, which the compatible brands tell
 _TEXT_STARTS = (
     b"#extm3u",
     b"ffconcat",
@@ -46,6 +49,8 @@ _TS = MediaFormat("ts", "mpegts", "video/mp2t", "video")
 _AVI = MediaFormat("avi", "avi", "video/x-msvideo", "video")
 _PNG = MediaFormat("png", "png_pipe", "image/png", "image")
 _JPEG = MediaFormat("jpeg", "jpeg_pipe", "image/jpeg", "image")
+_AVIF = MediaFormat("avif", "mov", "image/avif", "image")
+_HEIC = MediaFormat("heic", "mov", "image/heic", "image")
 _WEBP = MediaFormat("webp", "webp_pipe", "image/webp", "image")
 _GIF = MediaFormat("gif", "gif", "image/gif", "image")
 
@@ -61,7 +66,7 @@ def sniff(path: Path) -> MediaFormat:
 
     Raises:
         MediaInvalid: it is missing, empty, no regular file, a playlist, or none of MP4, MOV, WebM, MKV, PNG,
-            JPEG, WebP, GIF.
+            JPEG, WebP, GIF, AVIF, HEIC, TS and AVI.
     """
     try:
         if not path.is_file():
@@ -79,15 +84,24 @@ def sniff(path: Path) -> MediaFormat:
         raise MediaInvalid(path.name, ["the file is empty"])
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_TEXT_STARTS):
         raise MediaInvalid(path.name, ["a playlist or document, not a video or an image"])
-    raise MediaInvalid(path.name, ["not an MP4, MOV, WebM, MKV, PNG, JPEG, WebP or GIF file"])
+    raise MediaInvalid(
+        path.name,
+        [
+            "not an MP4, MOV, WebM, MKV, TS, AVI, PNG, JPEG, WebP, GIF, AVIF or HEIC file: convert it to one of them"
+        ],
+    )
 
 
 def sniff_bytes(head: bytes) -> MediaFormat | None:
     """Tell the container from the first bytes of a file (`HEAD_BYTES`), or None where it is unknown."""
     if head[4:8] == b"ftyp":
         brand = head[8:12]
-        if brand in _STILL_BRANDS:
-            return None
+        if brand in _AVIF_BRANDS | _HEIC_BRANDS | _STILL_BRANDS:
+            box = head[: min(int.from_bytes(head[:4], "big"), len(head))]
+            brands = {brand, *(box[at : at + 4] for at in range(16, len(box), 4))}
+            return _AVIF if brands & _AVIF_BRANDS else _HEIC
+        if brand == b"crx ":
+            return None  # a camera's raw picture
         return _MOV if brand == b"qt  " else _MP4
     if head[4:8] in (b"moov", b"wide", b"mdat"):
         return _MOV  # QuickTime files older than the ftyp box

@@ -6,8 +6,7 @@ from typing import Final, NamedTuple
 
 import av
 
-from prefect_ltx.media.magic import sniff
-from prefect_ltx.media.probe import open_container
+from prefect_ltx.media.stills import read_still
 
 _WIDTH: Final = 480
 _BLACK: Final = 24
@@ -45,9 +44,9 @@ def find_panels(sheet: av.VideoFrame) -> list[Panel]:
 
 
 def read_picture(path: Path) -> av.VideoFrame:
-    """The first frame of an image file."""
-    with open_container(path, sniff(path)) as container:
-        return next(container.decode(video=0))
+    """The first frame of an image file, as a viewer shows it."""
+    frame: av.VideoFrame = av.VideoFrame.from_image(read_still(path).convert("RGB"))  # type: ignore[no-untyped-call]
+    return frame
 
 
 def _cut(

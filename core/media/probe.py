@@ -17,6 +17,7 @@ from prefect_ltx.media.errors import MediaInvalid
 from prefect_ltx.media.header import check_header, check_picture
 from prefect_ltx.media.limits import AUDIO_CODECS, DEFAULT_LIMITS, VIDEO_CODECS, Limits
 from prefect_ltx.media.magic import MediaFormat, MediaKind, sniff
+from prefect_ltx.media.stills import still_facts
 from prefect_ltx.media.streams import Sound, chosen_audio, chosen_video, read_times
 from prefect_ltx.media.webp import read_webp
 
@@ -110,9 +111,9 @@ def probe(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> MediaInfo:
     path = Path(path)
     known = sniff(path)
     check_header(path, known, limits)
-    if known.container == "webp":
-        return _bounded(path.name, _webp_info(path, known), limits)
     try:
+        if known.kind == "image":
+            return _bounded(path.name, _image_info(path, known, limits), limits)
         with open_container(path, known, limits=limits) as container:
             return _bounded(path.name, _info(path, known, container, limits), limits)
     except FFmpegError as error:
@@ -200,8 +201,6 @@ def _info(path: Path, known: MediaFormat, container: InputContainer, limits: Lim
         raise MediaInvalid(path.name, ["its header gives no picture size"])
     check_picture(path.name, video.width, video.height, limits)
     _check_codecs(path.name, video, audio)
-    if known.kind == "image":
-        return _image_info(path, known, video)
     context = video.codec_context
     context.options = {**context.options, "max_pixels": str(limits.pixels)}
     bit_rate = video.bit_rate or container.bit_rate or 0
@@ -247,26 +246,55 @@ def frame_times(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> tuple[float, 
     return tuple(time - picture.start for time in picture.times)
 
 
-def _image_info(path: Path, known: MediaFormat, video: VideoStream) -> MediaInfo:
-    rate = video.average_rate or video.guessed_rate or Fraction(0)
-    frames = max(video.frames or len(video.index_entries), 1)
-    moving = frames > 1
-    return MediaInfo(
+def _image_info(path: Path, known: MediaFormat, limits: Limits) -> MediaInfo:
+    if known.container == "heic":
+        raise MediaInvalid(
+            path.name, ["a HEIC picture, which is read as a reference only; save it as JPEG or PNG"]
+        )
+    header = read_webp(path) if known.container == "webp" else None
+    still = still_facts(path, known, limits=limits)
+    stored = MediaInfo(
         kind=known.kind,
         container=known.container,
         content_type=known.content_type,
-        codec=video.codec_context.codec.canonical_name,
-        pix_fmt=video.pix_fmt or "",
-        width=video.width,
-        height=video.height,
-        frames=frames,
-        fps=str(rate) if moving else "0",
-        duration=float((video.duration or 0) * (video.time_base or 0)) if moving else 0.0,
+        codec="av1",
+        pix_fmt="",
+        width=still.width,
+        height=still.height,
+        frames=still.frames,
+        fps="0",
+        duration=0.0,
         audio=None,
         size=path.stat().st_size,
-        colour=_colour(video.codec_context),
-        stream=video.index,
+        upright=still.upright,
     )
+    if known.container == "avif":
+        return stored
+    if header is not None:  # PyAV's libraries (ffmpeg 8) do not open animated WebP
+        return stored.model_copy(
+            update={
+                "codec": "webp",
+                "frames": header.frames,
+                "fps": str(header.fps),
+                "duration": header.duration_ms / 1000,
+            }
+        )
+    with open_container(path, known, limits=limits) as container:
+        video = container.streams.video[0]
+        _check_codecs(path.name, video, None)
+        rate = video.average_rate or video.guessed_rate or Fraction(0)
+        frames = max(video.frames or len(video.index_entries), 1)
+        moving = frames > 1
+        return stored.model_copy(
+            update={
+                "codec": video.codec_context.codec.canonical_name,
+                "pix_fmt": video.pix_fmt or "",
+                "frames": frames,
+                "fps": str(rate) if moving else "0",
+                "duration": float((video.duration or 0) * (video.time_base or 0)) if moving else 0.0,
+                "colour": _colour(video.codec_context),
+            }
+        )
 
 
 def _colour(context: VideoCodecContext) -> tuple[int, int, int, int]:
@@ -289,22 +317,3 @@ def _matrix(frame: VideoFrame | None) -> tuple[int, int, int, int]:
 
 def _sign(number: int) -> int:
     return (number > 0) - (number < 0)
-
-
-def _webp_info(path: Path, known: MediaFormat) -> MediaInfo:
-    # PyAV's libraries (ffmpeg 8) do not open animated WebP.
-    header = read_webp(path)
-    return MediaInfo(
-        kind=known.kind,
-        container=known.container,
-        content_type=known.content_type,
-        codec="webp",
-        pix_fmt="",
-        width=header.width,
-        height=header.height,
-        frames=header.frames,
-        fps=str(header.fps),
-        duration=header.duration_ms / 1000,
-        audio=None,
-        size=path.stat().st_size,
-    )

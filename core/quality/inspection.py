@@ -2,13 +2,22 @@
 
 import asyncio
 import math
+import tempfile
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from prefect_ltx.fal import INGREDIENT
-from prefect_ltx.media import FfmpegFailed, MediaError, MediaInfo, MediaInvalid, probe, verify_video
+from prefect_ltx.media import (
+    FfmpegFailed,
+    MediaError,
+    MediaInfo,
+    MediaInvalid,
+    plain_picture,
+    probe,
+    verify_video,
+)
 from prefect_ltx.quality import detect
 from prefect_ltx.quality.detect import Clock
 from prefect_ltx.quality.findings import QualityFinding, QualityReport
@@ -46,7 +55,23 @@ async def inspect(
     Raises:
         FileNotFoundError: there is no such video.
     """
-    video = Path(video)
+    with tempfile.TemporaryDirectory(prefix="ltx-quality-") as folder:
+        return await _inspected(
+            Path(video), asked, endpoint, sheet, reference, Path(folder), decoded=decoded, timeout=timeout
+        )
+
+
+async def _inspected(
+    video: Path,
+    asked: Mapping[str, Any],
+    endpoint: str,
+    sheet: Path | str | None,
+    reference: Path | str | None,
+    folder: Path,
+    *,
+    decoded: bool,
+    timeout: float,
+) -> QualityReport:
     if not video.is_file():
         raise FileNotFoundError(f"{video}: there is no such video to inspect")
     try:
@@ -59,6 +84,7 @@ async def inspect(
     reference = Path(reference) if reference else None
     if sheet is not None:
         try:
+            sheet = await plain_picture(sheet, folder)
             stills = await asyncio.to_thread(stills_of, sheet)
         except (MediaError, OSError) as error:
             findings.append(_unmeasured(f"the reference sheet was not looked for: {error}"))

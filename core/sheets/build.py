@@ -4,6 +4,7 @@ The bytes decide the generation's key, so a sheet that is drawn again is not pai
 """
 
 import asyncio
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from prefect_ltx.media import (
     BITEXACT,
     MediaInfo,
     generator,
+    plain_picture,
     probe,
     run_ffmpeg,
     sha256_file,
@@ -81,17 +83,22 @@ async def build_reference_sheet(
     places = [index for index, each in enumerate(chosen) if each.role == "location"]
     if len(places) > 1:
         raise SheetInvalid(f"a sheet has one location, not {len(places)}")
-    found = await asyncio.gather(*(asyncio.to_thread(_picture, each.path) for each in chosen))
-    boxes = arrange(
-        [(each.width, each.height) for each in found],
-        width=width,
-        height=height,
-        layout=layout,
-        location=places[0] if places else None,
-        gutter=gutter,
-    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    await run_ffmpeg(_graph([each.path for each in chosen], boxes, width, height, path))
+    with tempfile.TemporaryDirectory(prefix=".sheet-", dir=path.parent) as folder:
+        # As a viewer shows them: upright, in sRGB, of an animation the first frame.
+        plain = [await plain_picture(each.path, Path(folder)) for each in chosen]
+        found = [
+            await asyncio.to_thread(_picture, each, one.path) for each, one in zip(plain, chosen, strict=True)
+        ]
+        boxes = arrange(
+            [(each.width, each.height) for each in found],
+            width=width,
+            height=height,
+            layout=layout,
+            location=places[0] if places else None,
+            gutter=gutter,
+        )
+        await run_ffmpeg(_graph(plain, boxes, width, height, path))
     await verify_image(path, width=width, height=height)
     return ReferenceSheet(
         path=path,
@@ -103,10 +110,10 @@ async def build_reference_sheet(
     )
 
 
-def _picture(path: Path) -> MediaInfo:
+def _picture(path: Path, original: Path) -> MediaInfo:
     info = probe(path)
     if info.kind != "image":
-        raise SheetInvalid(f"{path.name} is a video; a sheet is made of pictures")
+        raise SheetInvalid(f"{original.name} is a video; a sheet is made of pictures")
     return info
 
 
@@ -118,7 +125,6 @@ def _graph(paths: list[Path], boxes: list[Box], width: int, height: int, path: P
             source(picture, thread_queue_size=8 + place)
             .video.filter("trim", end_frame=1)
             .filter("setpts", "0")
-            # A picture that its metadata turns is turned by now: it is fitted as it is, never stretched.
             .filter(
                 "scale",
                 box.width,

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from generation_parts import planned
+from PIL import Image
 
 from prefect_ltx.fal import FalRequestInvalid, parse_request
-from prefect_ltx.generation import Services, prepare
+from prefect_ltx.generation import Services, plan_request, prepare
 from prefect_ltx.ledger import Owner
+from prefect_ltx.media import sha256_file
 
 
 @pytest.fixture
@@ -67,3 +69,26 @@ async def test_a_media_field_of_the_wrong_kind_is_refused(
     request = parse_request(document | {field: str(media_folder / name)})
     with pytest.raises(FalRequestInvalid, match=f"{field}: .* not {kind}"):
         await prepare(services, request, owner=Owner.here())
+
+
+async def test_what_fal_does_not_take_is_converted_and_the_plan_says_so(
+    services: Services, document: dict[str, Any], tmp_path: Path
+) -> None:
+    """An animated GIF and an AVIF go to fal as MP4 and PNG; the key is that of the user's own files."""
+    frames = [Image.new("RGB", (96, 64), (10 * number, 60, 90)) for number in range(12)]
+    frames[0].save(tmp_path / "moves.gif", save_all=True, append_images=frames[1:], duration=40)
+    frames[0].save(tmp_path / "place.avif")
+    whole = document | {"video_url": str(tmp_path / "moves.gif"), "image_url": str(tmp_path / "place.avif")}
+    request = parse_request(whole)
+    report = await plan_request(services, request)
+    assert set(report.warnings) >= {
+        "moves.gif (GIF) is converted to MP4 before it is sent",
+        "place.avif (AVIF) is converted to PNG before it is sent",
+    }
+    assert [*(services.options.work_dir / "inputs").iterdir()] == []
+    plan, ledger_plan = await planned(services, request, Owner.here())
+    assert plan.key == report.key
+    originals = {each.original for each in plan.media.values()}
+    assert originals == {sha256_file(tmp_path / "moves.gif"), sha256_file(tmp_path / "place.avif")}
+    assert {each.content_type for each in plan.media.values()} == {"video/mp4", "image/png"}
+    assert str(ledger_plan.body["video_url"]).endswith(".mp4")
