@@ -22,7 +22,16 @@ _UPRIGHT: Final = 1
 _SIDEWAYS: Final = 5  # and above: width and height change places
 _PILLOW: Final = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "gif": "GIF", "avif": "AVIF"}
 _MOST_CHUNKS: Final = 10_000
-_MOST_EXIF: Final = 1 << 20
+_MOST_CHUNK: Final = 1 << 20
+
+
+_SDR: Final = (1, 6, 13, 14, 15)  # transfers of ISO 23091-2 that sRGB's curve stands for
+_D50: Final = (0.9642, 1.0, 0.8249)
+_COLORANTS: Final = {
+    9: ((0.6734, 0.2790, -0.0019), (0.1657, 0.6753, 0.0299), (0.1251, 0.0456, 0.7969)),
+    12: ((0.5151, 0.2412, -0.0011), (0.2919, 0.6922, 0.0419), (0.1572, 0.0666, 0.7841)),
+}
+"""BT.2020's and Display P3's primaries, adapted to D50, by their numbers in ISO 23091-2."""
 
 
 class StillFacts(NamedTuple):
@@ -50,7 +59,7 @@ def still_facts(path: Path, known: MediaFormat, *, limits: Limits = DEFAULT_LIMI
         if orientation >= _SIDEWAYS:
             width, height = height, width
         frames = getattr(image, "n_frames", 1) if known.container in ("webp", "avif") else 1
-        profile = _profile(image)
+        profile = _profile(path, known, image)
         plain = (
             orientation == _UPRIGHT
             and profile is None
@@ -71,7 +80,7 @@ def read_still(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
     try:
         with _opened(path, known, limits) as image:
             orientation = _orientation(path, known, image)
-            profile = _profile(image)
+            profile = _profile(path, known, image)
             image.load()
             picture = _in_srgb(image, profile)
     except (OSError, ValueError, SyntaxError, MemoryError, struct.error) as error:
@@ -128,7 +137,7 @@ def _orientation(path: Path, known: MediaFormat, image: Image.Image) -> int:
         if known.container == "png":
             exif = Image.Exif()
             # Pillow would decode all of a PNG to look for it behind the pixels.
-            exif.load(_png_exif(path))
+            exif.load(b"Exif\0\0" + _png_chunk(path, b"eXIf"))
         elif known.container == "gif":
             return _UPRIGHT
         else:
@@ -139,7 +148,8 @@ def _orientation(path: Path, known: MediaFormat, image: Image.Image) -> int:
     return found if isinstance(found, int) and 1 <= found <= 8 else _UPRIGHT
 
 
-def _png_exif(path: Path) -> bytes:
+def _png_chunk(path: Path, wanted: bytes) -> bytes:
+    """The contents of a PNG's first chunk of a kind; empty where there is none."""
     with path.open("rb") as file:
         file.seek(8)
         for _ in range(_MOST_CHUNKS):
@@ -147,15 +157,18 @@ def _png_exif(path: Path) -> bytes:
             if len(head) < 8:
                 break
             length, kind = struct.unpack(">I4s", head)
-            if kind == b"eXIf":
-                return b"Exif\0\0" + file.read(min(length, _MOST_EXIF))
+            if kind == wanted:
+                return file.read(min(length, _MOST_CHUNK))
             file.seek(length + 4, io.SEEK_CUR)
     return b""
 
 
-def _profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
+def _profile(path: Path, known: MediaFormat, image: Image.Image) -> ImageCms.ImageCmsProfile | None:
     """The picture's colour profile, where it has one that is readable and not sRGB's own."""
     data = image.info.get("icc_profile")
+    signal = _png_chunk(path, b"cICP") if known.container == "png" else b""
+    if len(signal) == 4 and signal[1] in _SDR and signal[0] in _COLORANTS:
+        data = _matrix_profile(_COLORANTS[signal[0]])
     if not isinstance(data, bytes) or not data:
         return None
     try:
@@ -164,6 +177,27 @@ def _profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None  # as viewers do: a profile that cannot be read is none
     return None if "srgb" in description.lower() else profile
+
+
+def _matrix_profile(colorants: tuple[tuple[float, float, float], ...]) -> bytes:
+    """An ICC profile (version 4) of three colorants and sRGB's curve, for what a PNG's `cICP` names by a number."""
+
+    def fixed(*values: float) -> bytes:
+        return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    curve = b"para\0\0\0\0\0\3\0\0" + fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+    text = "wide".encode("utf-16-be")
+    words = b"mluc\0\0\0\0" + struct.pack(">II4sII", 1, 12, b"enUS", len(text), 28) + text
+    tags = {b"desc": words, b"cprt": words, b"wtpt": b"XYZ \0\0\0\0" + fixed(*_D50)}
+    for name, values in zip("rgb", colorants, strict=True):
+        tags |= {f"{name}XYZ".encode(): b"XYZ \0\0\0\0" + fixed(*values), f"{name}TRC".encode(): curve}
+    table, body, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
+    for tag, data in tags.items():
+        table += tag + struct.pack(">II", start + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    head = struct.pack(">II4s4s4s", start + len(body), 0, b"\x04\x30\0\0", b"mntr", b"RGB ") + b"XYZ "
+    head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + fixed(*_D50)
+    return head.ljust(128, b"\0") + table + body
 
 
 def _in_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile | None) -> Image.Image:

@@ -2,6 +2,7 @@
 
 import struct
 import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,20 @@ async def test_colour_profiles_are_brought_to_srgb(tmp_path: Path, suffix: str) 
     )
     with Image.open(sheet.path) as image:
         assert near(at(image, (0.5, 0.5)), (192, 117, 70), 4)
+
+
+async def test_a_png_may_name_its_colours_by_number(tmp_path: Path) -> None:
+    """PNG's cICP chunk says Display P3 without a profile; sRGB by number is plain."""
+    Image.new("RGB", (64, 64), (180, 120, 80)).save(tmp_path / "plain.png")
+    data = (tmp_path / "plain.png").read_bytes()
+    for primaries, wanted in ((12, (191, 117, 72)), (1, (180, 120, 80))):
+        chunk = b"cICP" + bytes((primaries, 13, 0, 1))
+        path = tmp_path / f"{primaries}.png"
+        path.write_bytes(
+            data[:33] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+        )
+        assert near(at(read_still(path), (0.5, 0.5)), wanted, 4)
+        assert (await plain_picture(path, tmp_path) == path) == (primaries == 1)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P", "L", "CMYK", "I;16", "LA"])
