@@ -8,11 +8,12 @@ from prefect_ltx.media.demo import make_reference_clip, make_reference_sheet
 from prefect_ltx.media.errors import FfmpegFailed, MediaError, MediaInvalid
 from prefect_ltx.media.files import sha256_file
 from prefect_ltx.media.graph import BITEXACT, frame_rate, generator, nowhere, source, target
+from prefect_ltx.media.info import AudioInfo, MediaInfo
 from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
 from prefect_ltx.media.loudness import Loudness, measure_loudness
 from prefect_ltx.media.magic import MediaFormat, MediaKind, sniff, sniff_bytes
 from prefect_ltx.media.panels import WHOLE, Panel, find_panels, read_picture
-from prefect_ltx.media.probe import AudioInfo, MediaInfo, probe
+from prefect_ltx.media.probe import probe
 from prefect_ltx.media.process import FfmpegRun, Progress, run_ffmpeg
 from prefect_ltx.media.recipe import (
     AudioFile,

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect_ltx.media.errors import MediaInvalid
+from prefect_ltx.media.info import AudioInfo, MediaInfo
 from prefect_ltx.media.jobs import Expected
 from prefect_ltx.media.limits import Limits
 from prefect_ltx.media.loudness import measure_loudness
 from prefect_ltx.media.magic import M4A, WAV, MediaFormat
-from prefect_ltx.media.probe import AudioInfo, MediaInfo
 from prefect_ltx.media.verify import verify_audio, verify_image, verify_video
 
 T = TypeVar("T")

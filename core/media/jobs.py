@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from prefect_ltx.media.info import MediaInfo
 from prefect_ltx.media.loudness import Level
-from prefect_ltx.media.probe import MediaInfo
 from prefect_ltx.media.shape import Shape
 
 

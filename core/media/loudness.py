@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict
 
 from prefect_ltx.media.errors import FfmpegFailed
 from prefect_ltx.media.graph import nowhere, source
+from prefect_ltx.media.info import AudioInfo
 from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
 from prefect_ltx.media.magic import MediaFormat
-from prefect_ltx.media.probe import AudioInfo, probe
+from prefect_ltx.media.probe import probe
 from prefect_ltx.media.process import run_ffmpeg
 from prefect_ltx.media.shown import SAMPLE_RATE, heard, own_clock
 

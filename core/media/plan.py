@@ -12,12 +12,12 @@ from typing import Any
 import ffmpeg
 
 from prefect_ltx.media.graph import BT709, source
+from prefect_ltx.media.info import MediaInfo
 from prefect_ltx.media.jobs import Clip, Expected, Job
 from prefect_ltx.media.limits import Limits
 from prefect_ltx.media.loudness import Cut, Level, prepared
 from prefect_ltx.media.moving import audio_job, hls_job, proxy_job, social_job, web_job
 from prefect_ltx.media.pictures import contact_sheet_job, poster_job, preview_job, thumbnails_job
-from prefect_ltx.media.probe import MediaInfo
 from prefect_ltx.media.recipe import (
     AudioFile,
     ContactSheet,

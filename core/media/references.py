@@ -14,9 +14,10 @@ from typing import Final, Literal, NamedTuple
 from prefect_ltx.media.errors import FfmpegFailed, MediaInvalid
 from prefect_ltx.media.graph import BITEXACT, BT709, source, target
 from prefect_ltx.media.header import check_header
+from prefect_ltx.media.info import MediaInfo
 from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
 from prefect_ltx.media.magic import MediaFormat, sniff
-from prefect_ltx.media.probe import MediaInfo, probe
+from prefect_ltx.media.probe import probe
 from prefect_ltx.media.process import run_ffmpeg
 from prefect_ltx.media.recipe import Recipe, WebVideo
 from prefect_ltx.media.renditions import render_renditions

@@ -20,11 +20,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from prefect_ltx.media.check import check_file, content_type, together
 from prefect_ltx.media.errors import MediaError, MediaInvalid
 from prefect_ltx.media.files import sha256_file
+from prefect_ltx.media.info import MediaInfo
 from prefect_ltx.media.jobs import Expected
 from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
 from prefect_ltx.media.loudness import TRUE_PEAK_DBTP, Level, find_level
 from prefect_ltx.media.plan import RenderPlan, cut_of, render_plan
-from prefect_ltx.media.probe import MediaInfo, frame_times, probe
+from prefect_ltx.media.probe import frame_times, probe
 from prefect_ltx.media.process import Progress, run_ffmpeg
 from prefect_ltx.media.recipe import Recipe
 from prefect_ltx.media.recipes import recipe_named

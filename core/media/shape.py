@@ -11,7 +11,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from prefect_ltx.media.errors import MediaInvalid
-from prefect_ltx.media.probe import MediaInfo
+from prefect_ltx.media.info import MediaInfo
 from prefect_ltx.media.recipe import Recipe
 from prefect_ltx.media.shown import is_hdr, is_other_colour
 

@@ -11,7 +11,7 @@ clock: `own_clock` says so to ffmpeg, which would start every file at zero.
 
 from typing import Any, Final
 
-from prefect_ltx.media.probe import AudioInfo, MediaInfo
+from prefect_ltx.media.info import AudioInfo, MediaInfo
 
 SAMPLE_RATE: Final = 48000
 WHITE_NITS: Final = 203

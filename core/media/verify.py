@@ -20,9 +20,10 @@ from prefect_ltx.media.allowed import decoding_options
 from prefect_ltx.media.errors import MediaInvalid
 from prefect_ltx.media.graph import frame_rate
 from prefect_ltx.media.header import check_header
+from prefect_ltx.media.info import AudioInfo, MediaInfo
 from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
 from prefect_ltx.media.magic import MediaFormat, sniff
-from prefect_ltx.media.probe import AudioInfo, MediaInfo, audio_info, open_container, probe
+from prefect_ltx.media.probe import audio_info, open_container, probe
 from prefect_ltx.media.streams import chosen_audio, chosen_video
 from prefect_ltx.media.webp import webp_pictures
 
