@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote_to_bytes
@@ -43,6 +43,8 @@ class Aside:
     """The place: a folder of this machine, or a bucket."""
 
     location: str
+    _files: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """What is put aside already, by its data URI: a batch may name one sheet a thousand times."""
 
     @classmethod
     def of(cls, flow: "Flow[Any, Any]") -> Self:
@@ -68,6 +70,8 @@ class Aside:
         """A data URI as a file; everything else, and what is no readable data URI, as it is."""
         if source[:5].lower() != "data:" or len(source) < _SHORT:
             return source
+        if source in self._files:
+            return self._files[source]
         head, comma, text = source[5:].partition(",")
         media_type, *options = head.split(";")
         try:
@@ -78,20 +82,23 @@ class Aside:
             comma = ""
         if not comma:
             return source  # refused where it is read, in words of its own
-        return await self._put(f"inline{_TYPES.get(media_type.strip().lower(), '.bin')}", content)
+        self._files[source] = await self._put(
+            f"inline{_TYPES.get(media_type.strip().lower(), '.bin')}", content
+        )
+        return self._files[source]
 
     async def document(self, name: str, content: Any) -> str:
         """JSON types as a file, under a name that people may see."""
         data = json.dumps(content, ensure_ascii=False, indent=1).encode()
         return await self._put(re.sub(r"[^\w.-]+", "-", name).strip("-.")[-80:] or "batch.json", data)
 
-    async def without_data(self, value: Any, field: str = "") -> Any:
+    async def without_data(self, value: Any, name: str = "") -> Any:
         """The value with every data URI of a media field as a file."""
         if isinstance(value, Mapping):
-            return {name: await self.without_data(part, str(name)) for name, part in value.items()}
+            return {key: await self.without_data(part, str(key)) for key, part in value.items()}
         if isinstance(value, (list, tuple)):
-            return [await self.without_data(part, field) for part in value]
-        if isinstance(value, str) and (field in _MEDIA or field.endswith("_url")):
+            return [await self.without_data(part, name) for part in value]
+        if isinstance(value, str) and (name in _MEDIA or name.endswith("_url")):
             return await self.media(value)
         return value
 

@@ -176,7 +176,8 @@ async def test_runs_with_more_than_a_server_takes(
     request = IngredientRequest(prompt="a cup", image_url=sheet, num_frames=9, resolution=size, seed=1)
     made = await ingredient_to_video(request, recipe="none")
     row = {"prompt": "a cup", "image_url": sheet, "num_frames": 9, "resolution": size, "seed": 1}
-    report = await generate_batch([row] * 1500, recipe="none")
+    same = request.with_media({"image_url": str(next(ltx_env.rglob("inline.png")))})
+    report = await generate_batch([row] + [same] * 1499, recipe="none")
     assert report.name == "batch"
     assert {each.status for each in report.rows} == {"reused"}
     assert {each.generation_id for each in report.rows} == {made.generation_id}
