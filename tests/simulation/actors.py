@@ -103,7 +103,9 @@ async def end(world: World) -> None:
             await _swept(world, services)
             if not await _is_left(services):
                 break
-        lacking = [want for want in world.wants if not want.archived] or world.wants[:1]
+        lacking = [want for want in world.wants if not want.archived]
+        if not lacking and world.chance.fraction("what is had is asked for again") < 0.3:
+            lacking = world.wants[:1]
         for want in lacking:
             await _tried(world, want, lambda want=want: _generated(world, services, want))
         if await _is_left(services):

@@ -9,7 +9,7 @@ from chance import Chance
 from loop import Process
 from machines import DISKS
 from snapshot import Snapshot, taken
-from webhook_server import serve_webhooks
+from webhook_server import forge, serve_webhooks
 from wire import Weather
 from world import Want, World
 
@@ -69,9 +69,9 @@ class History:
     def _draw_actors(self) -> None:
         chance = self.chance
         wants = []
-        for number in range(chance.pick("requests", (1, 1, 1, 2, 3))):
+        for number in range(chance.pick("requests", (1, 1, 1, 1, 2, 3))):
             seed = None if chance.fraction(f"request {number}/seedless") < 0.4 else 7 + number
-            for run in range(chance.pick(f"request {number}/runs", (1, 1, 1, 2))):
+            for run in range(chance.pick(f"request {number}/runs", (1, 1, 1, 1, 2))):
                 wants.append(Want(f"run-{number}-{run}", f"Generated video: scene {number}", seed))
         self.world.wants = wants
         if len(wants) > 1 and chance.fraction("batch") < 0.4:
@@ -85,6 +85,8 @@ class History:
             self._worker(name, lambda other=other: actors.sweep(self.world, other=other))
         if chance.fraction("poller") < 0.25:
             self._worker("poller", lambda: actors.poll(self.world))
+        if self.world.trouble.webhooks and chance.fraction("forger") < 0.25:
+            self._worker("forger", lambda: forge(self.world))
         if chance.fraction("person") < 0.12:
             self._worker("person", lambda: actors.cancel_something(self.world))
 

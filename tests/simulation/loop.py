@@ -9,6 +9,7 @@ is unwound by garbage collection.
 
 import asyncio
 import contextvars
+import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -40,19 +41,49 @@ class Spinning(Exception):
 
 
 class OneThread(Executor):
-    """Stands for an executor with one thread: what is given to it runs in order. Outside the loop it runs at once."""
+    """Stands for an executor with one thread: what is given to it runs in order, each in a handle of the loop that
+    runs. Outside of a loop it runs at once."""
 
     def __init__(self) -> None:
-        self.waiting: deque[Callable[[], None]] = deque()
-        self.busy = False
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._busy = False
 
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
         future: Future[T] = Future()
-        try:
-            future.set_result(function(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = function(*args, **kwargs)
+            except Killed:
+                return
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            process = current()
+            if process is not None:
+                process.moment("call")
+
+        loop = asyncio._get_running_loop()
+        if not isinstance(loop, SimulatedLoop):
+            run()
+            return future
+        if loop.over:
+            raise asyncio.CancelledError
+        self._waiting.append(run)
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._next, loop)
         return future
+
+    def _next(self, loop: "SimulatedLoop") -> None:
+        self._waiting.popleft()()
+        if self._waiting:
+            loop.call_soon(self._next, loop)
+        else:
+            self._busy = False
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Nothing to stop."""
@@ -128,12 +159,14 @@ class _Ready(deque[asyncio.Handle]):
         if process is None or self.loop.over:
             return handle
         if process.dead:
+            self.loop.graves.append(handle)
             return self.loop.idle
         if process.stopped:
             process.deferred.append(handle)
             return self.loop.idle
         process.steps += 1
         if process.moment("step"):
+            self.loop.graves.append(handle)
             return self.loop.idle
         return handle
 
@@ -147,14 +180,16 @@ class SimulatedLoop(async_solipsism.EventLoop):
         self.shuffle = shuffle
         self.over = False
         self.steps = 0
-        self.calls: deque[asyncio.Future[Any]] = deque(maxlen=300)
-        """What was given to executors; of a dead process it never ends."""
+        self.graves: list[asyncio.Handle] = []
+        """What processes that died would have run next; unwound at the very end."""
+        self._futures: weakref.WeakSet[asyncio.Future[Any]] = weakref.WeakSet()
         ready = _Ready()
         ready.loop = self
         self._ready = ready
         self.idle = asyncio.Handle(_nothing, (), self)
         self.tasks: list[asyncio.Task[Any]] = []
         self.set_task_factory(self._kept_task)
+        self.set_exception_handler(lambda *_: None)  # of the dead, and of what is unwound at the end
 
     @staticmethod
     def _kept_task(loop: "SimulatedLoop", coroutine: Any, **options: Any) -> "asyncio.Task[Any]":
@@ -166,9 +201,10 @@ class SimulatedLoop(async_solipsism.EventLoop):
 
     def run_in_executor(self, executor: Executor | None, func: Callable[..., T], *args: Any) -> Any:  # type: ignore[override]
         """A handle of its own in place of a thread."""
+        if isinstance(executor, OneThread):
+            return asyncio.wrap_future(executor.submit(func, *args), loop=self)
         future: asyncio.Future[T] = self.create_future()
         process = current()
-        self.calls.append(future)
         if self.over:
             future.set_exception(asyncio.CancelledError())
             return future
@@ -189,26 +225,18 @@ class SimulatedLoop(async_solipsism.EventLoop):
             if process is not None:
                 process.moment("call")
 
-        queue = executor if isinstance(executor, OneThread) else None
-        if queue is None:
-            self.call_soon(run)
-            return future
-        queue.waiting.append(run)
-        if not queue.busy:
-            queue.busy = True
-            self.call_soon(self._next_in, queue)
+        self.call_soon(run)
         return future
-
-    def _next_in(self, queue: OneThread) -> None:
-        queue.waiting.popleft()()
-        if queue.waiting:
-            self.call_soon(self._next_in, queue)
-        else:
-            queue.busy = False
 
     def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
         """There are no threads."""
         return self.call_soon(callback, *args, context=context)
+
+    def create_future(self) -> "asyncio.Future[Any]":
+        """What somebody waits for, until it is unwound."""
+        future = super().create_future()
+        self._futures.add(future)
+        return future
 
     def start(self, process: Process, coroutine: Any) -> "asyncio.Task[Any]":
         """Run a coroutine as part of a process."""
@@ -228,11 +256,12 @@ class SimulatedLoop(async_solipsism.EventLoop):
         """Unwind whatever is left, so that nothing of it is unwound later, and close."""
         self.over = True
         self.shuffle = None
+        self._ready.extend(self.graves)
         for _ in range(20):
             left = [task for task in self.tasks if not task.done()]
             if not left:
                 break
-            for future in self.calls:
+            for future in list(self._futures):
                 future.cancel()
             for task in left:
                 task._log_destroy_pending = False

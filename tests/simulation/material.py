@@ -1,5 +1,6 @@
 """What all histories of one runner share and none changes: empty databases, a clip, a sheet."""
 
+import os
 import random
 import shutil
 import sqlite3
@@ -24,6 +25,8 @@ from prefect_ltx.runtime import Runtime
 
 EPOCH = 1_790_000_000.0
 """Unix seconds at which every history begins, in September 2026."""
+FOLDER = "PREFECT_LTX_SIMULATION_FOLDER"
+"""The environment's variable for where runners work."""
 SIZE = (256, 144)
 FRAMES = 9
 MEGAPIXELS = 1
@@ -74,8 +77,7 @@ def seeded(name: str) -> Runtime:
 @cache
 def material() -> Material:
     """Made once in each runner, in memory where there is a file system for that."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="prefect-ltx-simulation-", dir=memory if memory.is_dir() else None))
+    folder = Path(tempfile.mkdtemp(prefix="runner-", dir=os.environ.get(FOLDER)))
     ledger = folder / "ledger.db"
     Ledger(f"sqlite:///{ledger}", runtime=seeded("ledger")).close()
     _rename(

@@ -6,12 +6,14 @@ python tests/simulation/simulate.py [--histories N] [--first SEED] [--seed SEED]
 import argparse
 import gc
 import json
+import os
 import sys
+import tempfile
 import time
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,8 +24,9 @@ from chance import Chance
 from history import History
 from invariants import broken
 from machines import DISKS
+from material import FOLDER
 
-CHUNK = 25
+CHUNK = 10
 _installed = False
 
 
@@ -77,14 +80,20 @@ def _some(seeds: range) -> list[Outcome]:
 
 def many(first: int, count: int, jobs: int) -> Iterator[Outcome]:
     """So many histories, in the order of their seeds."""
-    chunks = [range(at, min(at + CHUNK, first + count)) for at in range(first, first + count, CHUNK)]
+    chunks = deque(range(at, min(at + CHUNK, first + count)) for at in range(first, first + count, CHUNK))
     if jobs <= 1:
         for chunk in chunks:
             yield from _some(chunk)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for outcomes in pool.map(_some, chunks):
-            yield from outcomes
+        waiting: deque[Future[list[Outcome]]] = deque()
+        try:
+            while chunks or waiting:
+                while chunks and len(waiting) < 2 * jobs:
+                    waiting.append(pool.submit(_some, chunks.popleft()))
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def shrunk(outcome: Outcome) -> tuple[Outcome, list[str]]:
@@ -143,8 +152,18 @@ def main() -> int:
     parser.add_argument(
         "--keep-going", action="store_true", help="show every broken history, not only the first"
     )
+    parser.add_argument("--no-shrinking", action="store_true", help="stop at the first broken history")
     parser.add_argument("--regressions", action="store_true", help="play the histories that once failed")
     given = parser.parse_args()
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(
+        prefix="prefect-ltx-simulation-", dir=memory if memory.is_dir() else None, ignore_cleanup_errors=True
+    ) as folder:
+        os.environ[FOLDER] = folder
+        return _as_asked(given)
+
+
+def _as_asked(given: argparse.Namespace) -> int:
     if given.seed is not None:
         outcome = play(given.seed, telling=True)
         print("\n".join(outcome.story))
@@ -163,7 +182,8 @@ def main() -> int:
             failed += 1
             print(f"Seed {outcome.seed}: " + "\n    ".join(outcome.broken), flush=True)
             if not given.keep_going:
-                show(shrunk(outcome))
+                if not given.no_shrinking:
+                    show(shrunk(outcome))
                 return 1
     seconds = time.monotonic() - began
     for kind, count in sorted(kinds.items()):

@@ -43,7 +43,7 @@ class Trouble:
         """The trouble of this seed."""
         found = cls()
         found.service = chance.pick("service", ("embedded", "embedded", "embedded", "custom", "fal"))
-        found.render_seconds = chance.skewed("render seconds", 1.0, 60.0)
+        found.render_seconds = chance.skewed("render seconds", 0.5, 15.0)
         found._messages(chance)
         found._fal(chance)
         found._machine(chance)
@@ -83,7 +83,7 @@ class Trouble:
             ("listing_by_ended_at", True),
         )
         for name, knob in listing:
-            if chance.fault("", f"fal/{name}", 0.15):
+            if chance.fault("", f"fal/{name}", 0.3 if name == "listing_lag_seconds" else 0.12):
                 self.faults[name] = knob
         stays = set()
         for name, probability, knob in _FAL:

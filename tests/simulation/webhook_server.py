@@ -1,9 +1,12 @@
 """The webhook receiver as a process of its own, and deliveries that fal never signed."""
 
 import asyncio
+import json
+import sqlite3
+from contextlib import suppress
 from typing import Any
 
-from loop import current
+import httpx
 from wire import Server
 from world import RECEIVER, World
 
@@ -41,7 +44,38 @@ async def serve_webhooks(world: World) -> None:
             ready.set_result(app)
         await work
 
-    world.start(process, serve())
-    app = await ready
-    assert current() is None
-    world.network.servers[RECEIVER] = Server(app, process, "receiver", 80)
+    serving = world.start(process, serve())
+    await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED)
+    if ready.done():  # else it could not even begin, and nobody listens
+        world.network.servers[RECEIVER] = Server(ready.result(), process, "receiver", 80)
+
+
+async def forge(world: World) -> None:
+    """Somebody who learned a nonce tells the receiver of a video that fal never signed."""
+    connection = sqlite3.connect(world.folder / "ledger.db")
+    nonces = [
+        nonce for (nonce,) in connection.execute("SELECT nonce FROM ltx_generation ORDER BY created_at")
+    ]
+    connection.close()
+    client = world.network.client()
+    for number, nonce in enumerate(nonces[:2]):
+        world.chance.happened[f"forged/{number}"] = "webhook forged"
+        request_id = f"forged-{number}"
+        body = json.dumps(
+            {
+                "request_id": request_id,
+                "gateway_request_id": request_id,
+                "status": "OK",
+                "payload": {"video": {"url": "http://evil.simulated/video.mp4"}, "seed": 1, "prompt": "evil"},
+            }
+        )
+        headers = {
+            "Content-Type": "application/json",
+            "X-Fal-Webhook-Request-Id": request_id,
+            "X-Fal-Webhook-User-Id": "local|team",
+            "X-Fal-Webhook-Timestamp": str(int(world.machines[0].time())),
+            "X-Fal-Webhook-Signature": "ab" * 64,
+        }
+        with suppress(httpx.HTTPError):
+            await client.post(f"http://{RECEIVER}/fal/{nonce}", content=body, headers=headers)
+    await client.aclose()

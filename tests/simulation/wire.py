@@ -163,7 +163,8 @@ class Network:
         if self.weather.calm:
             return ""
         for kind in KINDS:
-            probability = self.weather.chances.get(kind, 0.0)
+            # What happens to the one message that costs money matters most.
+            probability = self.weather.chances.get(kind, 0.0) * (4 if route == "submit" else 1)
             if probability and self.chance.fault(f"message {kind}", f"{name}/{kind}", probability):
                 return kind
         return ""

@@ -16,7 +16,7 @@ from typing import Any
 
 from chance import Chance
 from fastapi import FastAPI
-from loop import OneThread, Process, SimulatedLoop, current
+from loop import Killed, OneThread, Process, SimulatedLoop, current
 from machines import DISKS, away, full, killed, sqlite_error
 from material import EPOCH, ClipRenderer, material
 from pydantic import SecretStr
@@ -309,6 +309,8 @@ class World:
     async def _watched(self, process: Process, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
+        except Killed:
+            pass
         except EXPLAINED as error:
             self.words.say(f"{type(error).__name__}: {error}")
             self.tell(process.name, f"ends: {type(error).__name__}: {error}")
