@@ -5,7 +5,7 @@ ROOMS   := blocks tasks flows deployments cli
 PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
 WORKERS ?= 3
 CHAOS_ROUNDS ?= 100
-HISTORIES ?= 300
+HISTORIES ?= 200
 
 # A shim can be on PATH and still not run, and Debian's python3 can lack venv: only trying tells.
 TRY_PYTHON := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -51,7 +51,7 @@ e2e: setup
 corpus: setup ## About sixty awkward clips through every output and film (CI takes one of each kind)
 	CORPUS=full .venv/bin/pytest -n 2 --dist worksteal tests/corpus
 
-simulate: setup ## Histories of a hostile world (docs/simulation.md); HISTORIES=300, SEED=n replays one
+simulate: setup ## Histories of a hostile world (docs/simulation.md); HISTORIES=200, SEED=n replays one
 	@.venv/bin/python tests/simulation/simulate.py $(if $(SEED),--seed $(SEED),--histories $(HISTORIES) --jobs $(WORKERS))
 
 mutants: setup ## Real faults put back one by one: the simulation has to catch each of them
