@@ -71,7 +71,7 @@ class History:
         wants = []
         for number in range(chance.pick("requests", (1, 1, 1, 1, 2, 3))):
             seed = None if chance.fraction(f"request {number}/seedless") < 0.4 else 7 + number
-            for run in range(chance.pick(f"request {number}/runs", (1, 1, 1, 1, 2))):
+            for run in range(chance.pick(f"request {number}/runs", (1, 1, 1, 2))):
                 wants.append(Want(f"run-{number}-{run}", f"Generated video: scene {number}", seed))
         self.world.wants = wants
         if len(wants) > 1 and chance.fraction("batch") < 0.4:

@@ -122,7 +122,9 @@ class Network:
         await trace("http11.send_request_headers.started", {"request": _Watched(request.method)})
         await asyncio.sleep(0.002 + self.calm_seconds.random() * 0.03)
         if fate == "delayed":
-            await asyncio.sleep(self.chance.skewed(f"{name}/late", 1.0, 200.0))
+            # A submit may be on its way for longer than a lease, and arrive all the same.
+            draw = self.chance.between if route == "submit" else self.chance.skewed
+            await asyncio.sleep(draw(f"{name}/late", 1.0, 178.0))
         if fate == "lost before":
             self.say(who, f"asks {server.name} for {route}: lost on the way there")
             raise await self._broken(name, patience)
