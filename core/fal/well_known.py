@@ -14,7 +14,7 @@ _KEYS_SECONDS: Final = 24 * 3600
 _MOST_BYTES: Final = 1 << 20
 """A key set has a few hundred bytes."""
 _ASK_AGAIN: Final = (0.1, 0.1, 0.0)
-"""Seconds after each answer that is not JSON, when a service is asked who it is."""
+"""Seconds after each answer that is an error or not JSON, when a service is asked who it is."""
 
 
 class WellKnown:
@@ -64,7 +64,7 @@ def _read_keys(reply: Reply) -> list[dict[str, Any]]:
 
 
 def _read_who(reply: Reply) -> object | None:
-    """What a server says of itself: JSON, or None for a page or nothing, which may have come from in between."""
+    """What a server says of itself; None for an error, a page or nothing, which may have come from in between."""
     if reply.status >= 500 or reply.status in (408, 425, 429):
         raise reply.gateway("asked which service it is")
-    return reply.data if reply.ok or reply.data is None else {}
+    return reply.data if reply.ok else None

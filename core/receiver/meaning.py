@@ -21,6 +21,7 @@ from prefect_ltx.fal import (
 from prefect_ltx.fal.reply import Reply
 from prefect_ltx.fal.verdicts import generation_result
 from prefect_ltx.ledger import Delivery, RemoteCancelled, RemoteCompleted, RemoteFailed
+from prefect_ltx.ledger.life.answers import failure
 from prefect_ltx.receiver.sparing_log import SparingLog
 
 _STATUS: Final = re.compile(r"\b([45]\d\d)\b")
@@ -54,7 +55,7 @@ def _end(webhook: VerifiedWebhook) -> RemoteCompleted | RemoteFailed | RemoteCan
     except FalGenerationCancelled as error:
         return RemoteCancelled(error.billed, request_id=request_id)
     except (FalValidationError, FalGenerationFailed) as error:
-        return RemoteFailed(error.what, error.billed, request_id=request_id)
+        return failure(error, request_id)
     except FalError:
         return None
     # Without fal's billable units, which only the result route names: the cost is settled later.

@@ -100,8 +100,17 @@ async def test_odd_words_about_the_listing_are_none(
 
 
 async def test_a_page_now_and_then_does_not_change_the_service(client: FalClient, wire: Wire) -> None:
-    """One HTML answer must not make the same server another one, whose rows are others'."""
+    """One answer from in between must not make the same server another one, whose rows are others'."""
     wire.on(WHO, Answer(404, b"<html/>"), Answer(503, b""), who(wire))
+    assert (await client.identify()).kind == "embedded"
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409])
+async def test_an_error_in_json_does_not_change_the_service(
+    client: FalClient, wire: Wire, status: int
+) -> None:
+    """A gateway's refusal of one question says nothing of who is behind it."""
+    wire.on(WHO, answer({"message": "no Route matched with those values"}, status), who(wire))
     assert (await client.identify()).kind == "embedded"
 
 

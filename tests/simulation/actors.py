@@ -51,6 +51,23 @@ async def run_flow(world: World, want: Want, *, retries: int = 0, key: str = "fi
                 return
 
 
+async def run_twice(world: World, want: Want) -> None:
+    """One run that asks for the same video twice at once, as a composed flow may: one owner, one purchase."""
+    async with _Opened(world) as services:
+        owner = world.owner()
+
+        async def once() -> None:
+            ready = await prepare(services, request_of(want), owner=owner, seed_scope=want.run_id)
+            want.seeds.add(ready.plan.seed)
+            await generate(plain_steps(services), ready, Order(owner, want.run_id, recipe="none"))
+
+        await asyncio.gather(*(_tried(world, want, once) for _ in range(2)))
+        if (
+            want.archived
+        ):  # whoever came second may have found the first one's files gone, and says where the video is
+            want.ends.append("archived")
+
+
 async def run_batch(world: World, wants: list[Want], *, at_fal: int = 2) -> None:
     """Several at once, which share uploads and one poller."""
     async with _Opened(world) as services:
@@ -122,9 +139,11 @@ async def _is_left(services: Services) -> bool:
 
 
 async def sweep(world: World, *, other: bool = False) -> None:
-    """One sweep."""
+    """One sweep; of another account several, as a schedule makes them."""
     async with _Opened(world, other=other) as services:
-        await _explained(world, lambda: _swept(world, services))
+        for pause in (0, 15, 30, 45) if other else (0,):
+            await asyncio.sleep(pause)
+            await _explained(world, lambda: _swept(world, services))
 
 
 async def _swept(world: World, services: Services) -> None:

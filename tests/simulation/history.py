@@ -41,6 +41,7 @@ class History:
         self.chance = chance
         self.world = World(chance, telling=telling)
         self.running: list[tuple[asyncio.Task[None], Process]] = []
+        self._begins: dict[str, float] = {}
 
     def play(self) -> Snapshot:
         """Let it happen; what there is in the end."""
@@ -52,7 +53,9 @@ class History:
     async def _happens(self) -> None:
         world = self.world
         await world.start_fal()
-        world.network.weather = Weather(world.trouble.messages)
+        world.network.weather = Weather(
+            world.trouble.messages, world.trouble.slow_submits, world.trouble.slow_listings
+        )
         if world.trouble.webhooks:
             await serve_webhooks(world)
         self._draw_actors()
@@ -96,6 +99,9 @@ class History:
             self._worker(f"submit {want.run_id}", lambda: actors.submit_only(world, want))
             self._worker(f"finish {want.run_id}", lambda: actors.finish_runs(world))
             return
+        if chance.fraction(f"{want.run_id}/twice") < 0.1:
+            self._worker(want.run_id, lambda: actors.run_twice(world, want))
+            return
         retries = chance.pick(f"{want.run_id}/retries", (0, 0, 1, 2))
         key = (
             "second"
@@ -111,6 +117,9 @@ class History:
         begins = (
             self.chance.between(f"{name}/begins", 0, 90) if self.chance.fraction(f"{name}/late") < 0.6 else 0
         )
+        if name.startswith("run-") and name.endswith("-1") and self.chance.fraction(f"{name}/together") < 0.5:
+            begins = self._begins.get(f"{name[:-1]}0", begins)  # somebody pressed twice
+        self._begins[name] = begins
         self.world.loop.call_later(begins, self._begin, name, work, 1)
         if self.chance.fault("process stopped", f"{name}/stops", 0.12):
             at = begins + self.chance.skewed(f"{name}/stops/at", 0.02, 60)
@@ -130,6 +139,7 @@ class History:
             process.dies_at = {kind: count}
 
         def again(dead: Process, where: str) -> None:
+            world.deaths[dead.name] = where
             world.tell(dead.name, f"is killed at {where}")
             if incarnation < 3:
                 pause = chance.skewed(f"{mark}/killed/pause", 0.5, 200)

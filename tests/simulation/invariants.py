@@ -152,6 +152,54 @@ def the_budget_holds(found: Snapshot) -> Iterator[str]:
 
 
 @invariant
+def an_absurd_bill_stops_buying(found: Snapshot) -> Iterator[str]:
+    """Once the ledger knows a bill of many times its bound, nothing is sent until a person has looked."""
+    upper = {row.id: row.upper for row in found.rows}
+    absurd = ""
+    for row, event, detail in found.history:
+        if event == "PostStarted" and absurd not in ("", row):
+            yield f"{row} was sent after the bill of {absurd} was known"
+        if event == "Settled" and Decimal(str(detail.get("usd", 0))) > 3 * upper[row]:
+            absurd = absurd or row
+
+
+@invariant
+def an_id_that_was_heard_is_asked_of_nobody(found: Snapshot) -> Iterator[str]:
+    """Where the answers to all submits of a video came back whole, to processes that lived on or died once the id was
+    kept, no person is asked whether fal has it."""
+    if found.disk_full or found.double_accepts:
+        return
+    lived = [who for who, *_ in found.heard if found.deaths.get(who, _ID_KEPT) == _ID_KEPT]
+    for row in found.rows:
+        same = {each.id for each in found.rows if (each.prompt, each.seed) == (row.prompt, row.seed)}
+        posts = [each for each, event, _ in found.history if event == "PostStarted" and each in same]
+        heard = [each for each in found.heard if each[1:] == (row.prompt, row.seed) and each[0] in lived]
+        if row.state == "PARKED" and posts and len(heard) == len(posts):
+            yield f"{row.id} is PARKED, and the answers to its {len(posts)} submits were heard: {row.reason}"
+
+
+_ID_KEPT = "checkpoint after-reply 1"
+
+
+@invariant
+def a_run_is_refused_for_good_once(found: Snapshot) -> Iterator[str]:
+    """What fal refuses whatever is tried, and may bill, is not sent again by the same run."""
+    refused: Counter[str | None] = Counter()
+    for row in found.rows:
+        job = _job_of(found, row)
+        if (
+            row.state == "FAILED"
+            and job is not None
+            and job.status == 422
+            and "file_download_error" not in row.reason
+        ):
+            refused[row.flow_run_id] += 1
+    for run, count in refused.items():
+        if count > 1:
+            yield f"{run} was refused for good {count} times"
+
+
+@invariant
 def the_sums_are_the_bill(found: Snapshot) -> Iterator[str]:
     """Where the billing can be read in the end, each row's cost is what fal charged for its request."""
     if {"billing_forbidden", "billing_missing"} & found.stays or "billing_missing" in found.faults:
@@ -191,7 +239,6 @@ _REASONS = (
     "PriceUnknown",
     "AccountUnclear",
     "GenerationEnded",
-    "FalValidationError",
     "FalGenerationFailed",
 )
 

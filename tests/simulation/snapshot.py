@@ -93,6 +93,13 @@ class Snapshot:
     words: list[str] = field(default_factory=list)
     """Every log line, error and note, and all texts of ledger and archive."""
     failures: list[str] = field(default_factory=list)
+    history: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    """What happened to the rows, in order: row, event, its detail."""
+    heard: list[tuple[str, str, int | None]] = field(default_factory=list)
+    """Submits whose acceptance came back whole: who sent it, prompt, seed."""
+    deaths: dict[str, str] = field(default_factory=dict)
+    """Where each process that was killed died."""
+    disk_full: bool = False
     cancelled: bool = False
     double_accepts: int = 0
     orphans: frozenset[str] = frozenset()
@@ -117,6 +124,11 @@ def taken(world: World) -> Snapshot:
     for who, fate, body in world.network.seen:
         data = json.loads(body)
         found.posts.append(Post(who, fate, data["prompt"], data.get("seed")))
+    for who, body in world.network.answered:
+        data = json.loads(body)
+        found.heard.append((who, data["prompt"], data.get("seed")))
+    found.deaths = world.deaths
+    found.disk_full = world.trouble.disk_full is not None
     found.words += world.words.texts
     if world.reports:
         found.orphans = frozenset(world.reports[-1].orphans)
@@ -171,8 +183,9 @@ def _ledger(world: World, found: Snapshot) -> None:
             )
         )
         found.words.append(repr(tuple(row)))
-    for row in _read(file, "SELECT * FROM ltx_event"):
+    for row in _read(file, "SELECT * FROM ltx_event ORDER BY id"):
         found.words.append(repr(tuple(row)))
+        found.history.append((row["generation_id"], row["event"], json.loads(row["detail"])))
     found.strays = [
         (row["request_id"], row["kind"]) for row in _read(file, "SELECT * FROM ltx_stray ORDER BY request_id")
     ]

@@ -24,6 +24,10 @@ class Trouble:
     """Faults of fal that do not heal."""
     messages: dict[str, float] = field(default_factory=dict)
     """How likely each kind of trouble is for a message."""
+    slow_submits: float = 0.0
+    """How likely a submit is under way for minutes."""
+    slow_listings: float = 0.0
+    """How likely an answer of the listing is under way for long."""
     render_seconds: float = 4.0
     clock_skew: float = 0.0
     clock_jump: tuple[float, float] | None = None
@@ -36,6 +40,7 @@ class Trouble:
     disk_full: Window = None
     ledger_full: Window = None
     ledger_locked: Window = None
+    commit_fails: Window = None
     archive_away: Window = None
 
     @classmethod
@@ -54,6 +59,8 @@ class Trouble:
         return found
 
     def _messages(self, chance: Chance) -> None:
+        if chance.fraction("weather/slow submits") < 0.1:
+            self.slow_submits = 0.4
         weather = chance.fraction("weather")
         if weather < 0.15:
             return
@@ -71,7 +78,7 @@ class Trouble:
         if chance.fault("machine clock jump", "machine/jump", 0.15):
             by = chance.pick("machine/jump/sign", (-1, 1)) * chance.skewed("machine/jump/by", 1, 5000)
             self.clock_jump = (chance.between("machine/jump/at", 1, 120), by)
-        for kind in ("disk_full", "ledger_full", "ledger_locked", "archive_away"):
+        for kind in ("disk_full", "ledger_full", "ledger_locked", "commit_fails", "archive_away"):
             if chance.fraction(f"machine/{kind}") < 0.08:
                 begin = chance.between(f"machine/{kind}/from", 0, 80)
                 setattr(self, kind, (begin, begin + chance.skewed(f"machine/{kind}/for", 0.5, 100)))
@@ -89,9 +96,22 @@ class Trouble:
         for name, probability, knob in _FAL:
             if chance.fault("", f"fal/{name}", probability):
                 self.faults[name] = knob if not callable(knob) else knob(chance)
-        for name in ("listing_forbidden", "billing_forbidden", "billing_missing", "listing_without_payloads"):
+        for name in (
+            "listing_forbidden",
+            "billing_forbidden",
+            "billing_missing",
+            "listing_without_payloads",
+            "split_billing",
+        ):
             if name in self.faults and chance.fraction(f"fal/{name}/stays") < 0.5:
                 stays.add(name)
+        if "listing_lag_seconds" in self.faults and chance.fraction("weather/slow listings") < 0.4:
+            self.slow_listings = 0.5
+        stays |= {"odd_result", "odd_number"} & self.faults.keys()  # what a job made does not get better
+        if {"listing_hides_queued", "listing_by_ended_at"} & self.faults.keys():
+            self.render_seconds = chance.skewed(
+                "render seconds", 8.0, 120.0
+            )  # what is hidden is hidden for long
         if "date_skew" in self.faults:
             stays.add("date_skew")
         self.stays = frozenset(stays)
@@ -140,14 +160,14 @@ def _odd(chance: Chance) -> dict[str, Any]:
 
 _FAL: tuple[tuple[str, float, Any], ...] = (
     ("listing_forbidden", 0.06, True),
-    ("listing_without_payloads", 0.04, True),
-    ("listing_spelling", 0.03, True),
+    ("listing_without_payloads", 0.06, True),
+    ("listing_spelling", 0.06, True),
     ("listing_duplicates", 0.04, True),
     ("listing_overlap", 0.03, 1),
-    ("listing_truncated", 0.03, {"value": 0}),
+    ("listing_truncated", 0.05, {"value": 0}),
     ("listing_extra_page", 0.04, True),
     ("listing_repeats_cursor", 0.02, True),
-    ("odd_item", 0.03, {"field": "json_input"}),
+    ("odd_item", 0.05, {"field": "json_input", "times": 10}),
     ("platform_5xx", 0.05, {"times": 3}),
     ("prices_down", 0.05, True),
     ("billing_forbidden", 0.06, True),
@@ -169,7 +189,7 @@ _FAL: tuple[tuple[str, float, Any], ...] = (
     ("slow_run", 0.05, {"value": 120}),
     ("requeued", 0.05, True),
     ("job_fails", 0.05, True),
-    ("job_422", 0.05, True),
+    ("job_422", 0.05, {"times": 3}),
     ("bill_422", 0.08, True),
     ("cancel_ignored", 0.05, True),
     ("bill_cancelled", 0.05, True),
@@ -189,7 +209,7 @@ _FAL: tuple[tuple[str, float, Any], ...] = (
     ("upload_gone", 0.04, True),
     ("refused_cdn_token", 0.03, True),
     ("overbill", 0.04, {"value": 1}),
-    ("absurd_bill", 0.02, {"value": 1000}),
+    ("absurd_bill", 0.04, {"value": 1000}),
     ("date_skew", 0.15, lambda chance: {"value": round(chance.between("fal/skew", -4000, 4000))}),
     ("date_missing", 0.04, True),
 )

@@ -51,31 +51,52 @@ async def serve_webhooks(world: World) -> None:
 
 
 async def forge(world: World) -> None:
-    """Somebody who learned a nonce tells the receiver of a video that fal never signed."""
+    """Somebody who learned nonces and request ids: he tells the receiver of ends that fal never signed, and has fal
+    sign requests of his own account for our addresses."""
+    for number in range(5):
+        await asyncio.sleep(world.chance.between(f"forged/{number}/pause", 0.5, 20))
+        await _forge(world, number)
+
+
+async def _forge(world: World, number: int) -> None:
     connection = sqlite3.connect(world.folder / "ledger.db")
-    nonces = [
-        nonce for (nonce,) in connection.execute("SELECT nonce FROM ltx_generation ORDER BY created_at")
-    ]
+    newest = "SELECT nonce, request_id FROM ltx_generation ORDER BY created_at DESC LIMIT 1"
+    rows = connection.execute(newest).fetchall()
     connection.close()
     client = world.network.client()
-    for number, nonce in enumerate(nonces[:2]):
-        world.chance.happened[f"forged/{number}"] = "webhook forged"
-        request_id = f"forged-{number}"
+    for nonce, known in rows:
+        request_id = known or f"forged-{number}"
+        signs = not known or world.chance.fraction(f"forged/{number}/signed") < 0.5
+        if signs:
+            request_id = f"stranger-{number}"
         body = json.dumps(
-            {
-                "request_id": request_id,
-                "gateway_request_id": request_id,
-                "status": "OK",
-                "payload": {"video": {"url": "http://evil.simulated/video.mp4"}, "seed": 1, "prompt": "evil"},
-            }
+            _STORIES[world.chance.pick(f"forged/{number}/story", (0, 1))] | {"request_id": request_id}
         )
-        headers = {
-            "Content-Type": "application/json",
-            "X-Fal-Webhook-Request-Id": request_id,
-            "X-Fal-Webhook-User-Id": "local|team",
-            "X-Fal-Webhook-Timestamp": str(int(world.machines[0].time())),
-            "X-Fal-Webhook-Signature": "ab" * 64,
-        }
+        if signs:
+            world.chance.happened[f"forged/{number}"] = "webhook for a stranger's request"
+            headers = world.app.state.webhooks.sign(body.encode(), request_id, "local|stranger")
+        else:
+            world.chance.happened[f"forged/{number}"] = "webhook forged"
+            headers = {
+                "X-Fal-Webhook-Request-Id": request_id,
+                "X-Fal-Webhook-User-Id": "local|team",
+                "X-Fal-Webhook-Timestamp": str(int(world.site.now())),
+                "X-Fal-Webhook-Signature": "ab" * 64,
+            }
+        headers["Content-Type"] = "application/json"
         with suppress(httpx.HTTPError):
             await client.post(f"http://{RECEIVER}/fal/{nonce}", content=body, headers=headers)
     await client.aclose()
+
+
+_STORIES: tuple[dict[str, Any], ...] = (
+    {
+        "status": "OK",
+        "payload": {"video": {"url": "http://evil.simulated/video.mp4"}, "seed": 1, "prompt": "evil"},
+    },
+    {
+        "status": "ERROR",
+        "error": "Invalid status code: 422",
+        "payload": {"detail": [{"loc": ["body"], "msg": "no", "type": "value_error"}]},
+    },
+)

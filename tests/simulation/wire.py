@@ -8,10 +8,12 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 import httpx
 from loop import Process, SimulatedLoop, current
+from material import EPOCH
 
 from prefect_ltx.local.edges import route_of
 
@@ -67,10 +69,12 @@ class Weather:
     """How likely each kind of trouble is for a message, and of which routes it is kept away."""
 
     chances: dict[str, float] = field(default_factory=dict)
+    slow_submits: float = 0.0
+    slow_listings: float = 0.0
 
     @property
     def calm(self) -> bool:
-        return not any(self.chances.values())
+        return not any((*self.chances.values(), self.slow_submits, self.slow_listings))
 
 
 class _Watched:
@@ -90,6 +94,8 @@ class Network:
         self.calm_seconds: random.Random = chance.stream("latency")
         self.seen: list[tuple[str, str, bytes]] = []
         """Every submit that reached fal: who sent it, what became of it, its body."""
+        self.answered: list[tuple[str, bytes]] = []
+        """Every submit whose acceptance came back whole: who sent it, its body."""
         self.on_message: Callable[[str, Process | None], None] | None = None
 
     def wire(self) -> "Wire":
@@ -149,6 +155,10 @@ class Network:
         await asyncio.sleep(0.002 + self.calm_seconds.random() * 0.03)
         if fate == "delayed" and self.chance.fraction(f"{name}/back") < 0.5:
             await asyncio.sleep(self.chance.skewed(f"{name}/later", 1.0, 200.0))
+        if route == "listing" and self.chance.fault(
+            "message slow listing", f"{name}/slow", self.weather.slow_listings
+        ):
+            await asyncio.sleep(self.chance.skewed(f"{name}/slow/by", 2.0, 110.0))
         if fate == "lost after":
             self.say(who, f"asks {server.name} for {route}: {answer.status}, lost on the way back")
             raise await self._broken(name, patience)
@@ -158,12 +168,18 @@ class Network:
             self.say(who, f"asks {server.name} for {route}: the connection ends without an answer")
             raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
         cut = fate == "cut"
+        if route == "submit" and answer.status == 200 and not cut:
+            self.answered.append((who, body))
         self.say(who, f"asks {server.name} for {route}: {answer.status}{', cut' if cut else ''}")
         return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer, cut, patience))
 
     def _fate(self, name: str, route: str) -> str:
         if self.weather.calm:
             return ""
+        if route == "submit" and self.chance.fault(
+            "message slow submit", f"{name}/slow", self.weather.slow_submits
+        ):
+            return "delayed"
         for kind in KINDS:
             # What happens to the one message that costs money matters most.
             probability = self.weather.chances.get(kind, 0.0) * (4 if route == "submit" else 1)
@@ -184,7 +200,10 @@ class Network:
         kind, page = self.chance.pick(f"{name}/page", _OTHER_PAGES)
         self.say(who, f"asks {server.name} for {route}: a gateway answers {status} {when}")
         answer = Answer(status=status, pieces=[page] if page else [], whole=True, ended=True)
-        return httpx.Response(status, headers={"content-type": kind}, stream=_Body(answer, False, 1.0))
+        headers = {"content-type": kind}
+        if self.chance.fraction(f"{name}/dated") < 0.5:
+            headers["date"] = formatdate(EPOCH + self.loop.time(), usegmt=True)
+        return httpx.Response(status, headers=headers, stream=_Body(answer, False, 1.0))
 
     def _answered_by(self, server: Server, request: httpx.Request, body: bytes) -> Answer:
         scope = {

@@ -115,6 +115,8 @@ class World:
         """What no invariant has to find, because it was met: errors that nobody explains, waits without end."""
         self.reports: list[Any] = []
         """What sweeps said."""
+        self.deaths: dict[str, str] = {}
+        """Where each process that was killed died, by its name."""
         self.healed = False
         self.trouble = Trouble.drawn(chance)
         self._stack = ExitStack()
@@ -231,7 +233,7 @@ class World:
         nonce = self.chance.numbered(f"owner {process.name}").encode().hex()[-16:]
         return Owner(
             boot=machine.name,
-            namespace=machine.name,
+            namespace=self._sees(process),
             pid=process.pid,
             started="1",
             nonce=nonce,
@@ -239,10 +241,15 @@ class World:
             announces_posts=True,
         )
 
+    def _sees(self, process: Process) -> str:
+        """Whose processes it can see: one in a container sees its own only, and is seen by nobody."""
+        alone = self.chance.fault("process in a container", f"{process.name}/container", 0.2)
+        return process.name if alone else "machine"
+
     def is_dead(self, owner: Owner) -> bool:
         """Whether the owner is provably dead, as seen from the running process."""
         process = current()
-        if process is not None and self.machine_of[process.pid].name != owner.boot:
+        if process is not None and self._sees(process) != owner.namespace:
             return False
         return self.processes[owner.pid].dead
 
@@ -368,6 +375,9 @@ class World:
                 self.tell(process.name, "finds the ledger locked")
                 raise sqlite_error("database is locked", "SQLITE_BUSY")
             return
+        if statement == "COMMIT" and self._window("commit fails", self.trouble.commit_fails):
+            self.tell(process.name, "cannot commit")
+            raise sqlite_error("disk I/O error", "SQLITE_IOERR_FSYNC")
         if self._window("ledger full", self.trouble.ledger_full):
             self.tell(process.name, "finds the ledger's disk full")
             raise sqlite_error("database or disk is full", "SQLITE_FULL")

@@ -154,14 +154,18 @@ def _completed(answer: Answer) -> Event | None:
     )
 
 
-def _failed(answer: Answer) -> Event | None:
-    error = answer.reply
+def failure(error: FalError, request_id: str | None = None) -> RemoteFailed:
+    """The end in which fal gave this error, by the result route or a webhook."""
     if isinstance(error, FalValidationError):
         for_good = not any(problem.type in MAY_PASS for problem in error.fields)
     else:
         for_good = isinstance(error, FalGenerationFailed) and error.retryable is False
-    assert isinstance(error, FalError)
-    return RemoteFailed(error.what, error.billed, for_good=for_good)
+    return RemoteFailed(error.what, error.billed, request_id=request_id, for_good=for_good)
+
+
+def _failed(answer: Answer) -> Event | None:
+    assert isinstance(answer.reply, FalError)
+    return failure(answer.reply)
 
 
 def _cancelled(answer: Answer) -> Event | None:
