@@ -3,7 +3,7 @@
 
 ROOMS   := blocks tasks flows deployments cli
 PIP     := .venv/bin/python -m pip --disable-pip-version-check --no-input
-WORKERS ?= 3
+WORKERS ?= 4
 CHAOS_ROUNDS ?= 100
 HISTORIES ?= 200
 
@@ -46,16 +46,16 @@ unit: setup
 # Each process starts a Prefect server of its own. What a file's tests share, one more server or a browser, starts
 # once; files go by name, because those with few tests are the long ones.
 e2e: setup
-	.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'e2e and not chaos and not distributed and not wheel and not js'
+	.venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'e2e and not chaos and not distributed and not wheel and not js'
 
 corpus: setup ## About sixty awkward clips through every output and film (CI takes one of each kind)
 	CORPUS=full .venv/bin/pytest -n 2 --dist worksteal tests/corpus
 
 simulate: setup ## Histories of a hostile world (docs/simulation.md); HISTORIES=200, SEED=n replays one
-	@.venv/bin/python tests/simulation/simulate.py $(if $(SEED),--seed $(SEED),--histories $(HISTORIES) --jobs $(WORKERS))
+	@.venv/bin/python tests/simulation/simulate.py $(if $(SEED),--seed $(SEED),--histories $(HISTORIES) --jobs 2)
 
 mutants: setup ## Real faults put back one by one: the simulation has to catch each of them
-	@.venv/bin/python tests/simulation/mutants.py --jobs $(WORKERS)
+	@.venv/bin/python tests/simulation/mutants.py --jobs 2
 
 lint: setup ## Ruff: rules and format
 	.venv/bin/ruff check .

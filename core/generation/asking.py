@@ -22,8 +22,8 @@ from prefect_ltx.fal import (
     ListedRequest,
     read_video,
 )
-from prefect_ltx.generation.billing import billed_usd
 from prefect_ltx.generation.errors import no_request
+from prefect_ltx.generation.pricing import billed_usd
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import AnotherAccount, Event, Generation, RemoteFailed, State
