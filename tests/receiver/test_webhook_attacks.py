@@ -224,7 +224,7 @@ def test_a_request_that_nobody_knows_is_reported_and_not_repeated(
 def test_an_error_ends_a_generation_only_where_that_is_certain(
     hook: Receiving, ledger: Ledger, signer: Signer
 ) -> None:
-    """A 422 fails it, a 5xx leaves it to be asked by id, and no error touches a row that has its video."""
+    """A 422 fails it for good, a 5xx leaves it to be asked by id, and no error touches a row that has its video."""
     refused, doubtful, done = (submitted_row(ledger) for _ in range(3))
     detail = {"detail": [{"loc": ["body", "image_url"], "msg": "too small", "type": "image_too_small"}]}
     for row, status in ((refused, 422), (doubtful, 500), (done, 200), (done, 422)):
@@ -237,6 +237,8 @@ def test_an_error_ends_a_generation_only_where_that_is_certain(
         State.SUBMITTED,
         State.COMPLETED,
     ]
+    # As where the result route says it: a retry of that run must not pay for the same refusal again.
+    assert [ledger.get(row.id).refused_for_good for row in (refused, doubtful, done)] == [True, False, False]
 
 
 OWNER = Owner.here(announces_posts=True)
