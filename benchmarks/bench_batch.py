@@ -22,6 +22,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from user import environment
+
 PROMPT = "Reference sheet: a cup. Generated video: it turns, take {}."
 MOST_REQUESTS, MOST_MEGABYTES, GOAL = 8, 400, 1.5
 
@@ -127,17 +129,7 @@ def measured(kind: str, rows: int, concurrency: int, folder: Path, api: str) -> 
     (home / "sheet.png").write_bytes((folder / "sheet.png").read_bytes())
     with LocalFal(renderer="prefect_ltx.local.stored_clip:StoredClipRenderer") as fal:
         fal.faults.add("concurrency", value=40)
-        environ = os.environ | {
-            "FAL_KEY": "me:secret",
-            "PREFECT_LTX_FAL_URL": fal.url,
-            "PREFECT_LTX_HOME": str(home / "home"),
-            "PREFECT_LTX_LEDGER": f"sqlite:///{home / 'ledger.db'}",
-            "PREFECT_LTX_ARCHIVE": str(home / "archive"),
-            "PREFECT_API_URL": api,
-            "PREFECT_HOME": str(home / "prefect"),
-            "PREFECT_LOGGING_LEVEL": "ERROR",
-            "DO_NOT_TRACK": "1",
-        }
+        environ = environment(fal.url, api, home)
         arguments = [sys.executable, __file__, "--child", kind, "--rows", str(rows)]
         arguments += ["--concurrency", str(concurrency), "--folder", str(home)]
         cpu = used()["cpu"]
@@ -148,6 +140,8 @@ def measured(kind: str, rows: int, concurrency: int, folder: Path, api: str) -> 
             if method == "POST" and "/ltx-2.3-quality/" in path
             else "status"
             if path.endswith("/status")
+            else "stream"
+            if path.endswith("/status/stream")
             else "result"
             if "/requests/" in path
             else "download"

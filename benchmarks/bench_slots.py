@@ -21,6 +21,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from user import environment
+
 GOAL, MOST_REQUESTS, MOST_MEGABYTES = 1.05, 8, 300
 FACTORS = (1 / 3, 1.0, 3.0)
 
@@ -79,17 +81,7 @@ def measured(rows: int, slots: int, seconds: float, factor: float, folder: Path,
     with LocalFal(renderer=renderer, concurrency=slots) as fal:
         for length in lengths:
             fal.faults.add("slow_run", value=length, times=1)
-        environ = os.environ | {
-            "FAL_KEY": "me:secret",
-            "PREFECT_LTX_FAL_URL": fal.url,
-            "PREFECT_LTX_HOME": str(home / "home"),
-            "PREFECT_LTX_LEDGER": f"sqlite:///{home / 'ledger.db'}",
-            "PREFECT_LTX_ARCHIVE": str(home / "archive"),
-            "PREFECT_API_URL": api,
-            "PREFECT_HOME": str(home / "prefect"),
-            "PREFECT_LOGGING_LEVEL": "ERROR",
-            "DO_NOT_TRACK": "1",
-        }
+        environ = environment(fal.url, api, home)
         arguments = [sys.executable, __file__, "--child", "--rows", str(rows), "--slots", str(slots)]
         arguments += ["--expected", str(seconds), "--folder", str(home)]
         done = subprocess.run(arguments, env=environ, stdout=subprocess.PIPE, text=True, check=True)

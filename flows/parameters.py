@@ -88,14 +88,18 @@ async def fitted(of: "Flow[Any, Any]", parameters: Mapping[str, Any]) -> dict[st
     serialized = of.serialize_parameters(found)
     _check(of, serialized)
     most = get_current_settings().server.api.max_parameter_size
-    # A source with a query is put aside too: a server shows what it keeps, and the query may be a signature.
-    if not _is_signed(found.get(_SOURCE)) and (most <= 0 or _size(serialized) <= most):
+
+    def fits() -> bool:
+        # A source with a query is put aside too: a server shows what it keeps, and the query may be a signature.
+        return not _is_signed(found.get(_SOURCE)) and (most <= 0 or _size(serialized) <= most)
+
+    if fits():
         return found
     aside = Aside.of(of)
     for step in (_media_aside, _batch_aside, _storyboard_aside):
         found = await step(found, aside)
         serialized = of.serialize_parameters(found)
-        if (most <= 0 or _size(serialized) <= most) and not _is_signed(found.get(_SOURCE)):
+        if fits():
             return found
     largest = max(serialized, key=lambda name: _size(serialized[name]))
     raise ParametersTooLarge(
