@@ -54,6 +54,8 @@ def write_whole(
             )
         file.flush()
         os.fsync(file.fileno())
+    if stop.is_set():  # the disk took its time; once it has its name, the file stays
+        raise StoppedError
     return size
 
 

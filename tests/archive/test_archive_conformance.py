@@ -1,6 +1,8 @@
 """What an archive promises wherever it is: the same tests over a folder, moto and OpenStack Swift."""
 
 import asyncio
+import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from archive_parts import FOLDER, Place, archive_generation, manifest, noise, sh
 from s3_servers import SECRET
 
 from prefect_ltx.archive import (
+    Archive,
     ArchiveConflict,
     ArchiveCorrupt,
     ArchiveKeyInvalid,
@@ -107,8 +110,8 @@ async def test_racing_writers_of_the_same_bytes_all_succeed(place: Place) -> Non
     assert {answer.sha256 for answer in answers} == {sha(b"same")}
 
 
-async def test_cancelling_a_write_leaves_nothing(place: Place, tmp_path: Path) -> None:
-    """No file, no temporary file and no multipart upload stays behind."""
+async def test_cancelling_a_write_leaves_nothing_half_done(place: Place, tmp_path: Path) -> None:
+    """No temporary file and no multipart upload stays behind; what was through when the word came is whole."""
     data = noise(2 * LARGE)
     path = written(tmp_path / "in", data)
     for delay in (0.0, 0.01, 0.04):
@@ -117,14 +120,36 @@ async def test_cancelling_a_write_leaves_nothing(place: Place, tmp_path: Path) -
         )
         await asyncio.sleep(delay)
         write.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await write
-    for _ in range(300):  # a thread that copies into a folder ends at its next piece
+        await asyncio.gather(write, return_exceptions=True)
+    for _ in range(1000):  # a thread that copies into a folder ends at its next piece
         if place.unfinished() == 0:
             break
         await asyncio.sleep(0.01)
     assert place.unfinished() == 0
-    assert await place.archive.list() == []
+    for key in await place.archive.list():
+        await place.archive.fetch(key, tmp_path / "out", sha256=sha(data))
+
+
+async def test_a_cancelled_copy_stops_at_its_next_piece(tmp_path: Path) -> None:
+    """A folder gets no file from a writer that was cancelled while its source was being read."""
+    archive, source = Archive(str(tmp_path / "archive")), tmp_path / "source"
+    os.mkfifo(source)
+    data = noise(LARGE)
+    write = asyncio.create_task(
+        archive.put_file("a/video.mp4", source, sha256=sha(data), content_type="video/mp4")
+    )
+    pipe = await asyncio.to_thread(source.open, "wb")  # returns once the copying thread has opened it too
+    await asyncio.to_thread(pipe.write, data[: 4 << 20])
+    write.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await write
+    with contextlib.suppress(BrokenPipeError):
+        await asyncio.to_thread(pipe.write, data[4 << 20 :])
+    with contextlib.suppress(BrokenPipeError):
+        pipe.close()
+    while list(tmp_path.rglob("*.part")):
+        await asyncio.sleep(0.01)
+    assert await archive.list() == []
 
 
 async def test_what_a_killed_writer_left_is_cleared_when_it_is_old(place: Place) -> None:
