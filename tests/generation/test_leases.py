@@ -54,7 +54,7 @@ async def test_two_event_loops_hold_one_row(services: Services, make_request: Ma
 
 async def test_the_first_loop_may_end_while_the_other_works(services: Services, make_request: Make) -> None:
     """A loop that opened a lease and is closed takes no renewal with it."""
-    services.ledger.ledger.lease_seconds = 1.0
+    services.ledger.ledger.lease_seconds = 3.0
     owner = Owner.here(announces_posts=True)
     generation = await submitted(services, make_request(), owner)
     opened, go_on = threading.Event(), threading.Event()
@@ -69,18 +69,18 @@ async def test_the_first_loop_may_end_while_the_other_works(services: Services, 
     async with hold(services, generation.id, owner):
         go_on.set()
         await asyncio.to_thread(thread.join, 10)
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(4)
         other = await services.ledger.take(generation.id, Owner.here())
         assert other.outcome == "busy"
 
 
 async def test_a_blocked_event_loop_loses_no_lease(services: Services, make_request: Make) -> None:
     """A loop that stands still for longer than a lease keeps it: the renewing thread does not depend on it."""
-    services.ledger.ledger.lease_seconds = 1.0
+    services.ledger.ledger.lease_seconds = 3.0
     owner = Owner.here(announces_posts=True)
     generation = await submitted(services, make_request(), owner)
     async with hold(services, generation.id, owner):
-        time.sleep(2.0)
+        time.sleep(4)
         assert (await services.ledger.take(generation.id, Owner.here())).outcome == "busy"
 
 

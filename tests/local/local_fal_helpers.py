@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,14 @@ from prefect_ltx.local import LocalFal
 APP = "fal-ai/ltx-2.3-quality"
 VIDEO = f"{APP}/reference-video-to-video"
 INGREDIENT = f"{APP}/ingredient"
+
+
+def until(fact: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for a fact; the limit is there to end a test that would wait for ever."""
+    deadline = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
 
 
 class Caller:

@@ -1,12 +1,11 @@
 """The Platform API: catalogue, prices, finding requests again, what was billed."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from local_fal_helpers import INGREDIENT, VIDEO, Caller
+from local_fal_helpers import INGREDIENT, VIDEO, Caller, until
 
 from prefect_ltx.local import LocalFal
 
@@ -139,10 +138,9 @@ def test_the_listing_lags_and_is_forbidden_on_demand(
 ) -> None:
     """The knobs for what fal leaves open."""
     caller.submit(video_body)
-    fal.faults.add("listing_lag_seconds", value=0.5)
+    fal.faults.add("listing_lag_seconds", value=3)
     assert caller.listed() == []
-    time.sleep(0.55)
-    assert len(caller.listed()) == 1
+    until(lambda: len(caller.listed()) == 1)
     fal.faults.add("listing_without_payloads")
     assert "json_input" not in caller.listed(expand="payloads")[0]
     fal.faults.add("listing_forbidden")
