@@ -136,6 +136,8 @@ class RowReader:
             if name
             else ()
         )
+        if source.reported and (not path or path[0] in source.reported):
+            return
         place = source.place(path)
         if path and path[0] not in source.values:
             for part, values in (("overrides", self._raw.overrides), ("defaults", self._raw.defaults)):
@@ -180,7 +182,7 @@ class RowReader:
         request = self._request(source, merged, endpoint)
         if self._look_for_files:
             self._check_files(source, merged)
-        if request is None or len(self.problems) > before:
+        if request is None or source.reported or len(self.problems) > before:
             return None
         return Row(place, source.where, request, id=label, tags=tags, line=source.line)
 

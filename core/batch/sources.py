@@ -4,7 +4,8 @@ Nothing is understood here beyond the form: a row is a mapping from names to val
 read becomes a problem in its place.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -32,10 +33,11 @@ SUFFIXES: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".yaml", ".yml"
 _SETTINGS: Final = ("defaults", "overrides", "matrix")
 _ROWS: Final = ("rows", "requests")
 
-Found = Callable[[tuple[str | int, ...]], Place | None]
+_At = tuple[str | int, ...]
+Found = Callable[[_At], Place | None]
 
 
-def _nowhere(path: tuple[str | int, ...]) -> Place | None:
+def _nowhere(path: _At) -> Place | None:
     return None
 
 
@@ -49,6 +51,8 @@ class RawRow:
     """Where a field of it stands, by the field's path."""
     line: int | None = None
     """Its line, where each row has its own."""
+    reported: Set[str] = frozenset()
+    """Fields whose values cannot be used, with a problem for each already: there is nothing more to say of them."""
 
 
 @dataclass
@@ -118,10 +122,10 @@ def _from_python(source: Iterable[Any] | Mapping[str, Any]) -> RawBatch:
             what = f"a file, a list of requests or a mapping is needed, not {_kind(source)}"
             raise BatchInvalid(raw.name, [Problem("source", "", what)]) from None
     value = [_given(each) for each in source] if isinstance(source, Sequence) else source
-    if not isinstance(source, (bytes, bytearray)):
-        raw.problems += [_problem(Fault(path, what)) for path, what in unsendable(value)]
-    if not raw.problems:
-        _structure(raw, value)
+    is_bytes = isinstance(source, (bytes, bytearray))
+    faults = [] if is_bytes else [Fault(path, what) for path, what in unsendable(value)]
+    raw.problems += [_problem(each) for each in faults]
+    _structure(raw, value, faults)
     return raw
 
 
@@ -141,8 +145,8 @@ def _lines(raw: RawBatch, text: str) -> None:
         for fault in document.told():
             name = ".".join(map(str, fault.path))
             raw.problems.append(Problem(where, name, fault.what).at(_on_line(number, fault.place)))
-        if not document.faults:
-            _add(raw, where, document.value, _LinePlaces(number, document), number)
+        reported = {_first(fault.path) for fault in document.faults}
+        _add(raw, where, document.value, _LinePlaces(number, document), number, reported)
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ class _LinePlaces:
     number: int
     document: Document
 
-    def __call__(self, path: tuple[str | int, ...]) -> Place | None:
+    def __call__(self, path: _At) -> Place | None:
         return _on_line(self.number, self.document.place(path))
 
 
@@ -167,7 +171,7 @@ def _table(raw: RawBatch, table: Table) -> None:
     raw.problems += dict.fromkeys(table.problems)
     for row in table.rows:
 
-        def place(path: tuple[str | int, ...], row: TableRow = row) -> Place | None:
+        def place(path: _At, row: TableRow = row) -> Place | None:
             return row.place(table.names, str(path[0]) if path else "")
 
         raw.rows.append(RawRow(row.where, row.values, place, row.line))
@@ -177,8 +181,7 @@ def _document(raw: RawBatch, document: Document) -> None:
     raw.place = document.place
     raw.is_one = _is_one(document.value)
     raw.problems += [_problem(each, is_one=raw.is_one) for each in document.told()]
-    if not document.faults:
-        _structure(raw, document.value)
+    _structure(raw, document.value, document.faults)
 
 
 def _is_one(data: Any) -> bool:
@@ -200,14 +203,33 @@ def _problem(fault: Fault, *, is_one: bool = False) -> Problem:
     return Problem(where, ".".join(map(str, names)), fault.what).at(fault.place)
 
 
-def _structure(raw: RawBatch, data: Any) -> None:
+def _first(path: Sequence[str | int]) -> str:
+    """The name a path begins with; empty where it has none, and the whole is meant."""
+    return str(path[0]) if path else ""
+
+
+def _reported(faults: Iterable[Fault], *, is_one: bool) -> Mapping[_At, Set[str]] | None:
+    """The fields of each row, by the row's path, that cannot be used; None where something around the rows cannot."""
+    found: dict[_At, set[str]] = defaultdict(set)
+    for path, *_ in faults:
+        row = path[:0] if is_one else path[: 2 if path[:1] and path[0] in _ROWS else 1]
+        if not is_one and not (row and isinstance(row[-1], int)):
+            return None
+        found[row].add(_first(path[len(row) :]))
+    return found
+
+
+def _structure(raw: RawBatch, data: Any, faults: Sequence[Fault] = ()) -> None:
     """A list of rows, or a mapping with rows and what applies to all of them."""
-    if _is_one(data):
-        raw.is_one = True
-        _add(raw, "request", data, raw.place)
+    raw.is_one = _is_one(data)
+    reported = _reported(faults, is_one=raw.is_one)
+    if reported is None:
+        return
+    if raw.is_one:
+        _add(raw, "request", data, raw.place, reported=reported.get((), frozenset()))
         return
     if not isinstance(data, Mapping):
-        _rows(raw, "", data)
+        _rows(raw, "", data, reported)
         return
     for name, value in data.items():
         if name in _SETTINGS and isinstance(value, Mapping):
@@ -216,35 +238,46 @@ def _structure(raw: RawBatch, data: Any) -> None:
             what = f"a mapping is needed, not {_kind(value)}"
             raw.problems.append(Problem(str(name), "", what).at(raw.place((name,))))
         elif name in _ROWS:
-            _rows(raw, str(name), value)
+            _rows(raw, str(name), value, reported)
         elif name not in _SETTINGS:
             known = ", ".join((*_SETTINGS, *_ROWS))
             what = f"unknown part; there are {known}"
             raw.problems.append(Problem("file", str(name), what).at(raw.place((str(name),))))
 
 
-def _rows(raw: RawBatch, name: str, data: Any) -> None:
+def _rows(raw: RawBatch, name: str, data: Any, reported: Mapping[_At, Set[str]]) -> None:
     if data is None:
         return
     if not isinstance(data, Sequence) or isinstance(data, (str, bytes)):
         what = f"a list of requests is needed, not {_kind(data)}"
         raw.problems.append(Problem(name or "file", "", what).at(raw.place((name,) if name else ())))
         return
+    around = (name,) if name else ()
     for number, each in enumerate(data):
 
-        def place(path: tuple[str | int, ...], number: int = number) -> Place | None:
-            return raw.place((*((name,) if name else ()), number, *path))
+        def place(path: _At, number: int = number) -> Place | None:
+            return raw.place((*around, number, *path))
 
-        _add(raw, f"row {number + 1}", each, place)
+        _add(raw, f"row {number + 1}", each, place, reported=reported.get((*around, number), frozenset()))
 
 
-def _add(raw: RawBatch, where: str, value: Any, place: Found, line: int | None = None) -> None:
+def _add(
+    raw: RawBatch,
+    where: str,
+    value: Any,
+    place: Found,
+    line: int | None = None,
+    reported: Set[str] = frozenset(),
+) -> None:
+    if "" in reported:
+        return
     value = _given(value)
     if not isinstance(value, Mapping):
         what = f"one mapping of fields is needed, not {_kind(value)}"
         raw.problems.append(Problem(where, "", what).at(place(())))
         return
-    raw.rows.append(RawRow(where, {str(key): each for key, each in value.items()}, place, line))
+    values = {str(key): each for key, each in value.items() if str(key) not in reported}
+    raw.rows.append(RawRow(where, values, place, line, reported))
 
 
 def _given(request: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prefect_ltx.media.errors import MediaInvalid
+from prefect_ltx.media.errors import LoudnessMissed, MediaInvalid
 from prefect_ltx.media.info import AudioInfo, MediaInfo
 from prefect_ltx.media.jobs import Expected
 from prefect_ltx.media.limits import Limits
@@ -135,16 +135,15 @@ async def _check_loudness(expected: Expected, true_peak: float, limits: Limits) 
         return {}
     known = _audio_format(expected.path) if expected.kind == "audio" else None
     found = await measure_loudness(expected.path, known=known, limits=limits)
-    problems = []
     if found is None:
-        problems.append("is silent, expected audio")
-    else:
-        if abs(found.integrated - expected.lufs) > LOUDNESS_SLACK_LU:
-            problems.append(f"{found.integrated:.2f} LUFS, expected {expected.lufs:g}")
-        if found.true_peak > true_peak + TRUE_PEAK_SLACK_DB:
-            problems.append(f"a true peak of {found.true_peak:.2f} dBTP, expected at most {true_peak:g}")
-    if problems or found is None:
-        raise MediaInvalid(expected.path.name, problems)
+        raise MediaInvalid(expected.path.name, ["is silent, expected audio"])
+    problems, over = [], max(0.0, found.true_peak - true_peak)
+    if abs(found.integrated - expected.lufs) > LOUDNESS_SLACK_LU:
+        problems.append(f"{found.integrated:.2f} LUFS, expected {expected.lufs:g}")
+    if over > TRUE_PEAK_SLACK_DB:
+        problems.append(f"a true peak of {found.true_peak:.2f} dBTP, expected at most {true_peak:g}")
+    if problems:
+        raise LoudnessMissed(expected.path.name, problems, over)
     return {"loudness_lufs": found.integrated, "true_peak_dbtp": found.true_peak}
 
 

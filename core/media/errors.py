@@ -30,6 +30,19 @@ class MediaInvalid(MediaError):
         return type(self), (self.name, self.problems)
 
 
+class LoudnessMissed(MediaInvalid):
+    """An encoder's result is not as loud as what it was given; `over` is by how many dB its peaks pass the limit."""
+
+    def __init__(self, name: str, problems: Sequence[str], over: float = 0.0) -> None:
+        """Say what was measured."""
+        self.over = over
+        super().__init__(name, problems)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by parts."""
+        return type(self), (self.name, self.problems, self.over)
+
+
 class FfmpegFailed(MediaError):
     """ffmpeg could not be run, or ran without giving what was asked. No output file was left behind."""
 

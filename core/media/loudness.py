@@ -82,16 +82,19 @@ async def measure_loudness(
     known: MediaFormat | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Loudness | None:
-    """Measure the audio that a player would play of a file; None when it is silent or shorter than the meter needs.
+    """Measure what a player would play of a file, from its first frame on.
+
+    None when it is silent or shorter than the meter needs.
 
     Raises:
         FfmpegFailed: it has no audio, or the audio cannot be decoded.
     """
     origin = source(path, known=known, limits=limits)
     if known is None and (info := await asyncio.to_thread(probe, path, limits=limits)).audio is not None:
-        return await _measure(origin[str(info.audio.stream)], timeout=timeout, limits=limits)
-    audio = origin.audio
-    return await _measure(audio, timeout=timeout, limits=limits)
+        # From the first frame, as `find_level` does: the meter's blocks are 0.1 s apart, and what a container
+        # leaves before the sound would move a beat from one into two (1.2 LU, measured).
+        return await _measure(prepared(origin, info.audio, start=info.start), timeout=timeout, limits=limits)
+    return await _measure(origin.audio, timeout=timeout, limits=limits)
 
 
 async def find_level(

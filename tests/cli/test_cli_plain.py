@@ -111,3 +111,35 @@ def test_a_profile_without_settings_names_nothing(tmp_path: Path, monkeypatch: p
     (tmp_path / "profiles.toml").write_text('active = "ephemeral"\n[profiles.ephemeral]\n')
     (tmp_path / "prefect.toml").write_text("not toml at all = [")
     assert not plain.is_prefect_configured()
+
+
+def test_plan_and_run_read_a_file_alike(fal: LocalFal, folder: Path) -> None:
+    """E11: what `plan` and `batch --plan` accept, `batch` runs; what one refuses, all refuse, in the same words."""
+    rows = [
+        REQUEST | {"id": "one", "tags": ["client:acme", "night"], "seed": 1, "num_frames": "9"},
+        {**REQUEST, "id": 2, "tags": "night", "seed": 2.0, "num_frames": 9.0, "resolution": "256x128"},
+    ]
+    (folder / "good.json").write_text(json.dumps(rows))
+    wrong: list[dict[str, object]] = [
+        {"seed": "1.23E+12"},
+        {"seed": 2**70},
+        {"num_frames": "many"},
+        {"prompt": "\ud800"},
+        {"id": True},
+        {"num_framez": 9},
+        {"resolution": "wide"},
+        {"image_url": "gs://bucket/sheet.png"},
+    ]
+    (folder / "bad.json").write_text(json.dumps([rows[0] | each | {"seed": 9} | each for each in wrong]))
+    ways = (("plan",), ("batch", "--plan"), ("batch", "--recipe", "none"))
+    refused = [cli(folder, command, "bad.json", *options, "--json") for command, *options in ways]
+    assert [each.returncode for each in refused] == [1, 1, 1]
+    told = [json.loads(each.stdout)["problems"] for each in refused]
+    assert told[0] == told[1] == told[2]
+    assert {each["where"] for each in told[0]} == {f"row {number}" for number in range(1, len(wrong) + 1)}
+    assert submits(fal) == 0
+    taken = [cli(folder, command, "good.json", *options, "--json") for command, *options in ways]
+    assert [each.returncode for each in taken] == [0, 0, 0], [each.stderr for each in taken]
+    plan, again, made = (json.loads(each.stdout) for each in taken)
+    assert plan["plan"]["to_send"] == again["plan"]["to_send"] == made["counts"]["archived"] == 2
+    assert (submits(fal), len(fal.bill)) == (2, 2)

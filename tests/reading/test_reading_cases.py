@@ -302,3 +302,20 @@ def test_every_problem_has_its_line_and_place(write: Write) -> None:
     ]
     (yaml,) = problems(write("b.yaml", f"- prompt: a\n  image_url: {SHEET}\n  seed: -1\n"))
     assert (yaml.line, yaml.character) == (3, 3)
+
+
+def test_what_cannot_be_sent_hides_nothing_else(write: Write) -> None:
+    """A value that no request can hold is one problem of its row; its other fields, and the other rows, have theirs."""
+    bad = [row(seed=2**70, num_frames=7), row(prompt="\ud800"), row(id="fine"), row(num_frames=7)]
+    sources: list[Any] = [
+        write("b.json", json.dumps(bad)),
+        write("b2.json", json.dumps({"rows": bad})),
+        write("b.jsonl", "\n".join(map(json.dumps, bad))),
+        write("b.yaml", json.dumps(bad)),
+        bad,
+    ]
+    for source in sources:
+        found = [(each.where.split()[1], each.column) for each in problems(source)]
+        assert sorted(found) == [("1", "num_frames"), ("1", "seed"), ("2", "prompt"), ("4", "num_frames")]
+    (alone,) = {each.column for each in problems(write("one.json", json.dumps(row(image_url="\ud800"))))}
+    assert alone == "image_url"
