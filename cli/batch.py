@@ -73,7 +73,7 @@ async def batch(
         bool, typer.Option("--approve", help="Pause for approval in the Prefect UI before anything is spent.")
     ] = False,
 ) -> bool:
-    """Many requests: checked first, then so many at fal at once; running it again does only what is missing.
+    """Many requests: checked first, then at most --concurrency in flight; run again, it does only what is missing.
 
     Exit code 1 when any row has no video in the archive at the end, or one that --quality refuses, or when the file
     has a mistake: then all of its mistakes are listed by row and column, and nothing was sent.

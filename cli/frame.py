@@ -43,7 +43,7 @@ def _recipe(name: str) -> "str | Recipe":
     if name in RECIPES:
         return name
     if Path(name.partition("?")[0]).suffix.lower() not in (".json", ".yaml", ".yml"):
-        raise typer.BadParameter(f"{name!r} is none of {', '.join(RECIPES)}, and no .json or .yaml file.")
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(RECIPES)}, nor a .json or .yaml file.")
     try:
         return read_recipe(name)
     except RecipeUnreadable as error:

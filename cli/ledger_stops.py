@@ -16,7 +16,7 @@ def let_buying_go_on(output: Output, ledger: "Ledger", name: str, *, by: str) ->
     """Resolve the stops of one generation, or the one that is named by its own id.
 
     Raises:
-        NothingStopsError: there is none.
+        NothingStopsError: nothing stops it.
         GenerationNotFound: there is no such generation.
     """
     from prefect_ltx.cli.ledger_view import stop_facts

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from prefect_ltx.generation import PlanReport, Services
 
 Entry = tuple[int, "PlanReport | None", str | None]
-"""A line of the file: its number, and its plan or why there is none."""
+"""A line of the file: its number, and its plan, or why it has no plan."""
 
 
 def register(app: typer.Typer) -> None:

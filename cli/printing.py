@@ -114,7 +114,7 @@ def as_json(data: Any) -> str:
     try:
         return json.dumps(plain, indent=2, allow_nan=False) + "\n"
     except ValueError:
-        # NaN and infinity are no JSON: a number that is none is null.
+        # NaN and infinity are no JSON: both become null.
         plain = json.loads(json.dumps(plain), parse_constant=lambda _: None)
         return json.dumps(plain, indent=2) + "\n"
 

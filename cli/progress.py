@@ -88,5 +88,5 @@ def _lines() -> Callable[["Step"], None]:
 
 
 def _text(step: "Step") -> str | None:
-    """What a person is told of a step; most of the engine's checkpoints are for tests."""
+    """What a person reads about a step; most of the engine's checkpoints are for tests."""
     return step.message or ("waiting for fal" if step.stage == "while-polling" else None)

@@ -49,7 +49,7 @@ def read_payable_row(source: str | Path, endpoint: str | None = None) -> Row:
     """The one request of a file, where there is an account to pay for it.
 
     Raises:
-        SettingsError: there is none, which is said before what is wrong with fields.
+        SettingsError: no account is set, which is said before what is wrong with fields.
         RequestFileError, FalRequestInvalid: as `read_row`.
     """
     try:

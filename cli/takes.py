@@ -11,7 +11,7 @@ from prefect_ltx.cli.progress import say
 
 
 class NoServerToChooseOn(Exception):
-    """A person chooses in Prefect's UI, and there is none. Nothing was sent or spent."""
+    """A person chooses in Prefect's UI, and no Prefect server is configured. Nothing was sent or spent."""
 
 
 def register(app: typer.Typer) -> None:

@@ -28,7 +28,7 @@ async def watch(
 ) -> bool:
     """Raise `ltx.file.landed` in Prefect for each new video or request file; the deployments make what it asks for.
 
-    Each version of a file is told of once, also with many watchers. Files stay where they are; what was told is
+    Each version of a file is announced once, also with many watchers. Files stay where they are; what was told is
     recorded under `.ltx/` in the inbox. Spends nothing itself. Ctrl-C ends it; with --once the exit code is 1 when a
     file cannot be used.
     """

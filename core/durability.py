@@ -38,7 +38,7 @@ def transience(path: Path, mounts: Path = MOUNTS) -> Transience | None:
 
 
 def run_folder() -> Path | None:
-    """The folder that a Prefect worker made for the run around us and deletes afterwards; None where there is none.
+    """The folder that a Prefect worker made for the run around us and deletes afterwards; None outside one.
 
     A process worker makes `tmp…prefect` in the temporary folder, and a runner `runner_storage` (Prefect 3.8 and 3.9).
     """

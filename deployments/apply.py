@@ -118,7 +118,7 @@ def _flow(deployment: Deployment) -> "Flow[Any, Any]":
 
 @asynccontextmanager
 async def _server() -> AsyncIterator[tuple[PrefectClient, str]]:
-    """A client of the server in use. Prefect's own temporary server is none: it forgets what it is told."""
+    """A client of the server in use. Prefect's own temporary server does not count: it forgets everything."""
     url = PREFECT_API_URL.value()
     if not url:
         raise DeployError(

@@ -65,7 +65,7 @@ async def sync_automations(
     One that needs a notification block is left out where `notify` (its id) is None and none was given earlier.
 
     Raises:
-        DeployError: an automation of the file is none of Prefect's.
+        DeployError: an automation of the file is not valid to Prefect.
     """
     changes = []
     for spec in specs:
@@ -91,7 +91,7 @@ async def notification_block(client: PrefectClient, reference: str) -> str:
     """The id of a notification block named TYPE/NAME, such as slack-webhook/studio.
 
     Raises:
-        DeployError: there is none.
+        DeployError: it does not exist.
     """
     slug, _, name = reference.partition("/")
     if not name:

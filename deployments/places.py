@@ -109,7 +109,7 @@ async def kept_by(
         if pool.type not in ONE_MACHINE_POOLS and role == "ledger" and place.place.startswith("sqlite"):
             problem = (
                 problem
-                or f"the ledger {place.place} is one machine's, and the {pool.type} pool's runs share none"
+                or f"the ledger {place.place} is one machine's, and the {pool.type} pool's runs share no disk"
             )
         places.append(place)
         if problem:

@@ -1,4 +1,4 @@
-"""Hundreds of requests from a file or a list, each paid for once, with so many at fal at the same time."""
+"""Hundreds of requests from a file or a list, each paid for once, with at most so many in flight."""
 
 import asyncio
 from collections.abc import Awaitable, Iterable

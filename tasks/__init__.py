@@ -1,6 +1,6 @@
 """The steps of a generation as Prefect tasks, each useful alone in anybody's own flow.
 
-Importing this package has the ledgers of the process watched: `prefect_ltx.tasks.life` tells Prefect what happens.
+Importing this package registers a listener: what a ledger in this process writes becomes a Prefect event.
 """
 
 from prefect_ltx.tasks import life as _life  # noqa: F401 - watches the ledger

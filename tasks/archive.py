@@ -57,7 +57,7 @@ async def archive_video(
 
     Raises:
         ArchiveError: the archive refused or cannot be reached; the video stays on this machine, and the next
-            run or sweep goes on from there.
+            run or sweep resumes from there.
         PaidVideoWaits: the work folder cannot be used, or renditions cannot be signed; nothing is lost either.
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive)

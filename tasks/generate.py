@@ -47,7 +47,7 @@ async def submit_generation(
 ) -> GenerationHandle:
     """Submit a request to fal with one POST at most, or find the generation that was paid for already.
 
-    Call it as often as you like with the same request: an unfinished generation of the same key is gone on with,
+    Call it as often as you like with the same request: an unfinished generation of the same key is resumed,
     an archived one is given back, a submit whose answer was lost is looked for at fal. A request without a seed
     gets one that depends on the flow run.
 

@@ -32,7 +32,7 @@ class InboxNotWatched(Exception):
 
 
 class ToldFile(BaseModel, frozen=True):
-    """A file that was told of."""
+    """A file that was announced."""
 
     name: str
     location: str
@@ -64,18 +64,18 @@ class WatchReport(BaseModel):
     """New files that the next look takes."""
     seen: int = 0
     elsewhere: int = 0
-    """Files of which another watcher is telling."""
+    """Files that another watcher is announcing."""
 
     @property
     def summary(self) -> str:
         """The look in one line."""
         parts = {
-            "told of {}": len(self.told),
+            "announced {}": len(self.told),
             "{} refused": len(self.refused),
             "{} still being written": len(self.growing),
             "{} without a defaults.yaml": len(self.waiting),
             "{} left for the next look": self.more,
-            "{} told by another watcher": self.elsewhere,
+            "{} announced by another watcher": self.elsewhere,
         }
         return ", ".join(text.format(count) for text, count in parts.items() if count) or "nothing new"
 

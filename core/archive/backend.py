@@ -75,7 +75,7 @@ class Backend(Protocol):
     """How many files are worth reading at the same time."""
 
     async def put_file(self, key: str, path: Path, *, sha256: str, content_type: str) -> StoredFile:
-        """Store a local file whole or not at all; the same bytes again are no error.
+        """Store a local file atomically; the same bytes again are no error.
 
         Raises:
             ArchiveConflict: other bytes are stored under the key.
@@ -86,7 +86,7 @@ class Backend(Protocol):
     async def put_bytes(
         self, key: str, data: bytes, *, content_type: str, overwrite: bool = False
     ) -> StoredFile:
-        """Store bytes whole or not at all; only with `overwrite` may they replace others."""
+        """Store bytes atomically; only with `overwrite` may they replace others."""
         ...
 
     def incoming(self, key: str, *, content_type: str) -> Incoming | None:
@@ -97,12 +97,12 @@ class Backend(Protocol):
         """Read a file in pieces.
 
         Raises:
-            ArchiveNotFound: there is none.
+            ArchiveNotFound: no file has this key.
         """
         ...
 
     async def stat(self, key: str) -> Stat | None:
-        """Describe a file, or None where there is none."""
+        """Describe a file, or None where no file has this key."""
         ...
 
     async def list(self, prefix: str) -> dict[str, int]:

@@ -8,7 +8,7 @@ knows of its own step only; who uses it for something that is paid for says that
     ├── ArchiveConflict        the key is taken by other bytes; nothing in the archive is ever overwritten
     ├── ArchiveNotFound        no such file, folder or bucket
     ├── ArchiveCorrupt         bytes are not those their sha256 names
-    ├── ManifestUnreadable     a manifest.json that is none, or of a newer version than this one knows
+    ├── ManifestUnreadable     a manifest.json that cannot be read, or of a newer version than this one knows
     ├── ArchiveDenied          the credentials, the file permissions or the server's certificate do not allow it
     └── ArchiveUnavailable     the network, the server, a full disk: the same call may work later
 """
@@ -67,7 +67,7 @@ class ArchiveCorrupt(ArchiveError):
 
 
 class ManifestUnreadable(ArchiveError):
-    """A manifest.json that is none, or that a newer version of this package wrote."""
+    """A manifest.json that cannot be read, or that a newer version of this package wrote."""
 
     default_next_step = "Look at the file; a newer version may need `pip install --upgrade prefect-ltx`"
 

@@ -45,7 +45,9 @@ class GalleryReport(BaseModel):
 
     page: str
     generations: int = 0
-    skipped: list[str] = Field(default_factory=list, description="Manifests that are none, with the reason.")
+    skipped: list[str] = Field(
+        default_factory=list, description="Manifests that cannot be read, with the reason."
+    )
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -55,7 +57,7 @@ class GalleryReport(BaseModel):
 
 
 async def write_gallery(backend: Backend, thumbnail: Thumbnail | None = None) -> GalleryReport:
-    """Write the page over the last one. A manifest that is none is named in the report and left out.
+    """Write the page over the last one. A manifest that cannot be read is named in the report and left out.
 
     Raises:
         ArchiveError: the archive cannot be read now; the page stays what it was.

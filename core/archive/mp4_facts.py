@@ -59,7 +59,7 @@ class Mp4Watcher:
                 self._begin()
 
     def facts(self) -> Mp4Facts | None:
-        """What the index says; None where there is none, or none that can be read."""
+        """What the index says; None where it is missing or unreadable."""
         if not self._index:
             return None
         try:

@@ -31,7 +31,7 @@ def folder_of(manifest_key: str) -> str:
 async def read_manifests(
     backend: Backend, keys: list[str], *, despite_errors: bool = False
 ) -> AsyncIterator[tuple[str, Manifest | ManifestUnreadable]]:
-    """Yield each key with its manifest, or with the reason why it is none; skip one that is gone.
+    """Yield each key with its manifest, or with the reason why it cannot be read; skip one that is gone.
 
     With `despite_errors` one that cannot be read now is such a reason as well, and does not hide the others.
 

@@ -30,7 +30,7 @@ def reproduce(manifest: Manifest) -> GenerationRequest:
     """The request that gives a manifest's video again; media fields are `sha256:<hex>`.
 
     Raises:
-        FalRequestInvalid: the manifest's request is not one that this version knows, or there is none: a film
+        FalRequestInvalid: the manifest's request is not one that this version knows, or it has no request: a film
             is made again by its shots.
     """
     models = (ReferenceVideoRequest, IngredientRequest)

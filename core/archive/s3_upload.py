@@ -1,4 +1,4 @@
-"""One object into S3: whole or not at all, never over another, checked by the server on the way.
+"""One object into S3: atomically, never over another, checked by the server on the way.
 
 Up to 16 MiB go in one request with their SHA-256, more in parts with a CRC-32 each. The server verifies these; that
 a local file is the one that was described is checked here. No file is held in memory: it is read to be hashed, and

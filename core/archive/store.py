@@ -55,7 +55,7 @@ class Archive:
     Connections close with the event loop, or earlier with `aclose` or `async with`.
 
     Raises:
-        ArchiveKeyInvalid: the location is none.
+        ArchiveKeyInvalid: the location is neither a folder nor `s3://bucket/prefix`.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Archive:
     async def put_file(
         self, key: str, path: Path | str, *, sha256: str, content_type: str | None = None
     ) -> StoredFile:
-        """Store a local file, whole or not at all. The same bytes again are no error (`existed`).
+        """Store a local file atomically. The same bytes again are no error (`existed`).
 
         Raises:
             ArchiveConflict: other bytes are stored under the key; they stay.
@@ -152,7 +152,7 @@ class Archive:
         """Read a small file.
 
         Raises:
-            ArchiveNotFound: there is none.
+            ArchiveNotFound: no file has this key.
             ArchiveCorrupt: it has more than 64 MiB.
         """
         data = bytearray()
@@ -166,19 +166,19 @@ class Archive:
         """Read a file in pieces, for what is too large to hold.
 
         Raises:
-            ArchiveNotFound: there is none.
+            ArchiveNotFound: no file has this key.
         """
         return self._backend.chunks(check_key(key))
 
     async def fetch(
         self, key: str, path: Path | str, *, sha256: str | None = None, size: int | None = None
     ) -> StoredFile:
-        """Copy a file out of the archive to `path`, whole or not at all, replacing what is there.
+        """Copy a file out of the archive to `path` atomically, replacing what is there.
 
         Of a file with more than `size` bytes no more are read.
 
         Raises:
-            ArchiveNotFound: there is none.
+            ArchiveNotFound: no file has this key.
             ArchiveCorrupt: its bytes are not those of `sha256`, or more than `size`.
             ArchiveUnavailable: it cannot be read, or not written at `path`.
         """
@@ -241,7 +241,7 @@ class Archive:
             return StoredFile(key=key, size=len(there.to_bytes()), sha256=there.sha256, existed=True)
 
     async def manifest(self, folder: str) -> Manifest | None:
-        """Read the manifest of a generation's folder; None while there is none.
+        """Read the manifest of a generation's folder; None before it is written.
 
         Raises:
             ManifestUnreadable: there is a file of that name which is no manifest.

@@ -1,4 +1,4 @@
-"""Carrying out a planned batch: so many at fal at once, first come first served, each row with its own end.
+"""Carrying out a planned batch: at most N in flight, first come first served, each row with its own end.
 
 A row that fails stops nothing; what would fail every row (the key, the account, the ledger, the archive) stops
 the rows that have not begun, so that nothing is bought that could not be kept.

@@ -99,7 +99,7 @@ def read_source(source: str | Path | Iterable[Any] | Mapping[str, Any]) -> RawBa
 def _from_file(source: Source) -> RawBatch:
     raw = RawBatch(source.name, folder=source.folder)
     if source.suffix not in SUFFIXES:
-        raise Unreadable(f"cannot read {source.name}: it is none of {', '.join(SUFFIXES)}")
+        raise Unreadable(f"cannot read {source.name}: its suffix is not one of {', '.join(SUFFIXES)}")
     if source.suffix == ".xlsx":
         _table(raw, read_workbook(source.data))
         return raw

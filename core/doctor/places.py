@@ -13,7 +13,7 @@ from prefect_ltx.settings import Settings, SettingsError
 
 
 def check_places(settings: Settings) -> list[Finding]:
-    """One finding for each place; an error where there is none, so that nothing else can be looked at."""
+    """One finding for each place; an error where a place is missing, so that nothing else can be looked at."""
     try:
         database = Database(settings.ledger_url)
         archive = Archive(settings.archive_location)

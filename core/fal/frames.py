@@ -23,7 +23,7 @@ def snap_num_frames(n: int, rule: FrameRule = "nearest") -> int:
     that is not above `n`, as the model's own code does; "as_is" leaves `n` alone.
 
     Raises:
-        FalRequestInvalid: when `n` is outside 9..481, or `rule` is none of the three.
+        FalRequestInvalid: when `n` is outside 9..481, or `rule` is not one of the three.
     """
     if isinstance(n, bool) or not isinstance(n, int) or not MIN_FRAMES <= n <= MAX_FRAMES:
         problem = FieldProblem(("num_frames",), f"must be a whole number from {MIN_FRAMES} to {MAX_FRAMES}")

@@ -11,7 +11,7 @@ _LONGEST_NUMBER: Final = 100
 
 
 def read_json(body: bytes, *, exact: bool = False) -> Any:
-    """`body` as a JSON value; `NOT_JSON` where it is none.
+    """`body` as a JSON value; `NOT_JSON` where it is not JSON.
 
     Bytes that are not UTF-8 become U+FFFD. A number of more than 100 characters becomes its first ones as text,
     NaN and infinity become null. `exact` gives Decimal in place of float: for money.

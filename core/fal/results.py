@@ -47,7 +47,7 @@ def _as_on_the_pages(schema: dict[str, Any]) -> None:
 class GeneratedVideo(BaseModel):
     """The output of both endpoints: the file, the seed used, and the prompt after any expansion.
 
-    `seed` is None unless it is a whole number from 0 to 63 bits; `prompt` is None where there is none;
+    `seed` is None unless it is a whole number from 0 to 63 bits; `prompt` is None where fal gave no text;
     `oddities` says in words what else was not as on fal's pages. Its JSON schema is that of the pages.
     """
 

@@ -18,7 +18,7 @@ _ENCODER_EDGE: Final = 256
 """An encoder is told to stop in the middle of a wave, and answers with a crackle in the last samples."""
 _MIRROR_MOST: Final = SAMPLE_RATE // 4
 _TOLD_SECONDS: Final = 0.05
-"""Sound that begins later than this is told of."""
+"""Sound that begins later than this is reported."""
 
 
 def joined_sound(

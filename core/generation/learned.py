@@ -66,7 +66,7 @@ def read_learned(home: Path, account: str | None) -> Learned | None:
 
 
 def write_learned(home: Path, account: str, learned: Learned) -> Path:
-    """Keep it beside what was learned of other accounts; whole or not at all.
+    """Keep it beside what was learned of other accounts, atomically.
 
     Raises:
         OSError: the folder cannot be written.

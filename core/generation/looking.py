@@ -111,7 +111,7 @@ async def look_again(services: Services, generation: Generation, owner: Owner) -
 
 
 async def _by_kept_id(services: Services, generation: Generation, owner: Owner) -> Generation | None:
-    """The row with the id that its own POST's reply named, once fal knows it; None where there is none such.
+    """The row with the id that its own POST's reply named, once fal knows it; None where fal does not know it.
 
     Raises:
         FalUnavailable: fal cannot be asked whether it knows the request.

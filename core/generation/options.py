@@ -51,7 +51,7 @@ class Options:
         nothing. A URL that is neither fal's nor an embedded fal's is believed no more than fal.
 
         Raises:
-            SettingsError: the webhook URL is none. Nothing was sent.
+            SettingsError: the webhook URL is not a valid URL. Nothing was sent.
             SigningFailed: a C2PA certificate is set that cannot be used. Nothing was sent.
         """
         learned = read_learned(settings.home, account)

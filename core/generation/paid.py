@@ -19,7 +19,7 @@ from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.provenance import SigningFailed
 
 AGAIN = (
-    "Put that right, then run it again or `prefect-ltx sweep`: it goes on from there and pays nothing more"
+    "Put that right, then run it again or `prefect-ltx sweep`: it resumes from there and pays nothing more"
 )
 SOON = "Run it again soon, or `prefect-ltx sweep`: files on fal expire, and it pays nothing more"
 _BEFORE_PAYMENT: Final = re.compile(r"\. Nothing was (?:sent or )?spent|\. Signing costs nothing")

@@ -1,6 +1,6 @@
-"""Watched folders and prefixes: which files are new, whole and usable, and who has told of them already.
+"""Watched folders and prefixes: which files are new, whole and usable, and which were announced already.
 
-Nothing here sends anything or spends anything; whoever is told of a file starts the run.
+Nothing here sends anything or spends anything; whoever receives a file's event starts the run.
 """
 
 from prefect_ltx.inbox.defaults import Defaults, DefaultsInvalid

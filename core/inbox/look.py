@@ -26,7 +26,7 @@ _EVENTS: Final = uuid.UUID("5d6f0c1e-2b7a-4f0e-9a63-6c74785f696e")
 
 @dataclass(frozen=True)
 class Drop:
-    """One file that is to be told of."""
+    """One file that is to be announced."""
 
     name: str
     location: str

@@ -1,7 +1,7 @@
-"""What was told of an inbox, kept in the inbox itself under `.ltx/`: shared by all who watch it, whatever they run.
+"""Which files of an inbox were announced, kept in the inbox itself under `.ltx/`: shared by everybody who watches it.
 
 Every entry is a file that is created once and never changed, so of two watchers one wins. No entry holds a
-prompt or a secret, and deleting one has one effect: its file is told of again, by the same event.
+prompt or a secret, and deleting one has one effect: its file is announced again, by the same event.
 
 - `seen/VERSION.json`: this version of a file was dealt with.
 - `events/ID/N.claim.json`, `N.failed.json`: who is sending the event, and whose attempt failed.

@@ -141,7 +141,7 @@ class Ledger(LedgerWriter):
         return self._write(lambda tx: claiming.take(tx, tx.load(generation_id), owner), shares=True)
 
     def adopt_seedless(self, seedless_key: str, owner: Owner) -> Generation | None:
-        """Take over one unfinished row that drew its seed and whose run failed or died; None if there is none.
+        """Take over one unfinished row that drew its seed and whose run failed or died; None without such a row.
 
         The row of a run that lives, or that ended and handed its row back, is that run's own. Rows that can go on
         come first, then parked and lost ones, each the oldest first; rows that are being cancelled are left
@@ -260,12 +260,12 @@ class Ledger(LedgerWriter):
     def take_announcements(
         self, *, again_after: float = ANNOUNCE_AGAIN_SECONDS, actor: str = "announcer"
     ) -> list[Announcement]:
-        """The generations to tell the world about now: fal has finished them, and nobody living works on them.
+        """The generations to tell the world about now: fal has finished them, and no live owner holds them.
 
         Each call gives a generation once; while it is still not collected it is given again after `again_after`
         seconds, and then after pauses that double up to a day.
         """
-        # Most of the time there are none, and nobody has to wait for a writer.
+        # Most of the time nothing is due, and nobody has to wait for a writer.
         if not self._database.read(
             lambda each: due(each, self._database.now(each), again_after, self._acting, self._is_dead)
         ):

@@ -53,7 +53,7 @@ def keys(connection: Connection, names: Iterable[str]) -> None:
 
 
 def row(connection: Connection, generation_id: str) -> None:
-    """The same for the key of this row; without effect where there is none."""
+    """The same for the key of this row; without effect where the row has no key."""
     if shares(connection):
         connection.execute(_ROW, {"id": generation_id})
 

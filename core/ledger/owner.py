@@ -24,7 +24,7 @@ class Owner:
     """
 
     boot: str
-    """Kernel boot id; empty where there is none, and then nothing can be proven."""
+    """Kernel boot id; empty where the kernel has no boot id, and then nothing can be proven."""
     namespace: str
     """Process-id namespace."""
     pid: int
@@ -89,7 +89,7 @@ class Owner:
 
 
 def boot_id() -> str:
-    """The id of this boot of this kernel, the same in all of its containers; empty where there is none."""
+    """The id of this boot of this kernel, the same in all of its containers; empty where the kernel has no boot id."""
     return _read("/proc/sys/kernel/random/boot_id").strip()
 
 

@@ -83,7 +83,7 @@ class LedgerReader:
         return self._database.read(reading.unfinished)
 
     def unheld(self, states: Iterable[State]) -> list[Generation]:
-        """Rows in these states that nobody living works on, the oldest first."""
+        """Rows in these states that no live owner holds, the oldest first."""
         wanted = tuple(states)
         now, rows = self._database.read(
             lambda connection: (

@@ -89,7 +89,7 @@ class Transaction:
         """The row with this id.
 
         Raises:
-            GenerationNotFound: there is none.
+            GenerationNotFound: no row has this id.
         """
         if generation_id not in self.known:
             locks.row(self.connection, generation_id)

@@ -2,7 +2,7 @@
 
 A kernel draws its boot id anew at each start, so one that was here before and after another's belongs to a
 machine that ran all the while: two machines use this ledger. A reboot, a container that starts again and a new
-host name are none of that. Written to the ledger's own notes (`ltx_meta`); systems without a boot id are not seen.
+host name do neither. Written to the ledger's own notes (`ltx_meta`); systems without a boot id are not seen.
 """
 
 import json

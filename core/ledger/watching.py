@@ -51,7 +51,7 @@ _watchers: Final[list[Watcher]] = []
 
 
 def watch(watcher: Watcher) -> None:
-    """Tell `watcher` everything that ledgers of this process write from now on. Twice is once."""
+    """Tell `watcher` everything that ledgers of this process write from now on. Registering twice has no effect."""
     if watcher not in _watchers:
         _watchers.append(watcher)
 

@@ -1,4 +1,4 @@
-"""Replies that are none: a reset connection, silence, a body that ends too early (fal-protocol §8.2 lists
+"""Broken connections: a reset connection, silence, a body that ends too early (fal-protocol §8.2 lists
 what clients make of them). ASGI has no word for these, so they act on the connection's transport."""
 
 import asyncio

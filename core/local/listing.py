@@ -73,7 +73,7 @@ def list_requests(
 
 
 def newest_seq(db: sqlite3.Connection) -> int:
-    """The place of the request that arrived last; 0 where there is none."""
+    """The place of the request that arrived last; 0 before the first."""
     return int(db.execute("SELECT coalesce(max(seq), 0) AS seq FROM requests").fetchone()["seq"])
 
 

@@ -44,7 +44,7 @@ def serve(
 
     Raises:
         StoreUnusable, RendererUnusable, OSError: as `LocalFal.start`.
-        ValueError: the faults file is none.
+        ValueError: the faults file cannot be read.
     """
     faults = Faults.load(faults_file) if faults_file is not None else Faults()
     with (

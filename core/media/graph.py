@@ -54,7 +54,7 @@ def source(
     The demuxer is told from the file's first bytes and fixed; only what `allowed` names is opened and decoded.
 
     Raises:
-        MediaInvalid: the file is none of the formats this project reads, or claims more than `limits` allow.
+        MediaInvalid: the file's format is not one this project reads, or claims more than `limits` allow.
     """
     path = Path(path).absolute()
     # What this program wrote itself (a WAV) may be of a format that is not read from others.

@@ -25,7 +25,7 @@ class Shape:
     """A clip after its operations: `frames` at `rate` of `width` x `height` pixels, and what that takes.
 
     `first` to `last` (exclusive) are the frames of the source that are kept. `sound_start` and `sound_seconds`
-    are the part of its audio that goes with them, from the source's first frame on; None where there is none.
+    are the part of its audio that goes with them, from the source's first frame on; None without audio.
     `duration` is that of the pictures in seconds, and `rate` their mean rate where they come unevenly. The last
     of the source's frames is shown for `last_seconds`. `uneven` says that frames keep times that are not even.
     """

@@ -132,7 +132,7 @@ def _opened(path: Path, known: MediaFormat, limits: Limits) -> Image.Image:
 
 
 def _orientation(path: Path, known: MediaFormat, image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; upright where there is none, or none that can be read."""
+    """The EXIF orientation, 1 to 8; upright where it is missing or unreadable."""
     try:
         if known.container == "png":
             exif = Image.Exif()
@@ -149,7 +149,7 @@ def _orientation(path: Path, known: MediaFormat, image: Image.Image) -> int:
 
 
 def _png_chunk(path: Path, wanted: bytes) -> bytes:
-    """The contents of a PNG's first chunk of a kind; empty where there is none."""
+    """The contents of a PNG's first chunk of a kind; empty where the PNG has no such chunk."""
     with path.open("rb") as file:
         file.seek(8)
         for _ in range(_MOST_CHUNKS):
@@ -175,7 +175,7 @@ def _profile(path: Path, known: MediaFormat, image: Image.Image) -> ImageCms.Ima
         profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
         description = ImageCms.getProfileDescription(profile)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return None  # as viewers do: a profile that cannot be read is none
+        return None  # as viewers do: an unreadable profile is ignored
     return None if "srgb" in description.lower() else profile
 
 

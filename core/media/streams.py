@@ -70,7 +70,7 @@ class Sound:
 
 
 def chosen_video(container: InputContainer) -> VideoStream | None:
-    """The video stream that a player would show; None where there is none but covers."""
+    """The video stream that a player would show; None where all are covers."""
     shown = [each for each in container.streams.video if not each.disposition & _NOT_SHOWN]
     moving = [each for each in shown if not _is_still(each)]
     return _chosen(moving or shown)

@@ -31,7 +31,7 @@ def thumbnail(data: bytes) -> bytes | None:
 
 
 def read_small_picture(data: bytes) -> av.VideoFrame | None:
-    """The first picture of an image in memory; None where it is none that this project reads."""
+    """The first picture of an image in memory; None where its format is not one this project reads."""
     known = sniff_bytes(data[:64])
     if known is None or known.kind != "image":
         return None

@@ -79,7 +79,7 @@ def compare(asked: Mapping[str, Any], info: MediaInfo) -> list[QualityFinding]:
         add("frame_rate", "warning", f"{info.fps} frames per second were delivered, {rate} asked")
     audio = asked.get("audio")
     if audio is True and info.audio is None:
-        add("audio_missing", "error", "audio was asked, and there is none")
+        add("audio_missing", "error", "audio was asked for, and the clip has no audio")
     if audio is False and info.audio is not None:
         add("audio_unasked", "warning", "no audio was asked, and there is some")
     return found

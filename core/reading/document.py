@@ -45,7 +45,7 @@ class Document:
 
 
 def why_shortened(path: Path, text: str, value: float) -> str:
-    """Why a number with an exponent cannot be a seed; empty where it is none."""
+    """Why a number with an exponent cannot be a seed; empty where it can be."""
     if abs(value) < _SHORTENED_FROM or SEEDS.isdisjoint(path[-2:]):
         return ""
     return f"{text[:40]} is a number that a spreadsheet has shortened: write all of its digits"

@@ -13,7 +13,7 @@ from prefect_ltx.ledger import Announcement, AsyncLedger, LedgerError, Receipt
 
 LOOK_SECONDS: Final = 3.0
 _GATHER_SECONDS: Final = 0.3
-"""A burst is answered first and told of afterwards, all of it together."""
+"""A burst is answered first and announced afterwards, all of it together."""
 
 Tell = Callable[[Announcement], None]
 """Called in a worker thread."""

@@ -308,7 +308,7 @@ def build_app(
         return await receiver.take(request, request.path_params["nonce"])
 
     # The public base may have a path that a proxy in front passes on. Plain routes: what FastAPI does for
-    # parameters and models takes longer than the verification, and there are none here.
+    # parameters and models takes longer than the verification, and this app has neither.
     app.add_middleware(UnambiguousFraming, refused=receiver.refused)
     for path in (PATH + "{nonce}", "/{base:path}" + PATH + "{nonce}"):
         app.add_route(path, take, methods=["POST"])

@@ -50,7 +50,7 @@ class KeyRing:
         """The keys, at most a day old; while fal is down those that were fetched last.
 
         Raises:
-            KeysUnavailable: there are none.
+            KeysUnavailable: fal's keys could not be fetched.
         """
         if self._keys is not None and self._age < self._fresh:
             return self._keys

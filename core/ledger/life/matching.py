@@ -11,7 +11,7 @@ value (24 equals 24.0), nulls that were sent or stored do not count, and keys th
   One match alone is adopted at once: the same body is the same video, so even a stranger's costs nothing.
 - **Doubt** is what could be ours and cannot be told: an entry of that time without a stored input, or with our
   seed and prompt but not our whole body; our whole body at another time; our whole body under another spelling of
-  the endpoint. Doubt never becomes a match, and forbids every conclusion that there is none.
+  the endpoint. Doubt never becomes a match, and forbids the conclusion that the request is absent.
 
 fal-protocol §7.3, §7.5; the time inside a request id: §1.2.
 """
