@@ -65,9 +65,13 @@ async def batch(
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what it would make and cost; spend nothing.")
     ] = False,
-    results: Annotated[
+    report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.csv", help="Write the end of every row there too, as a table."),
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Write the end of every row there too, as a table: .csv, .xlsx or .jsonl.",
+        ),
     ] = None,
     approve: Annotated[
         bool, typer.Option("--approve", help="Pause for approval in the Prefect UI before anything is spent.")
@@ -82,8 +86,12 @@ async def batch(
     from prefect_ltx.reading import is_local, local_path
     from prefect_ltx.settings import Settings
 
-    if results is not None and not results.absolute().parent.is_dir():
-        raise typer.BadParameter(f"--results: there is no folder {results.absolute().parent}.")
+    if report is not None:
+        from prefect_ltx.cli.batch_view import check_report
+
+        if plan:
+            raise typer.BadParameter("--report is the end of a run's rows; for a plan use --json.")
+        check_report(report)
     given: dict[str, Any] = {
         "defaults": _fields(default, "--default"),
         "overrides": _fields(override, "--set"),
@@ -99,7 +107,7 @@ async def batch(
     Settings().require_fal()
 
     from prefect_ltx.cli import plain
-    from prefect_ltx.cli.batch_view import show_report, shown_rows
+    from prefect_ltx.cli.batch_view import show_report, shown_rows, write_report
     from prefect_ltx.cli.progress import quieten_prefect, say
 
     how: dict[str, Any] = {
@@ -114,32 +122,23 @@ async def batch(
     with shown_rows(len(checked.rows)):
         if not plain.is_prefect_configured() and not approve:
             say(plain.NOTICE)
-            report = await plain.make_batch(checked, **how)
+            ended = await plain.make_batch(checked, **how)
         else:
             quieten_prefect()
             from prefect_ltx.flows import generate_batch
 
             if approve:
                 say("The plan waits for approval in the Prefect UI, on the page of this flow run.")
-            report = await generate_batch(
+            ended = await generate_batch(
                 str(local_path(file).absolute()) if is_local(file) else file,
                 **given,
                 **how,
                 max_requests=max_requests,
                 approve=approve,
             )
-    show_report(output, report)
-    if results is not None:
-        from prefect_ltx.batch import results_csv
-
-        try:
-            results.write_bytes(results_csv(report))
-        except OSError as error:
-            complain(
-                f"{results} could not be written: {error.strerror}. The results are in the report all the same."
-            )
-            return False
-    return bool(report.ok)
+    show_report(output, ended)
+    written = report is None or write_report(report, ended)
+    return bool(ended.ok) and written
 
 
 def is_storyboard(file: str) -> bool:

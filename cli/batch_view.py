@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -15,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from prefect_ltx.cli.frame import Output
+from prefect_ltx.cli.frame import Output, complain
 from prefect_ltx.cli.printing import can_move
 from prefect_ltx.cli.progress import say
 from prefect_ltx.cli.tables import facts, grid
@@ -62,6 +64,33 @@ def show_report(output: Output, report: "BatchReport") -> None:
             }
         ),
     )
+
+
+def check_report(path: Path) -> None:
+    """Refuse a place for the table of a batch's rows before anything is spent."""
+    from prefect_ltx.table_files import TableFileInvalid, check_table_file
+
+    try:
+        check_table_file(path)
+    except TableFileInvalid as error:
+        raise typer.BadParameter(f"--report: {error}. Nothing was sent or spent.") from None
+
+
+def write_report(path: Path, report: "BatchReport") -> bool:
+    """The table of a batch's rows; False, and a line on stderr, where it cannot be written."""
+    from prefect_ltx.batch import RESULT_COLUMNS, result_rows
+    from prefect_ltx.table_files import write_table
+
+    try:
+        write_table(path, RESULT_COLUMNS, result_rows(report))
+    except Exception as error:  # the videos are paid for and archived, whatever becomes of a table
+        why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+        complain(
+            f"{path} could not be written: {why}. Nothing is lost: the results are in the report above, in the ledger "
+            "and in the archive. Running the batch again makes only what is missing, and the table."
+        )
+        return False
+    return True
 
 
 def show_batch_plan(output: Output, plan: "BatchPlan", rows: Sequence["PlannedRow"]) -> None:

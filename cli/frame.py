@@ -7,7 +7,7 @@ flows, subprocesses and this process read the same settings.
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -140,6 +140,9 @@ KeepingOption = Annotated[
 MaxSeedsOption = Annotated[
     int, typer.Option("--max-seeds", min=1, max=8, help="With --quality next_seed: takes at most.")
 ]
+AsCsv = Annotated[
+    bool, typer.Option("--csv", help="A table as CSV on stdout, for a spreadsheet.", show_default=False)
+]
 AsJson = Annotated[
     bool,
     typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=_PANEL, show_default=False),
@@ -155,6 +158,14 @@ class Output:
     def result(self, data: Any, *renderables: Any) -> None:
         """Print `data` (a pydantic model, or JSON types, decimals and dates within) or the renderables."""
         write_result(as_json(data) if self.as_json else as_text(renderables))
+
+    def table(self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+        """Print rows as CSV, for a spreadsheet; with `--json` as well nobody could say what is meant."""
+        from prefect_ltx.table_files import csv_text
+
+        if self.as_json:
+            raise typer.BadParameter("give one of --csv and --json.")
+        write_result(csv_text(columns, rows))
 
 
 def begin() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from prefect_ltx.cli import accounts
-from prefect_ltx.cli.frame import Output, command
+from prefect_ltx.cli.frame import AsCsv, Output, command
 from prefect_ltx.cli.ledger_repair import opened, person, rebuild, verify
 from prefect_ltx.cli.ledger_stops import let_buying_go_on
 
@@ -48,10 +48,13 @@ def list_(
     ] = None,
     tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
     flow_run: Annotated[str | None, typer.Option(help="Only of this flow run.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many, the newest; 50, and with --csv all of them.")
+    ] = None,
+    csv: AsCsv = False,
 ) -> None:
     """Generations, newest first: state, price, what was billed."""
-    from prefect_ltx.cli.ledger_view import generation_facts
+    from prefect_ltx.cli.ledger_view import GENERATION_COLUMNS, generation_facts, generation_row
     from prefect_ltx.cli.tables import grid, when
     from prefect_ltx.ledger import State
 
@@ -60,7 +63,10 @@ def list_(
     except ValueError:
         raise typer.BadParameter(f"--state is one of {', '.join(State)}.") from None
     with opened() as ledger:
-        rows = ledger.find(states=states, tag=tag, flow_run_id=flow_run, limit=limit)
+        rows = ledger.find(states=states, tag=tag, flow_run_id=flow_run, limit=limit or (None if csv else 50))
+    if csv:
+        output.table(GENERATION_COLUMNS, map(generation_row, rows))
+        return
     output.result(
         {"generations": [generation_facts(row) for row in rows]},
         grid(
@@ -127,6 +133,7 @@ def spend(
     until: Annotated[
         str | None, typer.Option(metavar="DATE", help="The first UTC day that does not count any more.")
     ] = None,
+    csv: AsCsv = False,
 ) -> None:
     """What is reserved, what was billed and saved, and what is left of the budget."""
     from prefect_ltx.cli.ledger_view import spend_facts
@@ -139,6 +146,13 @@ def spend(
     with opened() as ledger:
         found = ledger.spend(period, budget_from(Settings()))
     totals = found.by[by]
+    if csv:
+        columns = (by, "generations", "expected_usd", "held_usd", "billed_usd")
+        lines = [
+            (each.name, each.count, each.expected_usd, each.held_usd, each.settled_usd) for each in totals
+        ]
+        output.table(columns, (dict(zip(columns, line, strict=True)) for line in lines))
+        return
     output.result(
         spend_facts(found, by),
         grid(

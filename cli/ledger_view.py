@@ -5,7 +5,7 @@ signature).
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from prefect_ltx.ledger import Generation, LedgerEvent, Spend, Stop
@@ -46,6 +46,46 @@ def generation_facts(row: "Generation") -> dict[str, Any]:
         "key": row.key,
         "account": row.account,
         "body": without_queries(row.body),
+    }
+
+
+GENERATION_COLUMNS: Final = (
+    "id",
+    "state",
+    "reason",
+    "endpoint",
+    "tags",
+    "seed",
+    "size",
+    "num_frames",
+    "price_expected_usd",
+    "held_usd",
+    "price_billed_usd",
+    "billed_by",
+    "findings",
+    "location",
+    "folder",
+    "bytes",
+    "sha256",
+    "created_at",
+    "closed_at",
+    "request_id",
+    "flow_run_id",
+    "prompt",
+)
+
+
+def generation_row(row: "Generation") -> dict[str, Any]:
+    """One row of the ledger as a row of a table: amounts in USD, times in UTC, what was delivered in pixels."""
+    seen = {**row.asked, **row.facts}
+    return generation_facts(row) | {
+        "size": f"{seen['width']}x{seen['height']}" if seen.get("width") and seen.get("height") else "",
+        "num_frames": seen.get("num_frames"),
+        "price_billed_usd": row.settled_usd,
+        "billed_by": row.settled_by,
+        "findings": list(row.oddities),
+        "bytes": row.size,
+        "prompt": row.body.get("prompt"),
     }
 
 

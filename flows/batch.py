@@ -26,6 +26,7 @@ from prefect_ltx.batch import (
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import FrameRule
 from prefect_ltx.flows.batch_artifacts import ProgressArtifact, plan_markdown, publish_plan, publish_report
+from prefect_ltx.flows.batch_report import check_report, write_report
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.forms import AtOnce, BatchSource, RecipeChoice, check_recipe
 from prefect_ltx.flows.parameters import flow
@@ -91,6 +92,7 @@ async def generate_batch(
     approve: bool = False,
     approve_within_seconds: Annotated[int, Field(ge=1)] = 24 * 3600,
     seed_scope: str = "",
+    report: str = "",
 ) -> BatchReport:
     """Make the video of every row, at most `concurrency` at fal at once, first come first served.
 
@@ -123,6 +125,9 @@ async def generate_batch(
         approve_within_seconds: How long to wait for that.
         seed_scope: What seeds of rows without one are drawn from; empty for the name of the batch. Two runs of the
             same rows in the same scope are one purchase, even at the same time.
+        report: A .csv, .xlsx or .jsonl file that gets the end of every row as a table: by its absolute path on the
+            worker's disk, or s3://bucket/key, with the archive's credentials. One that cannot be written is said in
+            the run's log and end, and costs no result.
 
     Returns:
         The end of every row. Failed rows are in it: only what concerns the whole batch is raised.
@@ -130,10 +135,12 @@ async def generate_batch(
     Raises:
         BatchInvalid: rows that cannot be run, all of them by row and column. Nothing was sent or spent.
         BatchNotApproved: nobody approved. Nothing was sent or spent.
-        ValueError: no such recipe. Nothing was sent or spent.
+        ValueError: no such recipe, or no place for a report. Nothing was sent or spent.
         LedgerError, SettingsError: the ledger or the account cannot be used. Nothing was sent or spent.
     """
     check_recipe(recipe)
+    if report:
+        check_report(report)
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
     batch = await asyncio.to_thread(
         read_batch,
@@ -173,10 +180,11 @@ async def generate_batch(
             stopped = await _carried_out(work, per_row=len(rows) <= task_run_per_row_up_to)
         finally:
             await run.aclose()
-        report = work.report()
-        await publish_report(services, report)
-        announce_end(report)
-    return _end(report, stopped)  # type: ignore[return-value]  # Prefect gives the caller the state's data
+        ended = work.report()
+        await publish_report(services, ended)
+        announce_end(ended)
+        unwritten = await write_report(services.archive, report, ended) if report else ""
+    return _end(ended, stopped, unwritten)  # type: ignore[return-value]  # Prefect gives the caller the state's data
 
 
 async def _planned(services: Services, batch: Batch, rows: list[PlannedRow], *, takes: int) -> BatchPlan:
@@ -294,9 +302,9 @@ async def _until_cancelled(run_id: str | None) -> None:
         await asyncio.sleep(CANCEL_LOOK_SECONDS)
 
 
-def _end(report: BatchReport, stopped: bool) -> State[BatchReport]:
+def _end(report: BatchReport, stopped: bool, unwritten: str) -> State[BatchReport]:
     kept = sum(row.ok for row in report.rows)
-    what = f"{kept} of {len(report.rows)} rows are in the archive"
+    what = f"{kept} of {len(report.rows)} rows are in the archive{unwritten}"
     if stopped:
         return Cancelled(message=f"{what}; what was at fal was cancelled")
     if report.ok:

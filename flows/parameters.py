@@ -21,6 +21,7 @@ from prefect_ltx.fal import IngredientRequest, ReferenceVideoRequest, plain, sto
 from prefect_ltx.fal.sendable import unsendable
 from prefect_ltx.film import standalone_storyboard
 from prefect_ltx.flows.aside import Aside
+from prefect_ltx.flows.batch_report import placed_report
 from prefect_ltx.reading import scheme_of
 
 P = ParamSpec("P")
@@ -85,6 +86,8 @@ async def fitted(of: "Flow[Any, Any]", parameters: Mapping[str, Any]) -> dict[st
         BatchInvalid, StoryboardInvalid: what would be put aside cannot be read.
     """
     found = {name: _repeatable(value) for name, value in parameters.items()}
+    if isinstance(report := found.get("report"), str):
+        found["report"] = placed_report(report)
     serialized = of.serialize_parameters(found)
     _check(of, serialized)
     most = get_current_settings().server.api.max_parameter_size

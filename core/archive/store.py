@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from pydantic import SecretStr
 
@@ -73,23 +73,23 @@ class Archive:
     ) -> None:
         """Name the place; nothing is read, written or sent yet."""
         self._backend: Backend
+        self._how: dict[str, Any] = {
+            "endpoint_url": endpoint_url,
+            "key": key,
+            "secret": secret,
+            "token": token,
+            "region": region,
+            "addressing_style": addressing_style,
+            "request_checksum_calculation": request_checksum_calculation,
+            "retry_wait": retry_wait,
+        }
         text = str(location)
         if text.startswith("s3://"):
             # s3fs takes a tenth of what starting a run costs, and only a bucket needs it.
             from prefect_ltx.archive.s3 import S3Backend
             from prefect_ltx.archive.s3_session import S3Settings
 
-            settings = S3Settings(
-                endpoint_url=endpoint_url,
-                key=key,
-                secret=secret,
-                token=token,
-                region=region,
-                addressing_style=addressing_style,
-                request_checksum_calculation=request_checksum_calculation,
-                retry_wait=retry_wait,
-            )
-            self._backend = S3Backend(text, settings)
+            self._backend = S3Backend(text, S3Settings(**self._how))
         elif not text.strip() or "://" in text.removeprefix("file://"):
             raise ArchiveKeyInvalid("An archive is a folder or s3://bucket/prefix")
         else:
@@ -104,6 +104,10 @@ class Archive:
     def folder(self) -> Path | None:
         """The folder on this machine; None for a bucket."""
         return self._backend.root if isinstance(self._backend, FolderBackend) else None
+
+    def elsewhere(self, location: str | Path) -> "Archive":
+        """Another place, used with the same credentials."""
+        return Archive(location, **self._how)
 
     def __repr__(self) -> str:
         """Show the place and no credentials."""
@@ -144,9 +148,13 @@ class Archive:
         """
         return self._backend.incoming(check_key(key), content_type=content_type)
 
-    async def put_bytes(self, key: str, data: bytes, *, content_type: str) -> StoredFile:
-        """Store a few bytes; otherwise like `put_file`."""
-        return await self._backend.put_bytes(check_key(key), data, content_type=content_type)
+    async def put_bytes(
+        self, key: str, data: bytes, *, content_type: str, overwrite: bool = False
+    ) -> StoredFile:
+        """Store a few bytes; otherwise like `put_file`. What is no record, such as a table, may `overwrite` others."""
+        return await self._backend.put_bytes(
+            check_key(key), data, content_type=content_type, overwrite=overwrite
+        )
 
     async def read_bytes(self, key: str) -> bytes:
         """Read a small file.

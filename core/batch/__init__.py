@@ -4,13 +4,14 @@ from prefect_ltx.batch.matrix import MatrixTooLarge, expand
 from prefect_ltx.batch.plan import BatchPlan, PlannedRow, batch_tag, plan_rows, summary
 from prefect_ltx.batch.problems import BatchInvalid, Problem
 from prefect_ltx.batch.read import MOST_ROWS, Batch, CheckedBatch, check_batch, read_batch
-from prefect_ltx.batch.results import results_csv
+from prefect_ltx.batch.results import RESULT_COLUMNS, BatchReport, RowResult, result_rows, results_table
 from prefect_ltx.batch.rows import Row
-from prefect_ltx.batch.run import BatchReport, BatchRun, RowResult
+from prefect_ltx.batch.run import BatchRun
 from prefect_ltx.batch.sources import RawBatch, RawRow, read_source
 
 __all__ = [
     "MOST_ROWS",
+    "RESULT_COLUMNS",
     "Batch",
     "BatchInvalid",
     "BatchPlan",
@@ -30,6 +31,7 @@ __all__ = [
     "plan_rows",
     "read_batch",
     "read_source",
-    "results_csv",
+    "result_rows",
+    "results_table",
     "summary",
 ]

@@ -6,16 +6,14 @@ the rows that have not begun, so that nothing is bought that could not be kept.
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
-
-from pydantic import BaseModel
+from typing import Any
 
 from prefect_ltx.archive import ArchiveDenied, ArchiveUnavailable
 from prefect_ltx.batch.plan import PlannedRow, batch_tag
+from prefect_ltx.batch.results import BatchReport, RowResult, RowStatus
 from prefect_ltx.fal import (
     FalAuthenticationError,
     FalError,
@@ -36,7 +34,7 @@ from prefect_ltx.generation.plan import Prepared, looked_up
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.retake import SEEDS, Takes
 from prefect_ltx.generation.steps import Run
-from prefect_ltx.generation.store import ArchivedGeneration, RefusedTake
+from prefect_ltx.generation.store import ArchivedGeneration
 from prefect_ltx.ledger import (
     LedgerSchemaUnknown,
     LedgerUnavailable,
@@ -44,11 +42,6 @@ from prefect_ltx.ledger import (
     State,
 )
 from prefect_ltx.media import Recipe
-
-RowStatus = Literal[
-    "archived", "reused", "rejected", "failed", "parked", "lost", "waiting", "cancelled", "not_started"
-]
-"""`rejected`: the video is paid for and archived, and the batch's quality policy refuses it."""
 
 AHEAD = 16
 """Rows beyond those at fal that may be between the queue and the archive."""
@@ -62,68 +55,6 @@ STOPS_ALL = (
     ArchiveUnavailable,
     OSError,
 )
-
-
-class RowResult(BaseModel, frozen=True):
-    """How one row ended, and why. Prices in USD."""
-
-    row: int
-    """The request's place in the batch, from 1."""
-    where: str
-    id: str
-    endpoint: str
-    status: RowStatus
-    reason: str = ""
-    same_as: int | None = None
-    """The row whose video this one shares: both ask for the very same thing."""
-    seed: int
-    generation_id: str | None = None
-    request_id: str | None = None
-    folder: str | None = None
-    video: str | None = None
-    price_expected_usd: Decimal
-    price_billed_usd: Decimal | None = None
-    """What fal billed for the video, whichever run bought it."""
-    differences: list[str] = []
-    findings: list[str] = []
-    """What quality control found in the video."""
-    refused: list[RefusedTake] = []
-    """Takes with other seeds that quality control refused before this one."""
-    spent_usd: Decimal = Decimal(0)
-    """What this run bought for the row, refused takes among it."""
-    held_usd: Decimal = Decimal(0)
-    """What a row without a video may have cost all the same: held against the budget."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether the row's video is in the archive, and not refused."""
-        return self.status in ("archived", "reused")
-
-
-class BatchReport(BaseModel):
-    """Every row with its end, in the order of the batch."""
-
-    name: str
-    archive: str
-    rows: list[RowResult]
-    seconds: float
-    spent_usd: Decimal
-    """For what this run bought: billed where fal said so, expected where it did not yet."""
-
-    @property
-    def held_usd(self) -> Decimal:
-        """What rows without a video may have cost beyond that."""
-        return sum((row.held_usd for row in self.rows if row.same_as is None), Decimal(0))
-
-    @property
-    def ok(self) -> bool:
-        """Whether every row's video is in the archive, and not refused."""
-        return all(row.ok for row in self.rows)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many rows ended in which way."""
-        return dict(Counter(row.status for row in self.rows))
 
 
 @dataclass
@@ -269,6 +200,8 @@ class BatchRun:
                 "seed": made.seed,
                 "folder": made.folder,
                 "video": made.video,
+                "files": made.files,
+                **_delivered(made),
                 "price_expected_usd": made.price_expected_usd,
                 "price_billed_usd": made.price_billed_usd,
                 "differences": made.differences,
@@ -288,6 +221,8 @@ class BatchRun:
             reason=reason,
             same_as=planned.same_as,
             seed=planned.plan.seed,
+            size=f"{planned.plan.estimate.width}x{planned.plan.estimate.height}",
+            num_frames=planned.plan.estimate.num_frames,
             price_expected_usd=planned.plan.estimate.price_expected_usd,
         )
 
@@ -306,6 +241,12 @@ _ENDS: tuple[tuple[type[Exception], RowStatus], ...] = (
     (StillWaiting, "waiting"),
     (FalGenerationCancelled, "cancelled"),
 )
+
+
+def _delivered(made: ArchivedGeneration) -> dict[str, Any]:
+    # Bytes that do not decode have no size.
+    size = {"size": f"{made.width}x{made.height}"} if made.width and made.height else {}
+    return size | ({"num_frames": made.num_frames} if made.num_frames else {})
 
 
 def reason_of(error: BaseException) -> str:

@@ -75,6 +75,10 @@ class ArchivedGeneration(BaseModel):
     """What quality control found; None where it did not look."""
     refused: list[RefusedTake] = []
     """Takes with other seeds that quality control refused before this one."""
+    width: int | None = None
+    """Of the delivered video, in pixels; None where it does not decode."""
+    height: int | None = None
+    num_frames: int | None = None
 
     @property
     def price_usd(self) -> Decimal:
@@ -240,7 +244,13 @@ def archived(
         reused=reused,
         differences=manifest.differences,
         quality=manifest.quality,
+        **{name: _count(manifest.delivered.get(name)) for name in ("width", "height", "num_frames")},
     )
+
+
+def _count(value: object) -> int | None:
+    # A manifest may be an earlier release's, or somebody else's.
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 async def _put_rendition(services: Services, folder: str, rendition: Rendition) -> ArchivedFile:

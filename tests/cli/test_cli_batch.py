@@ -80,7 +80,7 @@ def test_batch_ends_with_every_video_and_again_costs_nothing(
     assert (made["ok"], made["counts"]) == (False, {"failed": 1, "archived": 1})
     assert "content_policy_violation" in first.stderr
     results = tmp_path / "results.csv"
-    again = cli("batch", str(table), "--recipe", "none", "--json", "--results", str(results), **environ)
+    again = cli("batch", str(table), "--recipe", "none", "--json", "--report", str(results), **environ)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["counts"] == {"archived": 1, "reused": 1}
     with results.open(encoding="utf-8-sig", newline="") as file:

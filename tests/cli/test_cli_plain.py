@@ -2,38 +2,15 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from cli_parts import REQUEST, cli
 from support import submits
 
 from prefect_ltx.cli import plain
-from prefect_ltx.cli.prefect_server import without_prefect
 from prefect_ltx.ledger import Ledger, State
 from prefect_ltx.local import LocalFal
-
-REQUEST = {
-    "prompt": "Reference sheet: a cup. Generated video: it turns.",
-    "image_url": "sheet.png",
-    "num_frames": 9,
-    "resolution": {"width": 256, "height": 128},
-}
-NO_PREFECT = "import sys; sys.modules['prefect'] = None; from prefect_ltx.cli import main; main()"
-
-
-def cli(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """The command line as a user has it who never set up Prefect; importing Prefect fails."""
-    return subprocess.run(
-        [sys.executable, "-c", NO_PREFECT, *arguments],
-        env=without_prefect(os.environ) | {"HOME": str(folder), "COLUMNS": "200"},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -67,7 +44,7 @@ def test_a_batch_is_made_without_prefect(fal: LocalFal, folder: Path) -> None:
     done = cli(folder, "batch", "rows.jsonl", "--recipe", "none", "--concurrency", "1", "--json")
     assert done.returncode == 1, done.stderr
     assert [row["status"] for row in json.loads(done.stdout)["rows"]] == ["failed", "archived", "failed"]
-    done = cli(folder, "batch", "rows.jsonl", "--recipe", "none", "--json", "--results", "ends.csv")
+    done = cli(folder, "batch", "rows.jsonl", "--recipe", "none", "--json", "--report", "ends.csv")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert [row["status"] for row in report["rows"]] == ["archived", "reused", "archived"]

@@ -18,6 +18,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import Artifact, State
 from prefect.exceptions import CancelledRun
+from prefect.flow_engine import run_flow
 from prefect.states import Cancelling
 from support import environment, paused_run, submits
 
@@ -28,6 +29,7 @@ from prefect_ltx.flows.batch import BatchNotApproved
 from prefect_ltx.ledger import Ledger
 from prefect_ltx.ledger import State as LedgerState
 from prefect_ltx.local import LocalFal
+from prefect_ltx.table_files import TableFileInvalid
 
 pytestmark = [
     pytest.mark.e2e,
@@ -105,6 +107,31 @@ async def test_small_batch_shows_a_task_run_a_row(fal: LocalFal, ltx_env: Path, 
     assert len(page) < 400_000
     with Ledger(environment(fal.url, ltx_env)["PREFECT_LTX_LEDGER"]) as ledger:
         assert {each.flow_run_id for each in ledger.find(tag="batch:small")} == {str(run_id)}
+
+
+async def test_a_report_is_a_table_and_never_the_end_of_the_result(
+    fal: LocalFal, ltx_env: Path, media_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written where the caller stands; refused before money where no run could leave it; a full disk is told in the
+    run's end, and the rows are all there."""
+    monkeypatch.chdir(ltx_env)
+    rows = [row(media_folder, id="=cup")]
+    for place in ("ends.txt", "gs://bucket/ends.csv"):
+        with pytest.raises(TableFileInvalid, match="Nothing was sent or spent"):
+            await generate_batch(rows, name="told", report=place)
+    with pytest.raises(
+        TableFileInvalid, match="absolute"
+    ):  # as a worker runs it, in a folder that is deleted
+        await run_flow(generate_batch, parameters={"source": rows, "name": "told", "report": "ends.csv"})
+    assert submits(fal) == 0
+    (ltx_env / "full.csv").symlink_to("/dev/full")
+    state = await generate_batch(rows, name="told", recipe="none", report="full.csv", return_state=True)
+    report: BatchReport = await state.aresult()
+    assert (report.ok, len(report.rows), state.is_completed()) == (True, 1, True)
+    assert "report could not be written: No space left on device" in str(state.message)
+    await generate_batch(rows, name="told", recipe="none", report="ends.csv")
+    (line,) = csv.DictReader((ltx_env / "ends.csv").read_text("utf-8-sig").splitlines())
+    assert (line["id"], line["status"], line["seed"], len(fal.bill)) == ("'=cup", "reused", "7", 1)
 
 
 async def test_large_batch_runs_in_chunks_and_again_does_what_is_missing(

@@ -1,5 +1,6 @@
 """A batch and a film with the ledger in PostgreSQL and the archive in a bucket, as several machines share them."""
 
+import csv
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,16 +62,20 @@ async def test_batch_with_a_shared_ledger_and_a_bucket(
         "resolution": "256x128",
     }
     rows = [base | {"seed": seed} for seed in range(4)] + [base]
-    report = await generate_batch(rows, concurrency=2, name="shared", recipe="none")
+    bucket = shared["PREFECT_LTX_ARCHIVE"].removeprefix("s3://").partition("/")[0]
+    how: dict[str, Any] = {"name": "shared", "recipe": "none", "report": f"s3://{bucket}/reports/ends.csv"}
+    report = await generate_batch(rows, concurrency=2, **how)
     assert (report.counts, len(fal.bill)) == ({"archived": 5}, 5)
     assert all(str(each.video).startswith(shared["PREFECT_LTX_ARCHIVE"]) for each in report.rows)
-    again = await generate_batch(rows, concurrency=2, name="shared", recipe="none", task_run_per_row_up_to=0)
+    again = await generate_batch(rows, concurrency=2, task_run_per_row_up_to=0, **how)
     assert (again.counts, len(fal.bill)) == ({"reused": 5}, 5)
     with Ledger(shared["PREFECT_LTX_LEDGER"]) as ledger:
         assert [each.state for each in ledger.find(tag="batch:shared")] == [State.ARCHIVED] * 5
     async with Archive(shared["PREFECT_LTX_ARCHIVE"]) as archive:
         found = await archive.verify()
         assert (found.ok, found.generations) == (True, 5)
+        table = (await archive.elsewhere(f"s3://{bucket}/reports").read_bytes("ends.csv")).decode("utf-8-sig")
+    assert [each["status"] for each in csv.DictReader(table.splitlines())] == ["reused"] * 5
 
 
 async def test_film_in_a_bucket_is_shown_and_says_how_it_is_made_again(
