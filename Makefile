@@ -7,6 +7,10 @@ WORKERS ?= 4
 CHAOS_ROUNDS ?= 100
 HISTORIES ?= 200
 
+# Hundreds of processes import the package, and every process that runs tests imports them: where Python may not keep
+# what it compiled, each compiles all of it again, which is most of a second of its start.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A shim can be on PATH and still not run, and Debian's python3 can lack venv: only trying tells.
 TRY_PYTHON := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
@@ -31,6 +35,7 @@ setup: .venv/.ready ## Make .venv and install the package, its tools and its pin
 	if [ -n "$(PYTHON)" ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then "$$found" -m venv --clear .venv; fi
 	@$(PIP) install -qq -c constraints.txt pip
 	@$(PIP) install -qq -c constraints.txt -e '.[postgres]' --group dev
+	@.venv/bin/python -m compileall -q core $(ROOMS)
 	@touch $@
 
 demo: setup ## Both endpoints end to end on the embedded fal: no key, no network, nothing spent
@@ -114,3 +119,4 @@ wheel: setup ## Build wheel and sdist and try the wheel in an empty environment
 
 clean: ## Remove what the targets above made
 	rm -rf .venv .js .types .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist *.egg-info
+	find core $(ROOMS) benchmarks tests -name __pycache__ -prune -exec rm -rf {} +

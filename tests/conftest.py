@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,22 @@ from support import environment
 from prefect_ltx.cli.prefect_server import without_prefect
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import make_reference_clip, make_reference_sheet
+
+
+_ALL_END_TO_END = re.compile(r"^pytestmark = (?:\[\s*)?pytest\.mark\.e2e\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out a file of which `-m` takes nothing: importing all of them costs each process of a run 15 s."""
+    expression: str = config.option.markexpr
+    if not expression or not collection_path.name.startswith("test_"):
+        return None
+    source = collection_path.read_text("utf-8")
+    if expression.startswith("e2e") and "mark.e2e" not in source:
+        return True
+    if expression.startswith("not e2e") and _ALL_END_TO_END.search(source):
+        return True
+    return None
 
 
 @pytest.fixture(autouse=True)
