@@ -1,4 +1,4 @@
-# Needs Python 3.11 to 3.13, make and git; everything else is installed into .venv in this folder.
+# Needs Python 3.11 or newer, make and git; everything else is installed into .venv in this folder.
 # PYTHON=… names the interpreter, WORKERS=… the number of processes for unit tests, OUT=… the demo's folder.
 
 ROOMS   := blocks tasks flows deployments cli
@@ -12,7 +12,7 @@ HISTORIES ?= 200
 unexport PYTHONDONTWRITEBYTECODE
 
 # A shim can be on PATH and still not run, and Debian's python3 can lack venv: only trying tells.
-TRY_PYTHON := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+TRY_PYTHON := import ensurepip, sys, venv; sys.exit(sys.version_info[:2] < (3, 11))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast unit e2e simulate mutants corpus lint types contracts test-js chromium chaos chaos-workers distributed bench bench-short docs wheel clean
@@ -24,11 +24,11 @@ setup: .venv/.ready ## Make .venv and install the package, its tools and its pin
 
 .venv/.ready: pyproject.toml constraints.txt
 	@set -eu; found=; \
-	for name in $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python); do \
+	for name in $(or $(PYTHON),python3.13 python3.12 python3.11 python3.14 python3 python); do \
 	  if "$$name" -c '$(TRY_PYTHON)' 2>/dev/null; then found=$$name; break; fi; \
 	done; \
 	if [ -z "$$found" ]; then \
-	  echo "No working Python 3.11, 3.12 or 3.13 with venv was found; name one with PYTHON=/path/to/python." >&2; exit 1; \
+	  echo "No working Python 3.11 or newer with venv was found; name one with PYTHON=/path/to/python." >&2; exit 1; \
 	fi; \
 	echo "Setting up .venv with $$("$$found" --version); this takes a minute or two, once."; \
 	rm -f $@; \

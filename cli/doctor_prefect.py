@@ -1,10 +1,12 @@
 """Prefect as this installation has it: versions that do not work together, the server, its clock and its pools."""
 
 from email.utils import parsedate_to_datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from time import time
 from typing import TYPE_CHECKING
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from prefect_ltx.doctor import Finding, error, info, ok, warning
@@ -13,50 +15,44 @@ from prefect_ltx.doctor.account import SKEW_WARNS
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import WorkPool
 
-FASTAPI_HELD = Version("0.151")
-FASTAPI_BREAKS = Version("0.153")
-"""Measured with Prefect 3.8.8: 0.150 to 0.152 import, 0.155 does not; 3.9 holds it below 0.151 itself."""
-SQLALCHEMY_BREAKS = Version("2.1")
-"""Measured with Prefect 3.8.8 and SQLAlchemy 2.1.9: the scheduler fails at every insert."""
+OLDEST = Version("3.9")
+"""3.8 holds neither FastAPI (its server does not start with 0.155) nor SQLAlchemy (its scheduler fails with 2.1)."""
 
 
 def check_versions(versions: dict[str, str] | None = None) -> list[Finding]:
-    """The combinations of installed releases that are known to break; `versions` stands for what is installed."""
+    """Releases that do not work together: an old Prefect, or another library than Prefect itself declares.
+
+    `versions` stands for what is installed.
+    """
     have = versions if versions is not None else installed()
     prefect = Version(have["prefect"])
     found = [ok("prefect", f"Prefect {prefect}, FastAPI {have['fastapi']}, SQLAlchemy {have['sqlalchemy']}")]
-    if prefect < Version("3.8"):
-        found.append(error("prefect", f"Prefect {prefect} is too old", "pip install 'prefect>=3.8,<4'"))
-    if prefect < Version("3.9") and Version(have["fastapi"]) >= FASTAPI_HELD:
-        breaks = Version(have["fastapi"]) >= FASTAPI_BREAKS
-        found.append(
-            (error if breaks else warning)(
-                "prefect",
-                f"FastAPI {have['fastapi']} with Prefect {prefect}: "
-                + (
-                    "its server does not start, nor does a temporary one"
-                    if breaks
-                    else "newer ones break its server"
-                ),
-                "pip install 'fastapi<0.151'",
+    if prefect < OLDEST:
+        found.append(error("prefect", f"Prefect {prefect} is too old", f"pip install 'prefect>={OLDEST},<4'"))
+        return found
+    for requirement in _declared():
+        name = canonicalize_name(requirement.name)
+        if name in have and not requirement.specifier.contains(have[name], prereleases=True):
+            what = f"{requirement.name} {have[name]} with Prefect {prefect}, which asks for {requirement.specifier}"
+            found.append(
+                error(
+                    "prefect",
+                    f"{what}: its server may not start",
+                    f"pip install '{requirement.name}{requirement.specifier}'",
+                )
             )
-        )
-    if prefect < Version("4") and Version(have["sqlalchemy"]) >= SQLALCHEMY_BREAKS:
-        found.append(
-            error(
-                "prefect",
-                f"SQLAlchemy {have['sqlalchemy']} with Prefect {prefect}: its server's scheduler fails, and no "
-                "schedule starts a run",
-                "pip install 'sqlalchemy<2.1' where the Prefect server runs",
-            )
-        )
     return found
 
 
+def _declared() -> list[Requirement]:
+    declared = [Requirement(line) for line in requires("prefect") or []]
+    return [each for each in declared if each.marker is None or each.marker.evaluate({"extra": ""})]
+
+
 def installed() -> dict[str, str]:
-    """The releases that matter; 0 for one that is missing."""
+    """The releases that Prefect's server depends on most; 0 for one that is missing."""
     found = {}
-    for name in ("prefect", "fastapi", "sqlalchemy"):
+    for name in ("prefect", "fastapi", "starlette", "sqlalchemy", "pydantic", "websockets"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -197,11 +197,11 @@ async def test_settings_that_cannot_work(
 @pytest.mark.parametrize(
     ("versions", "severity"),
     [
-        ({"prefect": "3.8.8", "fastapi": "0.150.0", "sqlalchemy": "2.0.58"}, "ok"),
-        ({"prefect": "3.8.8", "fastapi": "0.152.0", "sqlalchemy": "2.0.58"}, "warning"),
-        ({"prefect": "3.8.8", "fastapi": "0.155.0", "sqlalchemy": "2.0.58"}, "error"),
         ({"prefect": "3.9.1", "fastapi": "0.150.0", "sqlalchemy": "2.0.58"}, "ok"),
-        ({"prefect": "3.8.8", "fastapi": "0.150.0", "sqlalchemy": "2.1.9"}, "error"),
+        ({"prefect": "3.9.1", "fastapi": "0.150.0", "sqlalchemy": "2.1.9"}, "ok"),
+        ({"prefect": "3.9.1", "fastapi": "0.155.0", "sqlalchemy": "2.1.9"}, "error"),
+        ({"prefect": "3.9.1", "fastapi": "0.150.0", "sqlalchemy": "2.1.9", "websockets": "99"}, "error"),
+        ({"prefect": "3.8.8", "fastapi": "0.150.0", "sqlalchemy": "2.0.58"}, "error"),
         ({"prefect": "3.7.0", "fastapi": "0.150.0", "sqlalchemy": "2.0.58"}, "error"),
     ],
 )
