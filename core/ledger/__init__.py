@@ -5,6 +5,7 @@ The promise: a generation is paid for once, and a paid video is never lost.
 
 from prefect_ltx.ledger.accounts import Acting, KnownAccount, NamedBy
 from prefect_ltx.ledger.announcing import Announcement
+from prefect_ltx.ledger.approvals import Approval, Purchase, plan_digest
 from prefect_ltx.ledger.asynchronous import AsyncLedger
 from prefect_ltx.ledger.deliveries import Delivery, Receipt
 from prefect_ltx.ledger.errors import (
@@ -72,6 +73,7 @@ __all__ = [
     "Acting",
     "Announcement",
     "AnotherAccount",
+    "Approval",
     "Archived",
     "ArchivedVideo",
     "AsyncLedger",
@@ -117,6 +119,7 @@ __all__ = [
     "PostStarted",
     "PriceUnknown",
     "ProvablyAbsent",
+    "Purchase",
     "Receipt",
     "Rejected",
     "RemoteCancelled",
@@ -141,6 +144,7 @@ __all__ = [
     "advance",
     "generation_key",
     "generation_keys",
+    "plan_digest",
     "todo",
     "unwatch",
     "watch",

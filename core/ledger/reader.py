@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from sqlalchemy import Connection
 
-from prefect_ltx.ledger import accounting, accounts, quotes, reading, restoring, spend, stops, sums
+from prefect_ltx.ledger import accounting, accounts, approvals, quotes, reading, restoring, spend, stops, sums
 from prefect_ltx.ledger.accounts import Acting, KnownAccount
+from prefect_ltx.ledger.approvals import Approval
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.ledger.life.budget import BudgetLimit, BudgetStatus
 from prefect_ltx.ledger.life.evidence import is_due
@@ -122,6 +124,12 @@ class LedgerReader:
     def stops(self, *, resolved: bool | None = False) -> list[Stop]:
         """Bills far beyond their bound, the oldest first: by default those that nobody has looked at yet."""
         return self._database.read(lambda each: stops.find(each, resolved=resolved))
+
+    def approval(self, plan: str, *, at_most_usd: Decimal) -> Approval | None:
+        """The approval of the plan of this digest that still holds and covers this amount; None without one."""
+        return self._database.read(
+            lambda each: approvals.find(each, self._database.now(each), plan, at_most_usd)
+        )
 
     # -- history -----------------------------------------------------------------------------------------
 

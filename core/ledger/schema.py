@@ -1,4 +1,4 @@
-"""The ledger's tables, schema version 3. A change here needs a migration and a new version.
+"""The ledger's tables, schema version 4. A change here needs a migration and a new version.
 
 Money is integer nano-dollars, times are Unix seconds, and exact decimals are text: every database keeps those
 alike. Times are the ledger's own, but for three by fal's clock: `fal_since`, `first_look_at` and `gone_at`.
@@ -23,7 +23,7 @@ from sqlalchemy import (
     false,
 )
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 APPLICATION: Final = "prefect-ltx-ledger"
 
 metadata: Final = MetaData()
@@ -198,4 +198,17 @@ sum_: Final = Table(
     Column("line", Integer, primary_key=True),
     Column("held_nano", _SUM, nullable=False),
     Column("settled_nano", _SUM, nullable=False),
+)
+
+approval: Final = Table(
+    "ltx_approval",
+    metadata,
+    # A person's yes to a plan, up to an amount and until a time.
+    Column("id", String(36), primary_key=True),
+    Column("plan", String(64), nullable=False, index=True),
+    Column("title", Text, nullable=False),
+    Column("at_most_nano", BigInteger, nullable=False),
+    Column("approved_by", Text, nullable=False),
+    Column("approved_at", Double, nullable=False),
+    Column("valid_until", Double, nullable=False),
 )

@@ -78,3 +78,19 @@ def from_2(connection: Connection) -> None:
     for statement in TRIGGERS_3[connection.dialect.name]:
         connection.exec_driver_sql(statement)
     connection.exec_driver_sql(FILL_3)
+
+
+def from_3(connection: Connection) -> None:
+    """What a person approved is kept."""
+    connection.exec_driver_sql(
+        """CREATE TABLE ltx_approval (
+            id VARCHAR(36) NOT NULL PRIMARY KEY,
+            plan VARCHAR(64) NOT NULL,
+            title TEXT NOT NULL,
+            at_most_nano BIGINT NOT NULL,
+            approved_by TEXT NOT NULL,
+            approved_at DOUBLE PRECISION NOT NULL,
+            valid_until DOUBLE PRECISION NOT NULL
+        )"""
+    )
+    connection.exec_driver_sql("CREATE INDEX ix_ltx_approval_plan ON ltx_approval (plan)")

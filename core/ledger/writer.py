@@ -1,5 +1,5 @@
 """How the ledger writes, and what it writes down beside the generations: machines, accounts, uploads, stops,
-rows made again from an archive."""
+approvals, rows made again from an archive."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -10,8 +10,20 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection
 
 from prefect_ltx.fal import usd_to_nano
-from prefect_ltx.ledger import accounting, accounts, quotes, reading, restoring, seen, stops, sums, watching
+from prefect_ltx.ledger import (
+    accounting,
+    accounts,
+    approvals,
+    quotes,
+    reading,
+    restoring,
+    seen,
+    stops,
+    sums,
+    watching,
+)
 from prefect_ltx.ledger.accounts import Acting, KnownAccount, NamedBy
+from prefect_ltx.ledger.approvals import Approval
 from prefect_ltx.ledger.database import NOT_RECORDED, Database
 from prefect_ltx.ledger.errors import NOTHING_SPENT
 from prefect_ltx.ledger.group import Outcome
@@ -82,6 +94,30 @@ class LedgerWriter(LedgerReader):
             GenerationNotFound: there is no such stop.
         """
         return self._write(lambda tx: stops.resolve(tx.connection, tx.now, stop_id, by))
+
+    def approve(
+        self,
+        plan: str,
+        *,
+        title: str,
+        at_most_usd: Decimal,
+        by: str,
+        valid_seconds: float = approvals.APPROVAL_SECONDS,
+    ) -> Approval:
+        """Write down that a person, `by` name, approved the plan of this digest (`plan_digest`) up to an amount."""
+        return self._write(
+            lambda tx: approvals.approve(
+                tx.connection,
+                tx.now,
+                plan,
+                approval_id=tx.runtime.uuid(),
+                title=title,
+                at_most_usd=at_most_usd,
+                by=by,
+                valid_seconds=valid_seconds,
+            ),
+            bill=NOTHING_SPENT,
+        )
 
     def report_bill(self, generation_id: str, usd: Decimal) -> Stop | None:
         """fal has named a price that is not believed as a bill: it settles nothing, and beyond `stop_factor` times the
