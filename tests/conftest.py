@@ -32,7 +32,6 @@ from prefect_ltx.cli.prefect_server import without_prefect
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import make_reference_clip, make_reference_sheet
 
-
 _ALL_END_TO_END = re.compile(r"^pytestmark = (?:\[\s*)?pytest\.mark\.e2e\b", re.MULTILINE)
 
 
