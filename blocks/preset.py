@@ -1,7 +1,7 @@
 """A house style as a Prefect block: which endpoint, which defaults, on whose account; and a run of it as a handle."""
 
 from contextlib import AsyncExitStack
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from prefect.blocks.abstract import JobBlock, JobRun
 from prefect.runtime import flow_run
@@ -9,7 +9,7 @@ from pydantic import Field, HttpUrl, JsonValue, field_validator
 
 from prefect_ltx.blocks.credentials import DOCUMENTATION
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.fal import FrameRule, GenerationRequest, parse_request
+from prefect_ltx.fal import EndpointName, FrameRule, GenerationRequest, parse_request
 from prefect_ltx.generation import (
     ArchivedGeneration,
     Order,
@@ -122,7 +122,7 @@ class GenerationPreset(JobBlock[ArchivedGeneration]):
         "A way of making LTX-2.3 videos on fal: endpoint, defaults, style, account and archive."
     )
 
-    endpoint: Literal["ingredient", "reference-video-to-video"] = Field(
+    endpoint: EndpointName = Field(
         default="ingredient",
         title="Endpoint",
         description="Which model: ingredient keeps a reference sheet, reference-video-to-video a motion.",

@@ -51,10 +51,13 @@ def _recipe(name: str) -> "str | Recipe":
 
 
 def _endpoint(name: str) -> str:
-    short = name.removeprefix("fal-ai/ltx-2.3-quality/")
-    if short not in ("reference-video-to-video", "ingredient"):
-        raise typer.BadParameter(f"{name!r} is neither reference-video-to-video nor ingredient.")
-    return short
+    from prefect_ltx.fal import endpoint_model, endpoint_models, endpoint_name
+
+    model = endpoint_model(name)
+    if model is None:
+        known = ", ".join(endpoint_name(each.ENDPOINT) for each in endpoint_models())
+        raise typer.BadParameter(f"{name!r} is not one of {known}.")
+    return endpoint_name(model.ENDPOINT)
 
 
 # A text and no path, which would make one slash of the two in https://.

@@ -43,7 +43,7 @@ async def generate(
     from prefect_ltx.cli import plain
     from prefect_ltx.cli.progress import quieten_prefect, say, shown
     from prefect_ltx.cli.tables import facts
-    from prefect_ltx.fal import IngredientRequest
+    from prefect_ltx.fal import IngredientRequest, ReferenceVideoRequest
 
     how: dict[str, Any] = {
         "recipe": recipe,
@@ -59,11 +59,14 @@ async def generate(
         else:
             quieten_prefect()
             from prefect_ltx.flows import ingredient_to_video, reference_video_to_video
+            from prefect_ltx.flows.generate import request_to_video
 
-            if isinstance(parsed, IngredientRequest):
+            if type(parsed) is IngredientRequest:
                 made = await ingredient_to_video(parsed, **how)
-            else:
+            elif type(parsed) is ReferenceVideoRequest:
                 made = await reference_video_to_video(parsed, **how)
+            else:
+                made = await request_to_video(parsed, **how)
     output.result(
         made,
         facts(

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from prefect.runtime import flow_run
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
+from prefect_ltx.fal import AnyRequest, FrameRule
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.forms import GenerationName, RecipeChoice, check_recipe
 from prefect_ltx.flows.generate import run_name
@@ -21,7 +21,7 @@ from prefect_ltx.tasks import GenerationHandle
 
 @flow(name="submit-only", flow_run_name=run_name, on_cancellation=[cancel_paid_job])
 async def submit_only(
-    request: ReferenceVideoRequest | IngredientRequest,
+    request: AnyRequest,
     credentials: str = "",
     ledger: str = "",
     budget: str = "",
@@ -34,7 +34,7 @@ async def submit_only(
     Where a webhook URL is set, fal tells `prefect-ltx webhook` when it is done; else `poll_in_flight` asks.
 
     Args:
-        request: what to make, for either endpoint.
+        request: what to make, for any endpoint.
         credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.

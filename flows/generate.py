@@ -1,4 +1,4 @@
-"""The two endpoints as flows: one request in, one archived video out."""
+"""Each endpoint as a flow: one request in, one archived video out."""
 
 from typing import Annotated, Any
 
@@ -6,7 +6,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from prefect_ltx.blocks.services import BlockNames
-from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
+from prefect_ltx.fal import AnyRequest, FrameRule, IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.forms import RecipeChoice
 from prefect_ltx.flows.naming import words_of
@@ -86,6 +86,48 @@ async def ingredient_to_video(
 
     Args:
         request: what to make. `image_url` may be a local path, s3://, https:// or a data URI.
+        credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
+        ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
+        archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
+        budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.
+        recipe: Which renditions to make: web, social, broadcast, review or none, or a recipe of your own.
+        tags: Words to find it by in the ledger; budgets may be set for a tag.
+        frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
+        quality: What to do about defects: off, warn, trim (cut a lead-in of the sheet from the renditions), reject
+            (archive it, marked, and fail the run) or next_seed (archive it and buy another take).
+        max_seeds: With quality next_seed, how many takes at most; each has its own price.
+    """
+    names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
+    return await make_video(
+        request,
+        names,
+        recipe=recipe,
+        tags=tags or [],
+        frame_rule=frame_rule,
+        quality=quality,
+        takes=Takes(quality, max_seeds),
+    )
+
+
+@flow(name="request-to-video", flow_run_name=run_name, on_cancellation=[cancel_paid_job])
+async def request_to_video(
+    request: AnyRequest,
+    credentials: str = "",
+    ledger: str = "",
+    archive: str = "",
+    budget: str = "",
+    recipe: RecipeChoice = "web",
+    tags: list[str] | None = None,
+    frame_rule: FrameRule = "as_is",
+    quality: QualityMode = "warn",
+    max_seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = SEEDS,
+) -> ArchivedGeneration:
+    """Make a video with any registered endpoint, and archive it.
+
+    The same request with the same seed is never paid for twice, whatever crashed in between.
+
+    Args:
+        request: what to make. Media fields may be local paths, s3://, https:// or data URIs.
         credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.

@@ -17,7 +17,7 @@ from prefect.utilities.callables import get_call_parameters
 from prefect.utilities.visualization import get_task_viz_tracker
 
 from prefect_ltx.batch.standalone import standalone
-from prefect_ltx.fal import IngredientRequest, ReferenceVideoRequest, plain, storable
+from prefect_ltx.fal import GenerationRequest, plain, storable
 from prefect_ltx.fal.sendable import unsendable
 from prefect_ltx.film import standalone_storyboard
 from prefect_ltx.flows.aside import Aside
@@ -137,7 +137,7 @@ def _is_signed(source: Any) -> bool:
 async def _media_aside(parameters: dict[str, Any], aside: Aside) -> dict[str, Any]:
     """Every data URI of a request as a file."""
     request = parameters.get("request")
-    if not isinstance(request, (ReferenceVideoRequest, IngredientRequest)):
+    if not isinstance(request, GenerationRequest):
         return parameters
     files = {name: await aside.media(source) for name, source in request.media().items()}
     return parameters | {"request": request.with_media(files)}

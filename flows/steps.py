@@ -10,7 +10,7 @@ from prefect.tasks import Task
 
 from prefect_ltx.archive import QualityRecord
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.fal import FrameRule, GenerationRequest, IngredientRequest, ReferenceVideoRequest
+from prefect_ltx.fal import FrameRule, GenerationRequest
 from prefect_ltx.flows.artifacts import publish_artifact
 from prefect_ltx.flows.forms import check_recipe
 from prefect_ltx.generation import (
@@ -42,7 +42,7 @@ from prefect_ltx.tasks.context import current_owner, flow_run_id, run_logger
 
 
 async def make_video(
-    request: ReferenceVideoRequest | IngredientRequest,
+    request: GenerationRequest,
     names: BlockNames,
     *,
     recipe: str | Recipe,

@@ -8,7 +8,7 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.fal import FrameRule, IngredientRequest, ReferenceVideoRequest
+from prefect_ltx.fal import AnyRequest, FrameRule
 from prefect_ltx.film import TakePolicy
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.choice import person_chooses, publish_comparison
@@ -45,7 +45,7 @@ def _run_name() -> str:
 
 @flow(name="best-of-takes", flow_run_name=_run_name, on_cancellation=[cancel_paid_job])
 async def best_of_takes(
-    request: ReferenceVideoRequest | IngredientRequest,
+    request: AnyRequest,
     n: TakesCount = 4,
     stop: Literal["first_pass", "all"] | None = None,
     choose: Literal["judge", "person"] = "judge",

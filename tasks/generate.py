@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from prefect import task
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.fal import IngredientRequest, ReferenceVideoRequest, media_kind
+from prefect_ltx.fal import GenerationRequest, media_kind
 from prefect_ltx.generation import (
     Order,
     PlannedGeneration,
@@ -34,7 +34,7 @@ from prefect_ltx.tasks.policy import GenerationCachePolicy
     result_serializer="json",
 )
 async def submit_generation(
-    request: ReferenceVideoRequest | IngredientRequest,
+    request: GenerationRequest,
     *,
     media: Mapping[str, UploadedMedia] | None = None,
     plan: PlannedGeneration | None = None,

@@ -18,8 +18,8 @@ from prefect_ltx.archive.manifest import Manifest
 from prefect_ltx.fal import (
     FalRequestInvalid,
     GenerationRequest,
-    IngredientRequest,
     ReferenceVideoRequest,
+    endpoint_model,
     parse_request,
 )
 
@@ -33,14 +33,14 @@ def reproduce(manifest: Manifest) -> GenerationRequest:
         FalRequestInvalid: the manifest's request is not one that this version knows, or it has no request: a film
             is made again by its shots.
     """
-    models = (ReferenceVideoRequest, IngredientRequest)
-    if manifest.made_of and all(manifest.endpoint != model.ENDPOINT for model in models):
+    model = endpoint_model(manifest.endpoint)
+    if manifest.made_of and model is None:
         made_of = ", ".join(each.generation_id for each in manifest.made_of)
         raise FalRequestInvalid(
             f"{manifest.folder} was made of other generations here, not by one request",
             next_step=f"Take one of them ({made_of}), or run the storyboard in its manifest's request",
         )
-    known = next((model for model in models if manifest.endpoint == model.ENDPOINT), models[0]).model_fields
+    known = (model or ReferenceVideoRequest).model_fields
     body: dict[str, JsonValue] = {name: value for name, value in manifest.request.items() if name in known}
     extra = {name: value for name, value in manifest.request.items() if name not in known}
     media = {each.field: f"{PLACEHOLDER}{each.sha256}" for each in manifest.inputs}

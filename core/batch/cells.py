@@ -1,19 +1,17 @@
 """A table's texts as a request's values: what a person writes into a cell, in fal's types."""
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from prefect_ltx.fal import PRESET_SIZES, IngredientRequest, ReferenceVideoRequest
+from prefect_ltx.fal import PRESET_SIZES, GenerationRequest, endpoint_models
 from prefect_ltx.fal.sendable import is_blank, trimmed
 from prefect_ltx.reading import Unreadable, read_json
 
 _YES: Final = frozenset({"true", "yes", "y", "on", "1"})
 _NO: Final = frozenset({"false", "no", "n", "off", "0"})
 _SIZE: Final = re.compile(r"(\d{1,6})\s*(?:[xX×*]|by)\s*(\d{1,6})", re.ASCII)
-_FIELDS: Final = {**IngredientRequest.model_fields, **ReferenceVideoRequest.model_fields}
-_BOOLEANS: Final = frozenset(name for name, field in _FIELDS.items() if field.annotation is bool)
-_FRACTIONS: Final = frozenset(name for name, field in _FIELDS.items() if field.annotation is float)
 _DECIMAL_COMMA: Final = re.compile(r"[-+]?\d{1,40},\d{1,40}", re.ASCII)
 _TEXTS: Final = frozenset({"prompt", "negative_prompt"})
 
@@ -31,7 +29,7 @@ def cell(name: str, text: str, *, decimal_comma: bool = False) -> Any:
     if is_blank(text):
         return None
     short = trimmed(text)
-    if name in _BOOLEANS:
+    if name in _of_type(endpoint_models(), bool):
         word = short.lower()
         if word not in _YES | _NO:
             raise CellInvalid(f"{short[:40]!r} is neither true nor false")
@@ -40,7 +38,11 @@ def cell(name: str, text: str, *, decimal_comma: bool = False) -> Any:
         return _json(short)
     if name == "tags":
         return [word for word in re.split(r"[\s,;|]+", short) if word]
-    if decimal_comma and (name in _FRACTIONS or name == "strength") and _DECIMAL_COMMA.fullmatch(short):
+    if (
+        decimal_comma
+        and (name in _of_type(endpoint_models(), float) or name == "strength")
+        and _DECIMAL_COMMA.fullmatch(short)
+    ):
         return short.replace(",", ".")
     return text if name in _TEXTS else short
 
@@ -70,6 +72,14 @@ def row_from_cells(
         if value is not None:
             row[name] = value
     return row, wrong
+
+
+@functools.cache
+def _of_type(models: tuple[type[GenerationRequest], ...], kind: type) -> frozenset[str]:
+    """The fields of that type."""
+    return frozenset(
+        name for model in models for name, field in model.model_fields.items() if field.annotation is kind
+    )
 
 
 def _json(text: str) -> Any:

@@ -13,11 +13,12 @@ from prefect_ltx.batch.sources import RawBatch, RawRow
 from prefect_ltx.fal import (
     FalRequestInvalid,
     GenerationRequest,
-    IngredientRequest,
-    ReferenceVideoRequest,
+    endpoint_model,
+    endpoint_models,
     extra_media,
     parse_request,
 )
+from prefect_ltx.fal.endpoints import told_model
 from prefect_ltx.fal.sendable import is_blank, trimmed
 from prefect_ltx.reading import (
     Unreadable,
@@ -32,16 +33,8 @@ from prefect_ltx.reading import (
 OWN_COLUMNS: Final = ("endpoint", "id", "tags")
 """Columns that are not fields of fal's: which endpoint, what a person calls the row, tags for the ledger."""
 
-_MODELS: Final = (ReferenceVideoRequest, IngredientRequest)
-_FIELDS: Final = frozenset(name for model in _MODELS for name in model.model_fields)
-_MEDIA: Final = frozenset(name for model in _MODELS for name in model.MEDIA_FIELDS)
-_STRENGTH: Final = {
-    ReferenceVideoRequest: "video_strength",
-    IngredientRequest: "ingredient_strength",
-}
 _SIDES: Final = ("width", "height")
 """A size as two columns: `resolution` as a table can write it."""
-_KNOWN: Final = frozenset({*_FIELDS, *OWN_COLUMNS, *_SIDES, "strength"})
 
 
 @dataclass(frozen=True)
@@ -79,6 +72,10 @@ class RowReader:
         self._most = most
         self._look_for_files = look_for_files
         self.problems = list(raw.problems)
+        models = endpoint_models()
+        self._fields = frozenset(name for model in models for name in model.model_fields)
+        self._media = frozenset(name for model in models for name in model.MEDIA_FIELDS)
+        self._known = frozenset({*self._fields, *OWN_COLUMNS, *_SIDES, "strength"})
         self._wrong: dict[str, str] = {}
         self._check_names("defaults", defaults)
         self._check_names("overrides", overrides)
@@ -122,8 +119,8 @@ class RowReader:
 
     def _check_names(self, where: str, names: Iterable[str]) -> None:
         for name in names:
-            if name and name not in _KNOWN:
-                self._add(where, name, _unknown(name))
+            if name and name not in self._known:
+                self._add(where, name, self._unknown(name))
 
     def _add(self, where: str, name: str, what: str) -> None:
         """A problem of a part that applies to all rows."""
@@ -171,9 +168,9 @@ class RowReader:
             merged["resolution"] = size(merged["resolution"])
         if self._raw.header is None:  # the unknown columns of a table were reported once, with the header
             for name in row:
-                if name not in _KNOWN:
-                    self._add_of_row(source, name, _unknown(name))
-        merged = {name: value for name, value in merged.items() if name in _KNOWN}
+                if name not in self._known:
+                    self._add_of_row(source, name, self._unknown(name))
+        merged = {name: value for name, value in merged.items() if name in self._known}
         endpoint = own["endpoint"] or self._endpoint
         model = _model_of(merged, endpoint)
         if model is not None:
@@ -216,7 +213,7 @@ class RowReader:
         """Every media path as it is meant from here."""
         extras = merged.get("extra_arguments")
         inside = extra_media(extras) if isinstance(extras, dict) else {}
-        for name, value in ({name: merged[name] for name in _MEDIA & set(merged)} | inside).items():
+        for name, value in ({name: merged[name] for name in self._media & set(merged)} | inside).items():
             if not isinstance(value, str) or is_blank(value):
                 continue
             try:
@@ -238,12 +235,12 @@ class RowReader:
         """
         fitted: dict[str, Any] = {}
         is_fals = "strength" in model.model_fields and (
-            merged.get("preserve_original_video") or merged.get(_STRENGTH[model]) is not None
+            merged.get("preserve_original_video") or merged.get(model.STRENGTH_FIELD) is not None
         )
         for name, value in merged.items():
-            if name == "strength" and not is_fals:
-                fitted.setdefault(_STRENGTH[model], value)
-            elif name in model.model_fields or name not in _FIELDS or name in of_row:
+            if name == "strength" and not is_fals and model.STRENGTH_FIELD:
+                fitted.setdefault(model.STRENGTH_FIELD, value)
+            elif name in model.model_fields or name not in self._fields or name in of_row:
                 fitted[name] = value
         return fitted
 
@@ -273,9 +270,16 @@ class RowReader:
             return ""
         return trimmed(str(value))
 
+    def _unknown(self, name: str) -> str:
+        close = difflib.get_close_matches(normalised(name), self._known, n=1)
+        hint = (
+            f"did you mean {close[0]}?" if close else "one that fal has added since goes into extra_arguments"
+        )
+        return f"no such field; {hint}"
+
     def _check_files(self, source: RawRow, values: Mapping[str, Any]) -> None:
         extras = values.get("extra_arguments")
-        media = {name: values[name] for name in sorted(_MEDIA & set(values))}
+        media = {name: values[name] for name in sorted(self._media & set(values))}
         media |= extra_media(extras) if isinstance(extras, dict) else {}
         for name, value in media.items():
             if not isinstance(value, str) or is_blank(value):
@@ -287,18 +291,7 @@ class RowReader:
 
 
 def _model_of(values: Mapping[str, Any], endpoint: Any) -> type[GenerationRequest] | None:
-    if endpoint:
-        wanted = trimmed(str(endpoint))
-        return next((m for m in _MODELS if wanted in (m.ENDPOINT, m.ENDPOINT.rpartition("/")[2])), None)
-    if values.get("video_url") is not None:
-        return ReferenceVideoRequest
-    return IngredientRequest if values.get("image_url") is not None else None
-
-
-def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(normalised(name), _KNOWN, n=1)
-    hint = f"did you mean {close[0]}?" if close else "one that fal has added since goes into extra_arguments"
-    return f"no such field; {hint}"
+    return endpoint_model(trimmed(str(endpoint))) if endpoint else told_model(values)
 
 
 def _why_no_file(source: str) -> str:

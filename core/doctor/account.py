@@ -11,7 +11,6 @@ import httpx
 
 from prefect_ltx.doctor.findings import Finding, error, info, ok, warning
 from prefect_ltx.fal import (
-    INGREDIENT,
     REFERENCE_VIDEO,
     UNIT_PRICE_USD,
     FalAuthenticationError,
@@ -19,6 +18,7 @@ from prefect_ltx.fal import (
     FalError,
     FalPermissionDenied,
     FalRequestInvalid,
+    endpoint_models,
     plain,
 )
 from prefect_ltx.fal.environment import new_client, tls_context
@@ -128,7 +128,7 @@ async def _reached(http: httpx.AsyncClient, base: str) -> tuple[Finding, float |
 
 async def _reads(client: FalClient) -> list[Finding]:
     try:
-        prices = await client.prices([REFERENCE_VIDEO, INGREDIENT])
+        prices = await client.prices([model.ENDPOINT for model in endpoint_models()])
     except (FalAuthenticationError, FalPermissionDenied) as problem:
         return [error("key", f"fal refuses the key: {problem.what}", "Make a new key in fal's dashboard.")]
     except FalError as problem:

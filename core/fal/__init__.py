@@ -7,6 +7,15 @@ field, `fal-protocol` for the rest.
 from prefect_ltx.fal._extra_media import extra_media
 from prefect_ltx.fal.client import FalClient
 from prefect_ltx.fal.clock import FalClock, Heard, Moment
+from prefect_ltx.fal.endpoints import (
+    AnyRequest,
+    EndpointName,
+    endpoint_model,
+    endpoint_models,
+    endpoint_name,
+    parse_request,
+    register_endpoint,
+)
 from prefect_ltx.fal.errors import (
     Billed,
     FalAccountLocked,
@@ -39,26 +48,21 @@ from prefect_ltx.fal.errors import (
     WebhookWrongUser,
 )
 from prefect_ltx.fal.field_problem import FieldProblem
-from prefect_ltx.fal.fields import MEDIA_KINDS, MediaKind, media_kind
-from prefect_ltx.fal.hosts import FalHosts
-from prefect_ltx.fal.models import (
-    INGREDIENT,
+from prefect_ltx.fal.fields import (
+    MEDIA_KINDS,
     PRESET_SIZES,
-    REFERENCE_VIDEO,
-    Endpoint,
-    FalFile,
-    FrameRule,
-    GeneratedVideo,
-    GenerationRequest,
     ImageSize,
-    IngredientRequest,
-    ReferenceVideoRequest,
+    MediaKind,
     ResolutionPreset,
-    parse_request,
-    snap_num_frames,
+    media_kind,
 )
+from prefect_ltx.fal.frames import FrameRule, snap_num_frames
+from prefect_ltx.fal.hosts import FalHosts
+from prefect_ltx.fal.ingredient import INGREDIENT, IngredientRequest
 from prefect_ltx.fal.prices import UNIT_PRICE_USD, megapixels, nano_to_usd, price_usd, usd_to_nano
-from prefect_ltx.fal.results import read_video
+from prefect_ltx.fal.reference_video import REFERENCE_VIDEO, ReferenceVideoRequest
+from prefect_ltx.fal.request import GenerationRequest
+from prefect_ltx.fal.results import FalFile, GeneratedVideo, read_video
 from prefect_ltx.fal.safe_text import plain, storable, storable_json, strip_url
 from prefect_ltx.fal.service import FAL, Service, custom_service
 from prefect_ltx.fal.sizes import INGREDIENT_AUTO, requested_size, upper_bound_megapixels, upper_bound_size
@@ -84,11 +88,12 @@ __all__ = [
     "PRESET_SIZES",
     "REFERENCE_VIDEO",
     "UNIT_PRICE_USD",
+    "AnyRequest",
     "Billed",
     "BillingEvent",
     "CancelOutcome",
     "Downloaded",
-    "Endpoint",
+    "EndpointName",
     "FalAccountLocked",
     "FalAuthenticationError",
     "FalClient",
@@ -142,6 +147,9 @@ __all__ = [
     "WebhookStale",
     "WebhookWrongUser",
     "custom_service",
+    "endpoint_model",
+    "endpoint_models",
+    "endpoint_name",
     "extra_media",
     "media_kind",
     "megapixels",
@@ -150,6 +158,7 @@ __all__ = [
     "plain",
     "price_usd",
     "read_video",
+    "register_endpoint",
     "requested_size",
     "snap_num_frames",
     "storable",

@@ -26,16 +26,15 @@ INGREDIENT_NEGATIVE_PROMPT: Final = "worst quality, inconsistent motion, blurry,
 LOCAL_MEDIA_NOTE: Final = " A local path, an s3:// URL or a data URI is uploaded first."
 
 MediaKind = Literal["video", "image"]
-MEDIA_KINDS: Final[Mapping[str, MediaKind]] = MappingProxyType(
-    {
-        "video_url": "video",
-        "image_url": "image",
-        "control_video_url": "video",
-        "mid_image_url": "image",
-        "end_image_url": "image",
-    }
-)
-"""What each documented media field holds."""
+_KINDS: Final[dict[str, MediaKind]] = {
+    "video_url": "video",
+    "image_url": "image",
+    "control_video_url": "video",
+    "mid_image_url": "image",
+    "end_image_url": "image",
+}
+MEDIA_KINDS: Final[Mapping[str, MediaKind]] = MappingProxyType(_KINDS)
+"""What each documented media field of the known endpoints holds."""
 
 ResolutionPreset = Literal[
     "auto", "square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9"
@@ -65,6 +64,17 @@ class ImageSize(BaseModel):
     # The order is that of fal's page.
     height: "PixelCount" = Field(default=512, title="Height", description="The height in pixels.")
     width: "PixelCount" = Field(default=512, title="Width", description="The width in pixels.")
+
+
+def know_media_kinds(kinds: Mapping[str, MediaKind]) -> None:
+    """Add the media fields of another endpoint.
+
+    Raises:
+        ValueError: a field holds something else elsewhere.
+    """
+    for field, kind in kinds.items():
+        if _KINDS.setdefault(field, kind) != kind:
+            raise ValueError(f"{field} holds a {_KINDS[field]} in another endpoint, not a {kind}")
 
 
 def media_kind(field: str) -> MediaKind | Literal["any"]:

@@ -18,12 +18,14 @@ from typing import Final
 from prefect_ltx.fal.errors import FalRequestInvalid
 from prefect_ltx.fal.fields import PRESET_SIZES, ImageSize
 from prefect_ltx.fal.frames import pad_num_frames
-from prefect_ltx.fal.models import GenerationRequest, IngredientRequest, ReferenceVideoRequest
+from prefect_ltx.fal.ingredient import IngredientRequest
 from prefect_ltx.fal.prices import megapixels
+from prefect_ltx.fal.request import GenerationRequest
 
 Size = tuple[int, int]
 
-INGREDIENT_AUTO: Final[Size] = (1536, 896)
+assert IngredientRequest.AUTO_SIZE is not None
+INGREDIENT_AUTO: Final[Size] = IngredientRequest.AUTO_SIZE
 """(width, height) of "auto" on the ingredient endpoint."""
 
 _GRID: Final = 64
@@ -55,7 +57,7 @@ def requested_size(
         return fixed
     if reference_size is None:
         return _AUTO_UNKNOWN
-    if _is_direct(request):
+    if request.has_direct_control:
         width, height = _cut(reference_size, _CUT_PIXELS, request.num_frames)
     else:
         width, height = _scaled(reference_size, auto_side or _AUTO_SHORT_SIDE)
@@ -78,9 +80,9 @@ def upper_bound_size(
         FalRequestInvalid: when a size is not positive.
     """
     fixed = fixed_size(request)
-    if isinstance(request, IngredientRequest):
-        return _aligned_up(fixed or INGREDIENT_AUTO)
-    if _is_direct(request):
+    if request.AUTO_SIZE is not None:
+        return _aligned_up(fixed or request.AUTO_SIZE)
+    if request.has_direct_control:
         found = [fixed] if fixed else _sources(request, reference_size, control_size)
     else:
         found = _built_in(fixed, reference_size, auto_side)
@@ -109,12 +111,8 @@ def fixed_size(request: GenerationRequest) -> Size | None:
     if isinstance(resolution, ImageSize):
         return resolution.width, resolution.height
     if resolution == "auto":
-        return INGREDIENT_AUTO if isinstance(request, IngredientRequest) else None
+        return request.AUTO_SIZE
     return PRESET_SIZES[resolution]
-
-
-def _is_direct(request: GenerationRequest) -> bool:
-    return isinstance(request, ReferenceVideoRequest) and request.has_direct_control
 
 
 def _built_in(fixed: Size | None, reference: Size | None, auto_side: int | None) -> list[Size]:

@@ -41,7 +41,7 @@ class SheetPlan(NamedTuple):
 
 def sheet_plan(board: Storyboard, shot: Shot) -> SheetPlan | None:
     """What a shot's sheet shows; None for a shot that is made from a reference video."""
-    if board.endpoint_of(shot) != "ingredient":
+    if not board.model_of(shot).SHEET_FIELD:
         return None
     keys = [*board.cast] if board.sheet == "shared" else board.cast_of(shot)
     images = [(source, "subject") for key in keys for source in board.cast[key].images]
@@ -76,7 +76,7 @@ def shot_request(board: Storyboard, shot: Shot, sheet: str | None) -> Generation
     if plan is not None:
         data["prompt"] = compose_prompt(plan.elements, shot.described(), style=board.style)
         data["enable_prompt_expansion"] = False
-        data["image_url"] = sheet
+        data[board.model_of(shot).SHEET_FIELD] = sheet
     else:
         data["prompt"] = describe_shot(shot.described(), style=board.style)
         data["video_url"] = shot.video
@@ -103,9 +103,10 @@ def shot_problems(board: Storyboard, index: int) -> list[Problem]:
             Problem(where, "location", f"there is no location {shot.location!r}; there are: {known}")
         )
     kind = board.endpoint_of(shot)
-    if kind == "reference-video-to-video" and shot.video is None:
-        found.append(Problem(where, "video", "reference-video-to-video needs a reference video"))
-    if kind == "ingredient":
+    has_sheet = bool(board.model_of(shot).SHEET_FIELD)
+    if not has_sheet and shot.video is None:
+        found.append(Problem(where, "video", f"{kind} needs a reference video"))
+    if has_sheet:
         found += [
             Problem(where, field, "belongs to reference-video-to-video; this shot is made from a sheet")
             for field in ("video", "image")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
-from prefect_ltx.fal import PRESET_SIZES, ImageSize
+from prefect_ltx.fal import PRESET_SIZES, EndpointName, GenerationRequest, ImageSize, endpoint_model
 from prefect_ltx.fal.sendable import is_blank
 from prefect_ltx.film.takes import TakePolicy, derived_seed
 from prefect_ltx.media import frame_rate
@@ -19,7 +19,6 @@ MOST_SHOTS: Final = 200
 MOST_CROSS_FADE: Final = 48
 CROSS_FADE: Final = 12
 
-EndpointName = Literal["ingredient", "reference-video-to-video"]
 Preset = Literal["square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9"]
 
 
@@ -167,6 +166,12 @@ class Storyboard(_Part):
         if shot.endpoint is None and shot.video is not None:
             return "reference-video-to-video"
         return shot.endpoint or self.defaults.endpoint
+
+    def model_of(self, shot: Shot) -> type[GenerationRequest]:
+        """The request model of the shot's endpoint."""
+        model = endpoint_model(self.endpoint_of(shot))
+        assert model is not None  # the field takes known names only
+        return model
 
     def seed_of(self, shot: Shot) -> int:
         """The shot's seed: its own, or one that depends on the storyboard's seed and the shot's id alone.

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ValidationError
 
 from prefect_ltx.archive import QualityRecord, RecordedFinding
-from prefect_ltx.fal import INGREDIENT
+from prefect_ltx.fal import endpoint_model
 from prefect_ltx.generation.collect import CollectedVideo
 from prefect_ltx.generation.errors import QualityRejected
 from prefect_ltx.generation.store import ArchivedGeneration
@@ -88,12 +88,13 @@ async def inspect_delivery(
     """
     path = video.path if isinstance(video, CollectedVideo) else video
     there = {field: file for field, file in (inputs or {}).items() if file.is_file()}
+    model = endpoint_model(endpoint)
     report = await inspect(
         path,
         asked=asked,
         endpoint=endpoint,
-        sheet=there.get("image_url") if endpoint == INGREDIENT else None,
-        reference=there.get("video_url"),
+        sheet=there.get(model.SHEET_FIELD) if model else None,
+        reference=there.get(model.reference_field() if model else "video_url"),
         # What was collected was decoded in full, or says that it cannot be.
         decoded=isinstance(video, CollectedVideo) and "problem" not in video.delivered,
     )

@@ -325,7 +325,7 @@ async def estimate_of(
     services: Services, request: GenerationRequest, media: Mapping[str, MediaDigest]
 ) -> Estimate:
     """Size, megapixels, price and warnings of a request whose media are hashed."""
-    size, control = _size_of(media.get("video_url")), _size_of(media.get("control_video_url"))
+    size, control = _size_of(media.get(request.reference_field())), _size_of(media.get("control_video_url"))
     learned = services.options.learned
     side = min(learned.auto_size) if learned and learned.auto_size else None
     width, height = requested_size(request, size, auto_side=side)

@@ -20,11 +20,9 @@ from itertools import product
 from typing import Any, Final, Protocol
 
 from prefect_ltx.fal import (
-    INGREDIENT_AUTO,
     PRESET_SIZES,
     FalRequestInvalid,
-    IngredientRequest,
-    ReferenceVideoRequest,
+    endpoint_model,
     extra_media,
     parse_request,
 )
@@ -32,16 +30,12 @@ from prefect_ltx.ledger.errors import KeyNotComputable
 
 KEY_VERSION: Final = 1
 
-_MODELS: Final[Mapping[str, type[ReferenceVideoRequest | IngredientRequest]]] = {
-    ReferenceVideoRequest.ENDPOINT: ReferenceVideoRequest,
-    IngredientRequest.ENDPOINT: IngredientRequest,
-}
 _NOT_THE_VIDEO: Final = {"sync_mode"}
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class HasBody(Protocol):
-    """A request model: `ReferenceVideoRequest`, `IngredientRequest`, or one that a later endpoint brings."""
+    """A request model, of a known endpoint or another one."""
 
     def body(self) -> Mapping[str, Any]:
         """The wire body, defaults filled in."""
@@ -58,7 +52,7 @@ def generation_key(
     Args:
         account: `FalClient.account`, a fingerprint that does not hold the key.
         endpoint: the full endpoint id.
-        request_body: a request model, or a body; for the two known endpoints missing defaults are filled in.
+        request_body: a request model, or a body; for a known endpoint missing defaults are filled in.
         media_sha256: content sha256 of each media field that is set, by field name.
 
     Raises:
@@ -163,11 +157,11 @@ def _forms(endpoint: str, request: Mapping[str, Any]) -> Iterator[dict[str, Any]
 def _resolutions(endpoint: str, request: Mapping[str, Any]) -> list[Any]:
     """Every way to write the size; the size in pixels first. None alone where the request says none."""
     asked = request.get("resolution")
-    if endpoint not in _MODELS or asked is None:
+    model = endpoint_model(endpoint)
+    if model is None or asked is None:
         return [None]
-    of_ingredient = endpoint == IngredientRequest.ENDPOINT
     if asked == "auto":
-        size = INGREDIENT_AUTO if of_ingredient else None
+        size = model.AUTO_SIZE
     elif isinstance(asked, str):
         size = PRESET_SIZES.get(asked)
     else:
@@ -175,7 +169,7 @@ def _resolutions(endpoint: str, request: Mapping[str, Any]) -> list[Any]:
     if size is None:
         return [asked]
     names = [name for name, preset in PRESET_SIZES.items() if preset == size]
-    names += ["auto"] if of_ingredient and size == INGREDIENT_AUTO else []
+    names += ["auto"] if size == model.AUTO_SIZE else []
     return [{"width": size[0], "height": size[1]}, *names]
 
 
@@ -205,7 +199,7 @@ def _digest(name: str, value: str) -> str:
 
 
 def _media_fields(endpoint: str, body: Mapping[str, Any]) -> tuple[str, ...]:
-    model = _MODELS.get(endpoint)
+    model = endpoint_model(endpoint)
     if model is None:
         return ()
     extras = {name: value for name, value in body.items() if name not in model.model_fields}
@@ -217,7 +211,7 @@ def _filled_in(
 ) -> Mapping[str, Any]:
     if not isinstance(request, Mapping):
         return request.body()
-    model = _MODELS.get(endpoint)
+    model = endpoint_model(endpoint)
     if model is None:
         return {name: value for name, value in request.items() if value is not None}
     known = {name: value for name, value in request.items() if name in model.model_fields}

@@ -1,34 +1,23 @@
-"""The two models as the Platform API lists them, with the schema of their input."""
+"""The models as the Platform API lists them, with the schema of their input."""
 
 from typing import Any, Final
 
-from prefect_ltx.fal import INGREDIENT, REFERENCE_VIDEO, GeneratedVideo
-from prefect_ltx.local.validation import MODELS
+from prefect_ltx.fal import GeneratedVideo, GenerationRequest, endpoint_models
 
 UNIT: Final = "megapixels"
 
-_ABOUT: Final = {
-    REFERENCE_VIDEO: (
-        "video-to-video",
-        "Generate high-quality video with audio from reference video, text and images using LTX-2.3",
-    ),
-    INGREDIENT: (
-        "image-to-video",
-        "Generate high-quality video with audio from reference, character sheet, storyboard using LTX-2.3",
-    ),
-}
-
 
 def models(*, with_openapi: bool) -> list[dict[str, Any]]:
-    """Both endpoints. The description says that it is the stand-in that answers here."""
+    """Every endpoint. The description says that it is the stand-in that answers here."""
     listed = []
-    for endpoint, (category, about) in _ABOUT.items():
+    for model in endpoint_models():
+        endpoint = model.ENDPOINT
         entry: dict[str, Any] = {
             "endpoint_id": endpoint,
             "metadata": {
                 "display_name": "Ltx 2.3 Quality",
-                "category": category,
-                "description": f"{about} (answered by prefect-ltx's embedded stand-in, not by the model)",
+                "category": model.CATEGORY,
+                "description": f"{model.ABOUT} (answered by prefect-ltx's embedded stand-in, not by the model)",
                 "status": "active",
                 "tags": ["stand-in"],
                 "updated_at": "2026-11-20T00:00:00Z",
@@ -42,13 +31,13 @@ def models(*, with_openapi: bool) -> list[dict[str, Any]]:
             },
         }
         if with_openapi:
-            entry["openapi"] = _openapi(endpoint)
+            entry["openapi"] = _openapi(model)
         listed.append(entry)
     return listed
 
 
-def _openapi(endpoint: str) -> dict[str, Any]:
-    schema = MODELS[endpoint].model_json_schema()
+def _openapi(model: type[GenerationRequest]) -> dict[str, Any]:
+    endpoint, schema = model.ENDPOINT, model.model_json_schema()
     schema["properties"].pop("extra_arguments", None)
     body = {"content": {"application/json": {"schema": schema}}}
     answer = {"content": {"application/json": {"schema": GeneratedVideo.model_json_schema()}}}

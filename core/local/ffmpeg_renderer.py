@@ -11,9 +11,9 @@ import threading
 from pathlib import Path
 from typing import Any, Final
 
-from prefect_ltx.fal import IngredientRequest
-from prefect_ltx.local.pictures import pixel_format, restyled_video, sheet_walk, sound
+from prefect_ltx.local.pictures import pixel_format, sheet_walk, sound
 from prefect_ltx.local.renderer import RenderCancelled, RenderJob, Report
+from prefect_ltx.local.restyled import restyled_video
 from prefect_ltx.local.stamp import STAND_IN
 from prefect_ltx.media import BITEXACT, Progress, run_ffmpeg, target
 from prefect_ltx.media.panels import find_panels, read_picture
@@ -42,12 +42,12 @@ class FfmpegRenderer:
 
 def _graph(job: RenderJob, made: Path) -> Any:
     request = job.request
-    if isinstance(request, IngredientRequest):
+    if request.SHEET_FIELD:
         assert job.image is not None
         sheet = read_picture(job.image)
-        picture = sheet_walk(job, request, (sheet.width, sheet.height), find_panels(sheet))
+        picture = sheet_walk(job, (sheet.width, sheet.height), find_panels(sheet))
     else:
-        picture = restyled_video(job, request)
+        picture = restyled_video(job)
     streams = [picture]
     options: dict[str, Any] = {
         **BITEXACT,

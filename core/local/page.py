@@ -15,7 +15,7 @@ from prefect_ltx.local.fault_table import KNOWN
 from prefect_ltx.local.jobs import jobs_of
 from prefect_ltx.local.origin import origin_of
 from prefect_ltx.local.site import site_of
-from prefect_ltx.local.validation import MODELS
+from prefect_ltx.local.validation import served
 
 _SHOWN: Final = 50
 
@@ -51,8 +51,8 @@ async def page(request: Request) -> Response:
     bill = await asyncio.to_thread(lambda: Bill(site.data).charges)
     active = {fault.name for fault in site.faults}
     routes = [
-        *(f"POST {origin.url('queue', f'/{endpoint}')}" for endpoint in MODELS),
-        *(f"POST {origin.url('run', f'/{endpoint}')}" for endpoint in MODELS),
+        *(f"POST {origin.url('queue', f'/{endpoint}')}" for endpoint in served()),
+        *(f"POST {origin.url('run', f'/{endpoint}')}" for endpoint in served()),
         f"GET {origin.url('api', '/v1/models')}",
         f"GET {origin.url('rest', '/.well-known/jwks.json')}",
         *(f"GET /_local/{name}" for name in ("faults", "log", "bill", "requests")),

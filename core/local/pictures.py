@@ -1,4 +1,4 @@
-"""The ffmpeg graphs of the stand-in's clips: the reference video restyled, or a walk over the sheet's panels.
+"""The parts of the stand-in's pictures and sounds, and a walk over a sheet's panels.
 
 Everything that varies is drawn from the seed and the prompt, and no filter here depends on a thread count
 or a clock, so the same job gives the same frames (media-and-storage §8).
@@ -11,13 +11,11 @@ from typing import Any, Final
 
 import ffmpeg
 
-from prefect_ltx.fal import IngredientRequest, ReferenceVideoRequest
 from prefect_ltx.local.renderer import RenderJob
 from prefect_ltx.media import generator, source
 from prefect_ltx.media.panels import Panel
 
 _NOTES: Final = (110.0, 130.81, 146.83, 164.81, 196.0, 220.0)
-_ANCHOR_FRAMES: Final = 16
 _LARGEST_CANVAS: Final = 4096
 _BACKDROP_STEP: Final = 4
 """Frames of the clip to one of the backdrop: it moves slowly, and scaling it up is what it costs."""
@@ -36,61 +34,28 @@ def dice(job: RenderJob, purpose: str) -> random.Random:
     return random.Random(f"{purpose} {job.seed} {job.prompt}")  # noqa: S311  (has to be repeatable)
 
 
-def restyled_video(job: RenderJob, request: ReferenceVideoRequest) -> Any:
-    """The reference video's motion in other colours and flat, outlined shapes; `image_url` opens the clip."""
-    assert job.video is not None
-    chance = dice(job, "style")
-    # The square root keeps the reference readable at the default 0.6 and still ends at nothing.
-    shows = math.sqrt(request.video_strength)
-    if shows == 0:
-        picture = _backdrop(job, every=1)
-    else:
-        picture = source(job.video, stream_loop=-1).video.filter("fps", _rate(job))
-        picture = _cover(picture, job)
-        picture = picture.filter(
-            "hue", h=f"{chance.uniform(-150, 150):.3f}", s=f"{chance.uniform(0.9, 1.5):.3f}"
-        )
-        steps = chance.choice((16, 20, 24, 32))
-        picture = picture.filter("lutyuv", y=f"trunc(val/{steps})*{steps}+{steps // 2}")
-        flat = picture.filter_multi_output("split")
-        outline = flat[1].filter("sobel", planes=1)
-        ink = f"{chance.uniform(0.5, 0.8):.3f}"
-        picture = ffmpeg.filter(
-            [flat[0], outline], "blend", c0_mode="subtract", c0_opacity=ink, c1_opacity=0, c2_opacity=0
-        )
-        picture = picture.filter("lagfun", decay=f"{chance.uniform(0.4, 0.65):.3f}", planes=1)
-        if shows < 1:
-            picture = ffmpeg.filter(
-                [picture, _backdrop(job)], "blend", all_mode="normal", all_opacity=f"{shows:.4f}"
-            )
-    if job.image is not None:
-        picture = _opened_by(
-            picture, _still(job, _cover(source(job.image).video, job), _fade_frames(job), fade=True), job
-        )
-    return picture
-
-
-def sheet_walk(
-    job: RenderJob, request: IngredientRequest, sheet_size: tuple[int, int], panels: Sequence[Panel]
-) -> Any:
+def sheet_walk(job: RenderJob, sheet_size: tuple[int, int], panels: Sequence[Panel]) -> Any:
     """A camera that goes from panel to panel, in an order the seed draws; each fills the frame in turn."""
     assert job.image is not None
+    # An endpoint of the same contract may have neither.
+    reference_strength = getattr(job.request, "reference_strength", 1.0)
+    ingredient_strength = getattr(job.request, "ingredient_strength", 1.0)
     chance = dice(job, "walk")
     canvas = _canvas(job)
     windows = [_window(panel, sheet_size, canvas) for panel in panels]
     chance.shuffle(windows)
-    tighter = 1 + 0.08 * max(request.reference_strength - 1, 0)
+    tighter = 1 + 0.08 * max(reference_strength - 1, 0)
     windows = [(x, y, width / tighter) for x, y, width in windows]
     # ffmpeg-python takes two equal inputs for one, so a second look at the sheet is a split.
     sheet, sheet_again = (
-        _twice(source(job.image).video) if job.sheet_lead_in else (source(job.image).video, None)
+        twice(source(job.image).video) if job.sheet_lead_in else (source(job.image).video, None)
     )
     on_canvas = _contained(sheet, canvas)
     # Once, on the still: the strength of the ingredients shows as colour.
     on_canvas = on_canvas.filter(
-        "hue", h=f"{chance.uniform(-12, 12):.3f}", s=f"{0.4 + 0.6 * request.ingredient_strength:.3f}"
+        "hue", h=f"{chance.uniform(-12, 12):.3f}", s=f"{0.4 + 0.6 * ingredient_strength:.3f}"
     )
-    on_canvas = on_canvas.filter("format", _format(job))
+    on_canvas = on_canvas.filter("format", pixel_format(job.width, job.height))
     x, y, width = (_path([window[part] for window in windows], job.num_frames) for part in range(3))
     breath = f"(1.05+0.05*sin(on/{job.num_frames}*PI*2+{chance.uniform(0, 6.28):.4f}))"
     picture = on_canvas.filter(
@@ -100,19 +65,19 @@ def sheet_walk(
         y=f"ih*({y})-ih/zoom/2",
         d=job.num_frames,
         s=f"{job.width}x{job.height}",
-        fps=_rate(job),
+        fps=rate(job),
     ).filter("setsar", 1)
-    shows = math.sqrt(min(request.reference_strength, 1))
+    shows = math.sqrt(min(reference_strength, 1))
     if shows < 1:
         picture = ffmpeg.filter(
-            [picture, _backdrop(job)],
+            [picture, backdrop(job)],
             "blend",
             all_mode="normal",
             all_opacity=f"{shows:.4f}",
         )
     if sheet_again is not None:
         opening = _contained(sheet_again, (job.width, job.height))
-        picture = _opened_by(picture, _still(job, opening, job.sheet_lead_in, fade=False), job)
+        picture = laid_over(picture, still(job, opening, job.sheet_lead_in), job)
     return picture
 
 
@@ -129,22 +94,21 @@ def sound(job: RenderJob) -> Any:
     )
 
 
-def _twice(stream: Any) -> tuple[Any, Any]:
+def twice(stream: Any) -> tuple[Any, Any]:
+    """Two streams of one."""
     both = stream.filter_multi_output("split")
     return both[0], both[1]
 
 
-def _rate(job: RenderJob, every: int = 1) -> str:
+def rate(job: RenderJob, every: int = 1) -> str:
+    """The job's frame rate, or one frame in `every`."""
     return f"{job.fps.numerator}/{job.fps.denominator * every}"
 
 
-def _format(job: RenderJob) -> str:
-    return pixel_format(job.width, job.height)
-
-
-def _cover(stream: Any, job: RenderJob) -> Any:
+def cover(stream: Any, job: RenderJob) -> Any:
+    """A picture that fills the frame, cropped."""
     return (
-        stream.filter("format", _format(job))
+        stream.filter("format", pixel_format(job.width, job.height))
         .filter("scale", job.width, job.height, force_original_aspect_ratio="increase", flags="fast_bilinear")
         .filter("crop", job.width, job.height)
         .filter("setsar", 1)
@@ -161,7 +125,7 @@ def _contained(stream: Any, size: tuple[int, int]) -> Any:
     )
 
 
-def _backdrop(job: RenderJob, *, every: int = _BACKDROP_STEP) -> Any:
+def backdrop(job: RenderJob, *, every: int = _BACKDROP_STEP) -> Any:
     """Slow, soft colours. With `every` above 1 it is only for blending, which holds a frame until the next."""
     chance = dice(job, "backdrop")
     size = f"{max(job.width // 16, 8)}x{max(job.height // 16, 8)}"
@@ -171,34 +135,31 @@ def _backdrop(job: RenderJob, *, every: int = _BACKDROP_STEP) -> Any:
     )
     speed = f"{chance.uniform(0.01, 0.03) * every:.4f}"
     small = generator(
-        f"gradients=s={size}:r={_rate(job, every)}:n=4:{colours}:seed={chance.randrange(2**31)}:speed={speed}"
+        f"gradients=s={size}:r={rate(job, every)}:n=4:{colours}:seed={chance.randrange(2**31)}:speed={speed}"
     )
     return (
-        small.video.filter("format", _format(job))
+        small.video.filter("format", pixel_format(job.width, job.height))
         .filter("scale", job.width, job.height, flags="fast_bilinear")
         .filter("setsar", 1)
     )
 
 
-def _fade_frames(job: RenderJob) -> int:
-    return max(min(_ANCHOR_FRAMES, job.num_frames // 3), 1)
-
-
-def _still(job: RenderJob, picture: Any, frames: int, *, fade: bool) -> Any:
-    alpha = "yuva444p" if _format(job) == "yuv444p" else "yuva420p"
-    still = (
+def still(job: RenderJob, picture: Any, frames: int) -> Any:
+    """The first `frames` frames of a clip that shows one picture, with a channel for its transparency."""
+    alpha = "yuva444p" if pixel_format(job.width, job.height) == "yuv444p" else "yuva420p"
+    return (
         picture.filter("format", alpha)
         .filter("loop", loop=-1, size=1)
         .filter("settb", f"{job.fps.denominator}/{job.fps.numerator}")
         .filter("setpts", "N")
         .filter("trim", end_frame=frames)
     )
-    return still.filter("fade", t="out", start_frame=1, nb_frames=frames, alpha=1) if fade else still
 
 
-def _opened_by(picture: Any, still: Any, job: RenderJob) -> Any:
-    layout = "yuv444" if _format(job) == "yuv444p" else "yuv420"
-    return ffmpeg.overlay(picture, still, eof_action="pass", format=layout)
+def laid_over(picture: Any, above: Any, job: RenderJob) -> Any:
+    """The picture with another one above it for as long as that lasts."""
+    layout = "yuv444" if pixel_format(job.width, job.height) == "yuv444p" else "yuv420"
+    return ffmpeg.overlay(picture, above, eof_action="pass", format=layout)
 
 
 def _canvas(job: RenderJob) -> tuple[int, int]:

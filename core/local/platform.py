@@ -14,7 +14,7 @@ from prefect_ltx.local.errors import ApiError
 from prefect_ltx.local.jsonbody import json_object
 from prefect_ltx.local.replies import json_reply
 from prefect_ltx.local.site import site_of
-from prefect_ltx.local.validation import MODELS
+from prefect_ltx.local.validation import served
 
 router = APIRouter(prefix="/v1")
 
@@ -81,7 +81,7 @@ async def estimate(request: Request) -> Response:
 
 
 def _check_endpoints(endpoints: list[str]) -> None:
-    unknown = [endpoint for endpoint in endpoints if endpoint not in MODELS]
+    unknown = [endpoint for endpoint in endpoints if endpoint not in served()]
     if unknown:
         raise ApiError("not_found", f"Endpoint not found: {', '.join(unknown)}")
 

@@ -32,7 +32,7 @@ from prefect_ltx.local.replies import json_reply
 from prefect_ltx.local.rows import RequestRow
 from prefect_ltx.local.site import site_of
 from prefect_ltx.local.statuses import APP
-from prefect_ltx.local.validation import MODELS
+from prefect_ltx.local.validation import served
 
 _DAY: Final = 24 * 3600.0
 _MOST_DAYS: Final = 90
@@ -113,7 +113,7 @@ def _spelling(request: Request) -> str | None:
 
 def _endpoints(asked: list[str], spelling: str | None) -> list[str]:
     """The endpoints whose rows are meant; asked by the other spelling it is all of them."""
-    return list(MODELS) if not asked or spelling in asked else asked
+    return list(served()) if not asked or spelling in asked else asked
 
 
 async def _item(request: Request, row: RequestRow, spelling: str | None, *, payloads: bool) -> Any:

@@ -25,7 +25,7 @@ from prefect_ltx.local.replies import json_reply, server_error
 from prefect_ltx.local.rows import RequestRow, to_json
 from prefect_ltx.local.site import Site, site_of
 from prefect_ltx.local.statuses import APP, active_status, final_logs, final_status
-from prefect_ltx.local.validation import MODELS
+from prefect_ltx.local.validation import served
 
 _CANCEL_STATUS: Final = {"OK": 200, "CANCELLATION_REQUESTED": 202, "ALREADY_COMPLETED": 400, "NOT_FOUND": 404}
 _HEARTBEAT_SECONDS: Final = 10
@@ -42,7 +42,7 @@ async def known_request(request: Request, app: str, request_id: str) -> RequestR
     site = site_of(request)
     token = request.query_params.get("fal_jwt_token")
     account = site.keys.account(request.headers.get("authorization"), query_token=token)
-    if app != APP and app not in MODELS:
+    if app != APP and app not in served():
         raise Refusal(404, {"detail": f'Application "{app}" not found'})
     row = await site.store.call(db.get, request_id)
     route = route_of(request.method, request.url.path)

@@ -2,8 +2,8 @@
 
 import importlib
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -16,7 +16,8 @@ class RenderJob:
     """One generation as the renderer sees it: everything decided, the media on disk.
 
     `prompt` is the text after any expansion; `width`, `height`, `num_frames` and `fps` are what to deliver.
-    `folder` is scratch that is deleted after the job. `sheet_lead_in` frames of the sheet open the clip.
+    `folder` is scratch that is deleted after the job. `sheet_lead_in` frames of the sheet open the clip. `media` has
+    every media input by its field.
     """
 
     request_id: str
@@ -31,6 +32,7 @@ class RenderJob:
     image: Path | None
     folder: Path
     sheet_lead_in: int = 0
+    media: Mapping[str, Path] = field(default_factory=dict)
 
 
 class RenderCancelled(Exception):

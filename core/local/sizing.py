@@ -4,7 +4,7 @@
 import math
 from typing import Final
 
-from prefect_ltx.fal import GenerationRequest, ReferenceVideoRequest, requested_size
+from prefect_ltx.fal import GenerationRequest, requested_size
 from prefect_ltx.fal.sizes import fixed_size
 from prefect_ltx.local.faults import Faults
 
@@ -16,7 +16,7 @@ def size_to_make(
 ) -> tuple[int, int]:
     """(width, height) in pixels; `reference` is that of the reference video."""
     shape = fixed_size(request) or reference
-    built_in = isinstance(request, ReferenceVideoRequest) and not request.has_direct_control
+    built_in = request.AUTO_SIZE is None and not request.has_direct_control
     if built_in and shape and (knob := faults.take("control_area", endpoint=endpoint)):
         area = (knob.value or 0.5) * 1_000_000
         width = math.sqrt(area * shape[0] / shape[1])

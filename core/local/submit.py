@@ -28,7 +28,7 @@ from prefect_ltx.local.replies import json_reply, nginx_page, server_error
 from prefect_ltx.local.rows import RequestRow, to_json
 from prefect_ltx.local.site import Site, site_of
 from prefect_ltx.local.statuses import request_urls
-from prefect_ltx.local.validation import MODELS
+from prefect_ltx.local.validation import served
 
 MAX_BODY_BYTES: Final = 256 * 1024**2
 _NO_FALLBACK: Final = ("x-app-fal-disable-fallback", "x-fal-disable-fallbacks")
@@ -92,7 +92,7 @@ async def run(request: Request, endpoint: str) -> Response:
 
 def _admitted(site: Site, request: Request, endpoint: str) -> str:
     account = site.keys.account(request.headers.get("authorization"))
-    if endpoint not in MODELS:
+    if endpoint not in served():
         raise Refusal(404, {"detail": f'Application "{endpoint}" not found'})
     if site.fault("account_locked", request, endpoint):
         raise locked()

@@ -1,26 +1,20 @@
 """What fal says about a bad request, after the queue: a 422 with one entry a field (fal-protocol §5.1)."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from prefect_ltx.fal import (
-    INGREDIENT,
-    REFERENCE_VIDEO,
-    GenerationRequest,
-    IngredientRequest,
-    ReferenceVideoRequest,
-)
+from prefect_ltx.fal import GenerationRequest, endpoint_models
 from prefect_ltx.local.errors import ModelError, problem
 
-MODELS: Final[Mapping[str, type[GenerationRequest]]] = {
-    REFERENCE_VIDEO: ReferenceVideoRequest,
-    INGREDIENT: IngredientRequest,
-}
-
 _UNION_BRANCHES = ("ImageSize", "literal[")
+
+
+def served() -> dict[str, type[GenerationRequest]]:
+    """The endpoints that this server has, by their full id."""
+    return {model.ENDPOINT: model for model in endpoint_models()}
 
 
 def validated(endpoint: str, body: object) -> GenerationRequest:
@@ -29,12 +23,13 @@ def validated(endpoint: str, body: object) -> GenerationRequest:
     Raises:
         ModelError: 422, as fal words it.
     """
-    model = MODELS[endpoint]
+    model = served()[endpoint]
     if not isinstance(body, Mapping):
         raise ModelError(422, [problem((), "Input should be a valid dictionary", "dict_type", given=body)])
     known = {name: value for name, value in body.items() if name in wire_fields(model)}
+    # As fal reads it: without its video the switch does nothing.
     if known.get("control_video_url") is None and known.get("skip_control_preprocess") is True:
-        del known["skip_control_preprocess"]  # fal ignores it then; the client's own model refuses it
+        del known["skip_control_preprocess"]
     try:
         return model.model_validate(known)
     except ValidationError as error:

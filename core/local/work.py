@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from prefect_ltx.fal import IngredientRequest, megapixels, requested_size
+from prefect_ltx.fal import megapixels, requested_size
 from prefect_ltx.fal.frames import pad_num_frames
 from prefect_ltx.local import store as db
 from prefect_ltx.local.billing import Clip, billed_units
@@ -97,7 +97,7 @@ async def _generate(
             await site.store.call(db.forget_uploads, uploads)
         asked[0] = Decimal(megapixels(*requested_size(request), request.num_frames))
         media = {field: await fetch_media(site, field, url, folder) for field, url in request.media().items()}
-        reference = media.get("video_url")
+        reference = media.get(request.reference_field())
         width, height = size_to_make(
             request,
             (reference[1].width, reference[1].height) if reference else None,
@@ -117,7 +117,7 @@ async def _generate(
         prompt = expand_prompt(request.prompt, seed) if request.enable_prompt_expansion else request.prompt
         fps = frame_rate(request.frames_per_second)
         lead_in = 0
-        if isinstance(request, IngredientRequest):
+        if request.SHEET_FIELD:
             fault = site.faults.take("sheet_lead_in", endpoint=row.endpoint)
             lead_in = min(int(fault.value or 0), frames) if fault else 0
         log(f"Seed {seed}: {frames} frames of {width}x{height} at {fps} fps")
@@ -126,7 +126,7 @@ async def _generate(
         await _wait(site.render_seconds + (slow.value or 0 if slow else 0), log, interrupt)
         _fail_if_told(site, row)
 
-        image = media.get("image_url")
+        image = media.get(request.SHEET_FIELD or "image_url")
         job = RenderJob(
             request_id=row.request_id,
             request=request,
@@ -140,6 +140,7 @@ async def _generate(
             image=image[0] if image else None,
             folder=folder,
             sheet_lead_in=lead_in,
+            media={field: path for field, (path, _) in media.items()},
         )
         made = await _render(site, job, log, interrupt, threads)
         return await _measured(site, row, job, made, wish, log=log)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from prefect_ltx.fal import INGREDIENT
+from prefect_ltx.fal import endpoint_model
 from prefect_ltx.media import (
     FfmpegFailed,
     MediaError,
@@ -80,7 +80,8 @@ async def _inspected(
         return _unreadable(endpoint, error, await _header(video))
     findings = detect.compare(asked, info)
     stills: list[Still] = []
-    sheet = Path(sheet) if sheet and endpoint == INGREDIENT else None
+    model = endpoint_model(endpoint)
+    sheet = Path(sheet) if sheet and model and model.SHEET_FIELD else None
     reference = Path(reference) if reference else None
     if sheet is not None:
         try:

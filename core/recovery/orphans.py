@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from prefect_ltx.fal import INGREDIENT, REFERENCE_VIDEO, FalError
+from prefect_ltx.fal import FalError, endpoint_models
 from prefect_ltx.generation.services import Services
 from prefect_ltx.recovery.report import SweepReport
 
@@ -13,7 +13,7 @@ ORPHAN_WINDOW: Final = timedelta(days=2)
 async def find_orphans(services: Services, report: SweepReport) -> None:
     """List them; what to do about one is a person's to decide."""
     start = services.runtime.now() - ORPHAN_WINDOW
-    for endpoint in (REFERENCE_VIDEO, INGREDIENT):
+    for endpoint in [model.ENDPOINT for model in endpoint_models()]:
         try:
             known = await services.ledger.claimed_request_ids(endpoint)
             async for each in services.client.list_requests(

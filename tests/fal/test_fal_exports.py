@@ -17,7 +17,7 @@ DESIGN = {
 }
 # Other rooms use these.
 ROOMS = {
-    *("Endpoint", "REFERENCE_VIDEO", "INGREDIENT", "ResolutionPreset", "PRESET_SIZES", "GenerationRequest"),
+    *("REFERENCE_VIDEO", "INGREDIENT", "ResolutionPreset", "PRESET_SIZES", "GenerationRequest"),
     *("parse_request", "FrameRule", "snap_num_frames", "FalFile", "requested_size", "upper_bound_size"),
     *("UNIT_PRICE_USD", "usd_to_nano", "nano_to_usd", "Billed", "FieldProblem", "FalHosts", "plain"),
     *("SubmitReceipt", "QueueStatus", "LogEntry", "GenerationResult", "CancelOutcome", "ListedRequest"),
@@ -30,6 +30,14 @@ ROOMS = {
     *("WebhookError", "WebhookHeaderMissing", "WebhookStale", "WebhookSignatureInvalid"),
     *("Moment", "Heard", "FalClock", "FalGateway", "Listing", "Service", "FAL", "custom_service"),
     *("read_video", "storable", "storable_json"),
+    *(
+        "AnyRequest",
+        "EndpointName",
+        "endpoint_model",
+        "endpoint_models",
+        "endpoint_name",
+        "register_endpoint",
+    ),
     *("WebhookMalformed", "WebhookWrongUser", "WebhookKeysUnusable"),
 }
 

@@ -1,6 +1,12 @@
-"""What both request models have in common: media, the wire body, checked copies, a repr without secrets."""
+"""What the request models of all endpoints have in common: media, the wire body, checked copies, a repr without
+secrets.
+
+A request is a value: it does not change, and the `with_…` methods give a new, checked one. `body()` is what is
+POSTed. Documented fields are held to fal's pages; fields that fal has added since travel in `extra_arguments`.
+"""
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
@@ -13,14 +19,15 @@ from prefect_ltx.fal.problems import invalid_request
 from prefect_ltx.fal.safe_text import strip_url
 
 
-def _extras_in_schema(schema: dict[str, Any], model: type["BaseRequest"]) -> None:
+def _extras_in_schema(schema: dict[str, Any], model: type["GenerationRequest"]) -> None:
     fields = schema["properties"]
     taken = [name for name in fields if name not in model.ADDED_FIELDS]
     fields["extra_arguments"]["propertyNames"] = {"not": {"enum": taken}}
 
 
-class BaseRequest(BaseModel):
-    """A request to one endpoint: a value, checked when it is made."""
+class GenerationRequest(BaseModel):
+    """A request to one endpoint. A new endpoint is a subclass in a file of its own, with the class variables below,
+    and one line in `endpoints.py` (or one call of `register_endpoint`)."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -31,16 +38,46 @@ class BaseRequest(BaseModel):
     )
 
     ENDPOINT: ClassVar[str]
+    """The full id at fal."""
+    CATEGORY: ClassVar[str] = "video-to-video"
+    ABOUT: ClassVar[str] = "Generate video using LTX-2.3"
     MEDIA_FIELDS: ClassVar[tuple[str, ...]]
-    """The documented fields that hold media, in the page's order; `fields.MEDIA_KINDS` says which kind."""
+    """The documented fields that hold media, in the page's order."""
+    MEDIA_KINDS: ClassVar[Mapping[str, f.MediaKind]] = MappingProxyType({})
+    """What those of them hold that `fields.MEDIA_KINDS` does not name."""
     ADDED_FIELDS: ClassVar[tuple[str, ...]] = ()
     """Fields that fal added after the first release of this package. They are sent only where they are not their
     default, so that the body and the key of an older request stay what they were."""
+    STRENGTH_FIELD: ClassVar[str] = ""
+    """The field that a table's column `strength` means, where it means none of fal's own."""
+    SHEET_FIELD: ClassVar[str] = ""
+    """The media field that holds a reference sheet, whose panels the video keeps; empty where there is none."""
+    AUTO_SIZE: ClassVar[tuple[int, int] | None] = None
+    """(width, height) of "auto" where the endpoint has one size for it; None where it follows the inputs."""
 
     if TYPE_CHECKING:
         # For the type checker only: a form shows a base's fields first, and the pages order them differently.
+        prompt: f.Prompt
         num_frames: f.NumFrames
+        resolution: f.Resolution
+        frames_per_second: f.FramesPerSecond
+        generate_audio: f.GenerateAudio
+        seed: f.Seed
+        enable_prompt_expansion: f.PromptExpansion
+        video_quality: f.Quality
+        video_write_mode: f.WriteMode
+        sync_mode: f.SyncMode
         extra_arguments: f.ExtraArguments
+
+    @classmethod
+    def reference_field(cls) -> str:
+        """The media field whose video the result follows: the first that holds one; empty where none does."""
+        return next((name for name in cls.MEDIA_FIELDS if f.media_kind(name) == "video"), "")
+
+    @property
+    def has_direct_control(self) -> bool:
+        """Whether the request brings the control signal itself: then fal honours sizes (fal-2026-11-26 §1)."""
+        return False
 
     def media(self) -> dict[str, str]:
         """The media that are set, by field name: documented fields in the page's order, then `…_url` fields of
