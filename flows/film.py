@@ -1,7 +1,5 @@
 """A storyboard becomes a film: its shots in parallel, each paid for once, then joined and archived."""
 
-import asyncio
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,24 +15,16 @@ from prefect_ltx.fal import FrameRule
 from prefect_ltx.film import Storyboard, load_storyboard, read_storyboard
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.choice import POLL_SECONDS
-from prefect_ltx.flows.film_plan import FilmPlan, film_markdown, plan_film, plan_markdown, shot_requests
+from prefect_ltx.flows.film_plan import FilmPlan, film_markdown, plan_film, plan_markdown
+from prefect_ltx.flows.film_shots import make_shots
 from prefect_ltx.flows.film_store import ArchivedFilm, finish_film
 from prefect_ltx.flows.forms import AtOnce, RecipeChoice, Seconds, StoryboardSource
 from prefect_ltx.flows.judge import load_judge
 from prefect_ltx.flows.parameters import flow
 from prefect_ltx.flows.sheeting import draw_sheets
-from prefect_ltx.flows.take import check_archived, make_takes
-from prefect_ltx.flows.take_row import Take, TakeRow
-from prefect_ltx.flows.takes import CHOICE_SECONDS, choose_take
-from prefect_ltx.generation import Services
-from prefect_ltx.generation.errors import what_happened
-from prefect_ltx.ledger import State
-from prefect_ltx.ledger.life.budget import dollars
-from prefect_ltx.tasks.context import flow_run_id, run_logger
-
-
-class FilmIncomplete(Exception):
-    """Some shots were not made. What was made is archived; running again makes and pays for the others only."""
+from prefect_ltx.flows.take import check_archived
+from prefect_ltx.flows.takes import CHOICE_SECONDS
+from prefect_ltx.tasks.context import run_logger
 
 
 class NotApproved(Exception):
@@ -69,7 +59,8 @@ async def storyboard_film(
 ) -> ArchivedFilm:
     """Make every shot of a storyboard, join them to one film, and archive it with the lineage of each shot.
 
-    Each shot is a generation of its own: it is paid for once, and a changed shot is made again alone.
+    Each shot is a generation of its own: it is paid for once, and a changed shot is made again alone, with those that
+    start from it.
 
     Args:
         storyboard: Path of a YAML file on the machine that runs the flow, the YAML itself, or its content.
@@ -97,36 +88,18 @@ async def storyboard_film(
             await _approved(plan, choice_timeout_seconds)
             # A person may take days, and the sweep clears drawings after one.
             sheets = await draw_sheets(services, board)
-        requests = shot_requests(board, sheets, frame_rule=frame_rule)
-        slots = asyncio.Semaphore(concurrency)
-        done = await asyncio.gather(
-            *(
-                make_takes(
-                    services,
-                    requests[shot.id],
-                    names,
-                    board.takes_of(shot),
-                    slots=slots,
-                    recipe=recipe,
-                    tags=tags or [],
-                    frame_rule="as_is",
-                )
-                for shot in board.shots
-            ),
-            return_exceptions=True,
+        chosen = await make_shots(
+            services,
+            board,
+            sheets,
+            names,
+            judges,
+            concurrency=concurrency,
+            choice_timeout=choice_timeout_seconds,
+            recipe=recipe,
+            tags=tags or [],
+            frame_rule=frame_rule,
         )
-        rows = await _complete(board, done, services)
-        chosen: list[tuple[TakeRow, Take]] = []
-        # One after the other: a run has one pause at a time, and no task may start meanwhile.
-        for shot, row in zip(board.shots, rows, strict=True):
-            if len(row.takes) == 1:
-                chosen.append((row, row.choose(row.takes[0].number)))
-                continue
-            judge = judges.get(row.policy.judge)
-            take = await choose_take(
-                services, row, judge, label=f"shot {shot.id}", choice_timeout=choice_timeout_seconds
-            )
-            chosen.append((row, take))
         for row, take in chosen:
             # Choices may have taken days.
             await check_archived(services, row, take)
@@ -172,34 +145,3 @@ async def _approved(plan: FilmPlan, timeout: float) -> None:
     # A retried run passes a pause that was answered before; it had been approved to come this far.
     if answer is not None and not answer.approve:
         raise NotApproved("the plan was not approved. Nothing was sent or spent.")
-
-
-async def _complete(
-    board: Storyboard, done: "list[TakeRow | BaseException]", services: Services
-) -> list[TakeRow]:
-    rows = [each for each in done if isinstance(each, TakeRow)]
-    failed = [
-        (shot, each) for shot, each in zip(board.shots, done, strict=True) if isinstance(each, BaseException)
-    ]
-    for _, error in failed:
-        if not isinstance(error, Exception):
-            raise error
-    if failed:
-        run_logger().error("%d of %d shots of run %s were not made", len(failed), len(done), flow_run_id())
-        told = "; ".join(f"shot {shot.id}: {what_happened(error)}" for shot, error in failed)
-        raise FilmIncomplete(
-            f"{len(failed)} of {len(done)} shots were not made: {told}. The other {len(rows)} are archived under "
-            f"{services.archive.location}. {await _money(services)} Run again to make what is missing, it pays for "
-            "nothing twice."
-        ) from failed[0][1]
-    return rows
-
-
-async def _money(services: Services) -> str:
-    """What this run has bought, and what it may have bought, by the ledger."""
-    run_id = flow_run_id()
-    found = await services.ledger.find(flow_run_id=run_id) if run_id else []
-    spent = sum((row.held_usd for row in found if row.state is State.ARCHIVED), Decimal(0))
-    open_usd = sum((row.held_usd for row in found if row.state is not State.ARCHIVED), Decimal(0))
-    more = f", and up to {dollars(open_usd)} more may have been billed" if open_usd else ""
-    return f"This run spent {dollars(spent)}{more}."

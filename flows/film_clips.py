@@ -68,6 +68,7 @@ async def fetch_clips(
 
 
 def lineage_of(
+    board: Storyboard,
     clips: Sequence[Clip],
     chosen: Sequence[tuple[TakeRow, Take]],
     manifests: Sequence[Manifest],
@@ -75,8 +76,11 @@ def lineage_of(
 ) -> list[ShotLineage]:
     """Which generation each shot came from, and where it stands in the film."""
     found = []
-    for clip, (_, take), manifest, span in zip(clips, chosen, manifests, timeline.spans, strict=True):
+    for shot, clip, (_, take), manifest, span in zip(
+        board.shots, clips, chosen, manifests, timeline.spans, strict=True
+    ):
         assert manifest.video is not None
+        starts = {each.field: each.sha256 for each in manifest.inputs} if shot.start_from else {}
         found.append(
             ShotLineage(
                 shot=clip.shot,
@@ -92,6 +96,8 @@ def lineage_of(
                 frames=span.frames,
                 overlap=span.overlap,
                 skipped_frames=clip.skip,
+                start_from=shot.start_from,
+                start_picture_sha256=starts.get("image_url"),
             )
         )
     return found

@@ -1,14 +1,17 @@
 """What a storyboard would make and cost: shot by shot, before anything is sent. Spends nothing."""
 
+import asyncio
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from prefect_ltx.fal import FalRequestInvalid, FrameRule, GenerationRequest
+from prefect_ltx.fal import FalRequestInvalid, FrameRule, snap_num_frames
 from prefect_ltx.film import (
     Problem,
+    Shot,
     Storyboard,
     StoryboardInvalid,
     Timeline,
@@ -16,6 +19,7 @@ from prefect_ltx.film import (
     shot_warnings,
     take_seeds,
 )
+from prefect_ltx.flows.film_starts import archived_takes, stand_in_picture, start_picture
 from prefect_ltx.flows.film_store import ArchivedFilm
 from prefect_ltx.generation import PlanReport, Services, plan_request
 from prefect_ltx.ledger.life.budget import dollars
@@ -32,6 +36,10 @@ class ShotPlan(BaseModel):
     shot: str
     title: str
     start_frame: int
+    start_from: str | None = None
+    """The shot whose last frame is the first of this one."""
+    waits: bool = False
+    """Whether that frame is not known yet: then the price is known, and whether it is paid for already is not."""
     takes: int
     takes_archived: int
     """How many of its takes are paid for and archived."""
@@ -88,47 +96,37 @@ async def plan_film(
         StoryboardInvalid: media that cannot be used, by shot and field.
         LedgerError: the ledger cannot be read.
     """
-    requests = shot_requests(board, sheets, frame_rule=frame_rule)
+    frames = {shot.id: snap_num_frames(board.frames_of(shot), frame_rule) for shot in board.shots}
     timeline = Timeline.of(
-        board.fps,
-        [
-            (shot.id, requests[shot.id].num_frames, board.overlap_of(at))
-            for at, shot in enumerate(board.shots)
-        ],
+        board.fps, [(shot.id, frames[shot.id], board.overlap_of(at)) for at, shot in enumerate(board.shots)]
     )
-    plans: list[ShotPlan] = []
+    spans = {span.shot: span for span in timeline.spans}
+    planned: dict[str, ShotPlan] = {}
+    starts: dict[str, list[Path]] = {}
     problems: list[Problem] = []
-    for index, (shot, span) in enumerate(zip(board.shots, timeline.spans, strict=True)):
-        policy, request = board.takes_of(shot), requests[shot.id]
-        assert request.seed is not None
+    for shot in (shot for wave in board.start_order() for shot in wave):
+        sheet = sheets.get(shot.id)
+        pictures: list[Path | None] = [*starts[shot.start_from]] if shot.start_from in starts else [None]
+        waits = shot.start_from is not None and pictures == [None]
+        if waits:
+            pictures = [await asyncio.to_thread(stand_in_picture, services, board)]
         try:
-            reports = [
-                await plan_request(services, request.with_seed(seed))
-                for seed in take_seeds(request.seed, policy.n)
+            rows = [
+                await _reports(services, board, shot, sheet, picture, frame_rule=frame_rule)
+                for picture in pictures
             ]
         except FalRequestInvalid as error:
+            index = board.shots.index(shot)
             problems.append(Problem(f"shot {index + 1} ({shot.id})", "", error.what))
             continue
-        certain = reports if policy.stop == "all" else reports[:1]
-        plans.append(
-            ShotPlan(
-                shot=shot.id,
-                title=shot.title or shot.id,
-                start_frame=span.start,
-                takes=policy.n,
-                takes_archived=sum(each.status == "archived" for each in reports),
-                first=reports[0],
-                price_expected_usd=_due(certain, "price_expected_usd"),
-                price_upper_usd=_due(reports, "price_upper_usd"),
-                reserved_first_usd=_due(certain, "price_upper_usd"),
-                warnings=[
-                    *reports[0].warnings,
-                    *(sheets[shot.id].warnings if shot.id in sheets else shot_warnings(board, shot)),
-                ],
-            )
-        )
+        planned[shot.id] = _shot_plan(board, shot, spans[shot.id].start, rows, sheet, waits=waits)
+        if not waits and len(rows) == 1 and any(each.start_from == shot.id for each in board.shots):
+            takes = await archived_takes(services, board.takes_of(shot), rows[0])
+            if takes:
+                starts[shot.id] = [await start_picture(services, each, keep=False) for each in takes]
     if problems:
         raise StoryboardInvalid(board.title, problems)
+    plans = [planned[shot.id] for shot in board.shots]
     reserved = sum((each.reserved_first_usd for each in plans), Decimal(0))
     budget = plans[0].first.budget
     width, height = board.size
@@ -154,16 +152,60 @@ async def plan_film(
     )
 
 
-def shot_requests(
-    board: Storyboard, sheets: Mapping[str, ReferenceSheet], *, frame_rule: FrameRule
-) -> dict[str, GenerationRequest]:
-    """The request of every shot, its frame count brought to the rule."""
-    return {
-        shot.id: shot_request(
-            board, shot, str(sheets[shot.id].path) if shot.id in sheets else None
-        ).with_frames(frame_rule)
-        for shot in board.shots
-    }
+async def _reports(
+    services: Services,
+    board: Storyboard,
+    shot: Shot,
+    sheet: ReferenceSheet | None,
+    start: Path | None,
+    *,
+    frame_rule: FrameRule,
+) -> list[PlanReport]:
+    """The plan of each take of a shot."""
+    request = shot_request(
+        board, shot, str(sheet.path) if sheet else None, str(start) if start else None
+    ).with_frames(frame_rule)
+    assert request.seed is not None
+    return [
+        await plan_request(services, request.with_seed(seed))
+        for seed in take_seeds(request.seed, board.takes_of(shot).n)
+    ]
+
+
+def _shot_plan(
+    board: Storyboard,
+    shot: Shot,
+    start_frame: int,
+    rows: list[list[PlanReport]],
+    sheet: ReferenceSheet | None,
+    *,
+    waits: bool,
+) -> ShotPlan:
+    """The plan of a shot, one row of reports for each picture that it may start from."""
+    policy = board.takes_of(shot)
+
+    def certain(row: list[PlanReport]) -> list[PlanReport]:
+        # With first_pass the others follow only where a take has a defect.
+        return row if policy.stop == "all" else row[:1]
+
+    reports = min(rows, key=lambda row: _due(certain(row), "price_upper_usd"))
+    warnings = [*reports[0].warnings, *(sheet.warnings if sheet else shot_warnings(board, shot))]
+    if waits:
+        warnings.append(f"starts from the last frame of shot {shot.start_from}, which is not made yet")
+    return ShotPlan(
+        shot=shot.id,
+        title=shot.title or shot.id,
+        start_frame=start_frame,
+        start_from=shot.start_from,
+        waits=waits,
+        takes=policy.n,
+        takes_archived=sum(each.status == "archived" for each in reports),
+        first=reports[0],
+        price_expected_usd=_due(certain(reports), "price_expected_usd"),
+        price_upper_usd=max(_due(row, "price_upper_usd") for row in rows),
+        reserved_first_usd=_due(certain(reports), "price_upper_usd"),
+        warnings=warnings,
+    )
 
 
 def plan_markdown(plan: FilmPlan) -> str:
@@ -173,13 +215,13 @@ def plan_markdown(plan: FilmPlan) -> str:
         f"{plan.width}x{plan.height}; {plan.to_send} of {len(plan.shots)} shots to send, "
         f"{dollars(plan.price_expected_usd)} expected, {dollars(plan.price_upper_usd)} at most.",
         "",
-        "| Shot | Starts | Frames | MP | Seed | Takes | Status | Expected | At most |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| Shot | Starts | From | Frames | MP | Seed | Takes | Status | Expected | At most |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {_cell(each.title)} | {each.start_frame} | {each.first.num_frames} | {each.first.megapixels} | "
-        f"{each.first.seed} | {each.takes} | {each.first.status} | {dollars(each.price_expected_usd)} | "
-        f"{dollars(each.price_upper_usd)} |"
+        f"| {_cell(each.title)} | {each.start_frame} | {each.start_from or ''} | {each.first.num_frames} | "
+        f"{each.first.megapixels} | {each.first.seed} | {each.takes} | {each.first.status} | "
+        f"{dollars(each.price_expected_usd)} | {dollars(each.price_upper_usd)} |"
         for each in plan.shots
     ]
     lines += [f"- {_cell(each.title)}: {_cell(text)}" for each in plan.shots for text in each.warnings]

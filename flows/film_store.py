@@ -49,7 +49,11 @@ from prefect_ltx.provenance.source_type import comment, source_type
 from prefect_ltx.tasks.assets import asset_key, emit_asset
 
 # Where pictures lie on this machine is nobody's business; their content is in the shots' own manifests.
-_LOCAL: Any = {"cast": True, "locations": True, "shots": {"__all__": {"video", "image"}}}
+_LOCAL: Any = {
+    "cast": True,
+    "locations": True,
+    "shots": {"__all__": {"video", "image", "mid_image", "end_image"}},
+}
 PICTURES = Recipe(loudness=None, outputs=(Poster(), ContactSheet(), Preview()))
 
 
@@ -104,7 +108,7 @@ async def _finished(
 ) -> ArchivedFilm:
     manifests = [row.manifests[take.number] for row, take in chosen]
     clips, timeline, warnings = await fetch_clips(services, board, chosen, manifests, scratch)
-    shots = lineage_of(clips, chosen, manifests, timeline)
+    shots = lineage_of(board, clips, chosen, manifests, timeline)
     key = film_key(board.title, str(board.fps), board.loudness, shots)
     folder = film_folder(board.title, key)
     found = await _archived(services, folder)

@@ -37,6 +37,10 @@ class ShotLineage(BaseModel):
     frames: int
     overlap: int = Field(description="Frames shared with the shot before; 0 is a cut.")
     skipped_frames: int = Field(default=0, description="Frames at the clip's start that were left out.")
+    start_from: str | None = Field(
+        default=None, description="The shot whose last frame is the first of this one, by its id."
+    )
+    start_picture_sha256: str | None = Field(default=None, description="Of that frame as it was sent.")
 
 
 class FilmLineage(BaseModel):

@@ -25,7 +25,7 @@ from prefect_ltx.reading import Place as InFile
 
 _LARGEST: Final = 1 << 20
 _MOST_NODES: Final = 50_000
-_SOURCES: Final = ("images", "image", "video")
+_SOURCES: Final = ("images", "image", "video", "mid_image", "end_image")
 
 Place = tuple[str | int, ...]
 
@@ -198,7 +198,12 @@ def _files(board: Storyboard) -> Iterator[Problem]:
     for key, location in board.locations.items():
         yield from _file(f"location {key}", "image", location.image, "image")
     for index, shot in enumerate(board.shots):
-        for field, kind in (("video", "video"), ("image", "image")):
+        for field, kind in (
+            ("video", "video"),
+            ("image", "image"),
+            ("mid_image", "image"),
+            ("end_image", "image"),
+        ):
             source = getattr(shot, field)
             if source is not None:
                 yield from _file(f"shot {index + 1} ({shot.id})", field, source, kind)

@@ -29,6 +29,10 @@ _OWN_FIELDS: Final = {
     "sync_mode": "settings.sync_mode",
 }
 """The endpoint's fields that a storyboard has under names of its own."""
+_KEYFRAMES: Final = {"mid_image_url": "mid_image", "end_image_url": "end_image"}
+"""Those that may stand in `settings` as well, where earlier storyboards have them."""
+_FROM_VIDEO: Final = ("video", "image", "start_from", "mid_image", "end_image")
+"""Fields of a shot that is made from a reference video."""
 
 
 class SheetPlan(NamedTuple):
@@ -57,8 +61,10 @@ def sheet_canvas(board: Storyboard) -> tuple[int, int]:
     return sheet_size(*board.size)
 
 
-def shot_request(board: Storyboard, shot: Shot, sheet: str | None) -> GenerationRequest:
-    """The request for a shot; `sheet` is where its sheet lies.
+def shot_request(
+    board: Storyboard, shot: Shot, sheet: str | None, start: str | None = None
+) -> GenerationRequest:
+    """The request for a shot; `sheet` is where its sheet lies, `start` the last frame of the shot it starts from.
 
     Raises:
         FalRequestInvalid: a field is refused by the endpoint's own rules.
@@ -80,7 +86,12 @@ def shot_request(board: Storyboard, shot: Shot, sheet: str | None) -> Generation
     else:
         data["prompt"] = describe_shot(shot.described(), style=board.style)
         data["video_url"] = shot.video
-        data["image_url"] = shot.image
+        data["image_url"] = start if shot.start_from is not None else shot.image
+        data |= {
+            field: picture
+            for field, name in _KEYFRAMES.items()
+            if (picture := getattr(shot, name)) is not None
+        }
     own = sorted(set(settings) & (set(_OWN_FIELDS) | ({"enable_prompt_expansion"} if plan else set())))
     if own:
         named = ", ".join(f"{name} is {_OWN_FIELDS.get(name, 'always off with a sheet')}" for name in own)
@@ -109,9 +120,15 @@ def shot_problems(board: Storyboard, index: int) -> list[Problem]:
     if has_sheet:
         found += [
             Problem(where, field, "belongs to reference-video-to-video; this shot is made from a sheet")
-            for field in ("video", "image")
+            for field in _FROM_VIDEO
             if getattr(shot, field) is not None
         ]
+    if shot.start_from is not None and shot.image is not None:
+        found.append(
+            Problem(where, "image", "start_from names the first picture already; give one of the two")
+        )
+    if shot.start_from is not None:
+        found += _start_problems(board, shot, where)
     if found:
         return found
     plan = sheet_plan(board, shot)
@@ -122,7 +139,7 @@ def shot_problems(board: Storyboard, index: int) -> list[Problem]:
             # Shapes are not known yet; the number of pictures is what can be wrong here.
             width, height = sheet_canvas(board)
             arrange([(1, 1)] * len(plan.images), width=width, height=height)
-        shot_request(board, shot, "sheet.png" if plan is not None else None)
+        shot_request(board, shot, "sheet.png" if plan is not None else None, "start.png")
     except SheetError as error:
         field = "cast" if isinstance(error, SheetInvalid) else "text"
         found.append(Problem(where, field, str(error)))
@@ -131,6 +148,26 @@ def shot_problems(board: Storyboard, index: int) -> list[Problem]:
             Problem(where, "settings", error.what.removeprefix("settings: "))
         ]
     return found
+
+
+def _start_problems(board: Storyboard, shot: Shot, where: str) -> list[Problem]:
+    by_id = {each.id: each for each in board.shots}
+    if shot.start_from not in by_id:
+        return [
+            Problem(
+                where, "start_from", f"there is no shot {shot.start_from!r}; there are: {', '.join(by_id)}"
+            )
+        ]
+    path = [shot.id]
+    while (follows := by_id[path[-1]].start_from) in by_id:
+        assert follows is not None
+        path.append(follows)
+        if follows == shot.id:
+            told = " starts from ".join(path)
+            return [Problem(where, "start_from", f"in a circle no shot is the first to be made: {told}")]
+        if follows in path[:-1]:
+            return []  # a circle that it only hangs on is told where it is
+    return []
 
 
 def shot_warnings(board: Storyboard, shot: Shot) -> list[str]:
@@ -148,5 +185,5 @@ def sheet_images(plan: SheetPlan, local: dict[str, Any]) -> list[SheetImage]:
 
 def _field(loc: tuple[str | int, ...]) -> str:
     first, *rest = (str(part) for part in loc)
-    name = _OWN_FIELDS.get(first, f"settings.{first}")
+    name = _OWN_FIELDS.get(first) or _KEYFRAMES.get(first) or f"settings.{first}"
     return ".".join([name, *rest])

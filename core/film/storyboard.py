@@ -93,6 +93,11 @@ class Shot(_Part):
     endpoint: EndpointName | None = None
     video: Source | None = Field(default=None, description="The reference video of reference-video-to-video.")
     image: Source | None = Field(default=None, description="The reference image of reference-video-to-video.")
+    start_from: Name | None = Field(
+        default=None, description="Id of the shot whose last frame is the first of this one."
+    )
+    mid_image: Source | None = Field(default=None, description="A picture that the shot passes through.")
+    end_image: Source | None = Field(default=None, description="A picture that the shot ends on.")
     seed: int | None = Field(default=None, ge=0)
     transition: Transition | None = Field(default=None, description="How this shot follows the one before.")
     takes: TakePolicy | None = None
@@ -190,6 +195,20 @@ class Storyboard(_Part):
         if isinstance(chosen, CrossFade):
             return chosen.cross_fade
         return CROSS_FADE if chosen == "cross-fade" else 0
+
+    def start_order(self) -> list[list[Shot]]:
+        """The shots in waves: each shot in the first wave after that of the shot it starts from.
+
+        Shots in a circle, and those that start from an unknown one, are in none.
+        """
+        waves: list[list[Shot]] = []
+        known: set[str] = set()
+        waiting = list(self.shots)
+        while ready := [shot for shot in waiting if shot.start_from is None or shot.start_from in known]:
+            waves.append(ready)
+            known |= {shot.id for shot in ready}
+            waiting = [shot for shot in waiting if shot.id not in known]
+        return waves
 
     def takes_of(self, shot: Shot) -> TakePolicy:
         """How many takes the shot gets."""

@@ -9,6 +9,7 @@ from prefect_ltx.media.errors import FfmpegFailed, MediaError, MediaInvalid
 from prefect_ltx.media.files import sha256_file
 from prefect_ltx.media.graph import BITEXACT, frame_rate, generator, nowhere, source, target
 from prefect_ltx.media.info import AudioInfo, MediaInfo
+from prefect_ltx.media.last_frame import last_frame
 from prefect_ltx.media.limits import DEFAULT_LIMITS, Limits
 from prefect_ltx.media.loudness import Loudness, measure_loudness
 from prefect_ltx.media.magic import MediaFormat, MediaKind, sniff, sniff_bytes
@@ -76,6 +77,7 @@ __all__ = [
     "find_panels",
     "frame_rate",
     "generator",
+    "last_frame",
     "make_reference_clip",
     "make_reference_sheet",
     "measure_loudness",

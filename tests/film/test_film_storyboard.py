@@ -256,3 +256,52 @@ def test_more_than_six_pictures_are_warned_of_and_nine_refused() -> None:
     board["shots"][0]["location"] = "shore"
     (found,) = problems(board)
     assert (found.field, "too many" in found.message) == ("cast", True)
+
+
+def follows(*starts: str | None, **more: Any) -> dict[str, Any]:
+    """Shots a, b, c, … made from a video; each with the shot that it starts from."""
+    named = {
+        f"{chr(97 + place)}": {"video": "s3://b/v.mp4"} | ({"start_from": start} if start else {})
+        for place, start in enumerate(starts)
+    }
+    return changed(shots=[{"id": name, "text": "it turns", **shot, **more} for name, shot in named.items()])
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        (follows("a"), [("shot 1 (a)", "start_from", "circle")]),
+        (follows("b", "a", "a"), [("shot 1 (a)", "start_from", "circle"), ("shot 2 (b)", "start_from", "circle")]),
+        (follows("c", "a", "b"), [(f"shot {n + 1} ({c})", "start_from", "circle") for n, c in enumerate("abc")]),
+        (follows(None, "x"), [("shot 2 (b)", "start_from", "there is no shot 'x'; there are: a, b")]),
+        (follows(None, "a", image="s3://b/i.png"), [("shot 2 (b)", "image", "start_from names the first picture")]),
+        (shots({"start_from": "s1"}, {}), [("shot 1 (s0)", "start_from", "made from a sheet")]),
+        (shots({"end_image": "s3://b/e.png"}), [("shot 1 (s0)", "end_image", "made from a sheet")]),
+        (follows(None, end_image="s3://b/e.png"), [("shot 1 (a)", "end_image", "needs image_url")]),
+        (follows(None, mid_image="s3://b/e.png"), [("shot 1 (a)", "mid_image", "needs image_url")]),
+    ],
+)  # fmt: skip
+def test_what_a_shot_cannot_start_from_is_said_in_one_line(
+    source: dict[str, Any], found: list[tuple[str, str, str]]
+) -> None:
+    """Circles, unknown shots, two first pictures, keyframes without a first, shots of a sheet: each by its place."""
+    told = problems(source)
+    assert [(each.where, each.field) for each in told] == [(where, field) for where, field, _ in found]
+    assert all(words in each.message for each, (_, _, words) in zip(told, found, strict=True))
+    assert not any("\n" in str(each) for each in told)
+
+
+def test_shots_are_made_in_waves_whatever_their_order() -> None:
+    """A shot follows the one it starts from, also where that stands later in the film; the others wait for nothing."""
+    board = read_storyboard(follows("c", None, "b", "a"))
+    assert [[shot.id for shot in wave] for wave in board.start_order()] == [["b"], ["c"], ["a"], ["d"]]
+    request = shot_request(board, board.shots[0], None, "start.png")
+    assert request.media() == {"video_url": "s3://b/v.mp4", "image_url": "start.png"}
+    keyed = follows(None, image="s3://b/i.png", mid_image="s3://b/m.png", end_image="s3://b/e.png")
+    board = read_storyboard(keyed)
+    assert shot_request(board, board.shots[0], None).media() == {
+        "video_url": "s3://b/v.mp4",
+        "image_url": "s3://b/i.png",
+        "mid_image_url": "s3://b/m.png",
+        "end_image_url": "s3://b/e.png",
+    }
