@@ -1,6 +1,7 @@
 """Rows as requests: defaults, row, matrix and overrides put together, and all that is wrong with each."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -35,6 +36,19 @@ OWN_COLUMNS: Final = ("endpoint", "id", "tags")
 
 _SIDES: Final = ("width", "height")
 """A size as two columns: `resolution` as a table can write it."""
+
+
+_SLIPS: Final = (
+    (
+        re.compile(r"(^|/)(https?|s3):/", re.IGNORECASE),
+        "; an address has two slashes, as in https:// and s3://",
+    ),
+    (re.compile(r"(^|/)www\.", re.IGNORECASE), "; an address begins with https://"),
+    (re.compile("[“”„«»]"), "; are the quotation marks part of its name?"),
+    (re.compile(r"\$\w|%\w+%"), "; variables are not read here: write the path in full"),
+    (re.compile(r"[A-Za-z]:\\\\?"), "; a path of Windows is read on Windows only"),
+)
+"""What a path without a file often is, and what would be right."""
 
 
 @dataclass(frozen=True)
@@ -301,4 +315,7 @@ def _why_no_file(source: str) -> str:
         path = local_path(text)
     except Unreadable as error:
         return error.what
-    return "" if is_file(path) else f"there is no file {path}"
+    if is_file(path):
+        return ""
+    hint = next((hint for look, hint in _SLIPS if look.search(str(path))), "")
+    return f"there is no file {path}{hint}"

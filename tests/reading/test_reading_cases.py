@@ -319,3 +319,20 @@ def test_what_cannot_be_sent_hides_nothing_else(write: Write) -> None:
         assert sorted(found) == [("1", "num_frames"), ("1", "seed"), ("2", "prompt"), ("4", "num_frames")]
     (alone,) = {each.column for each in problems(write("one.json", json.dumps(row(image_url="\ud800"))))}
     assert alone == "image_url"
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("https:/h.test/s.png", "two slashes"),
+        ("www.h.test/s.png", "begins with https://"),
+        ("“s.png”", "quotation marks"),
+        ("$HOME/s.png", "in full"),
+        ("C:\\pictures\\s.png", "Windows"),
+    ],
+)
+def test_a_slip_in_a_path_gets_a_hint(path: str, hint: str) -> None:
+    """A path that names no file, and looks like something else, is told with what would be right."""
+    (found,) = problems([row(image_url=path)])
+    assert found.what.startswith("there is no file")
+    assert hint in found.what
