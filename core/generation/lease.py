@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from prefect_ltx.generation.process import RowsAtWork
 from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import Claim, Generation, LedgerError, Owner
 
@@ -70,15 +71,32 @@ async def only_looker(services: Services, generation_id: str) -> AsyncIterator[N
     A listing that somebody asked for before an attempt's POST must not be judged after it; those who wait here read
     the row again once it is their turn.
     """
-    row = (services.ledger.id, generation_id)
+    async with _alone(services.process.lookers, (services.ledger.id, generation_id)):
+        yield
+
+
+@asynccontextmanager
+async def only_collector(services: Services, generation_id: str) -> AsyncIterator[bool]:
+    """The right to bring this row's video into the archive: one collector per row in a process, since its unfinished
+    files have one place. Yields whether somebody had it before: then the row has to be read again.
+    """
+    async with _alone(services.process.collectors, (services.ledger.id, generation_id)) as waited:
+        yield waited
+
+
+@asynccontextmanager
+async def _alone(rows: RowsAtWork, row: tuple[str, str]) -> AsyncIterator[bool]:
+    """Be the only one of this process at work on the row; whether somebody else was before."""
     pause, longest = _LOOK_POLL_SECONDS
-    while not services.process.lookers.enter(row):
+    waited = False
+    while not rows.enter(row):
+        waited = True
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, longest)
     try:
-        yield
+        yield waited
     finally:
-        services.process.lookers.leave(row)
+        rows.leave(row)
 
 
 async def _taken(services: Services, generation_id: str, owner: Owner) -> Generation:

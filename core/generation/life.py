@@ -19,7 +19,7 @@ from prefect_ltx.generation.collect import CollectedVideo
 from prefect_ltx.generation.errors import GenerationStopped, unsent
 from prefect_ltx.generation.inputs import InputMedia, inputs_again
 from prefect_ltx.generation.inspection import Inspection, QualityMode, refuse_rejected, unrendered
-from prefect_ltx.generation.lease import hold, holding
+from prefect_ltx.generation.lease import hold, holding, only_collector
 from prefect_ltx.generation.looking import look_again
 from prefect_ltx.generation.paid import told_as_paid
 from prefect_ltx.generation.plan import PlannedGeneration, Prepared, looked_up, plan_of
@@ -193,6 +193,20 @@ async def _brought(steps: Steps, ready: Prepared) -> Media:
 
 
 async def _to_archive(
+    steps: Steps, generation: Generation, order: Order, inputs: Mapping[str, InputMedia] | None
+) -> ArchivedGeneration:
+    services = steps.services
+    async with only_collector(services, generation.id) as waited:
+        if waited:
+            # Another task of this run had the same video: it is in the archive now, or what stopped it stops here too.
+            generation = await services.ledger.get(generation.id)
+            if generation.state is State.ARCHIVED:
+                return await archived_before(services, generation)
+            outcome(generation)
+        return await _collected_and_archived(steps, generation, order, inputs)
+
+
+async def _collected_and_archived(
     steps: Steps, generation: Generation, order: Order, inputs: Mapping[str, InputMedia] | None
 ) -> ArchivedGeneration:
     video = await steps.collect(generation)

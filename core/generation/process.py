@@ -1,5 +1,5 @@
-"""What everything in one process shares, in whichever event loop it runs: its leases, who looks for which row, and
-request ids that are kept in memory.
+"""What everything in one process shares, in whichever event loop it runs: its leases, who looks for which row or
+collects it, and request ids that are kept in memory.
 
 Leases belong to the process, not to an event loop: one thread renews all of them, so a loop that is busy, blocked or
 gone loses none, and any number of loops may work on one row (Prefect's `.submit` gives each task its own).
@@ -137,15 +137,15 @@ class Leases:
         held.due = self._clock() + pause
 
 
-class Lookers:
-    """The rows (ledger id, generation id) that somebody in a process is looking for."""
+class RowsAtWork:
+    """The rows (ledger id, generation id) with which somebody in a process does what one may do at a time."""
 
     def __init__(self) -> None:
         self._rows: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
     def enter(self, row: tuple[str, str]) -> bool:
-        """Whether nobody looked for it; somebody does now."""
+        """Whether nobody was at work on it; somebody is now."""
         with self._lock:
             if row in self._rows:
                 return False
@@ -153,7 +153,7 @@ class Lookers:
             return True
 
     def leave(self, row: tuple[str, str]) -> None:
-        """Nobody looks for it any more."""
+        """Nobody is at work on it any more."""
         with self._lock:
             self._rows.discard(row)
 
@@ -163,7 +163,10 @@ class Process:
     """What one process has once."""
 
     leases: Leases = field(default_factory=Leases)
-    lookers: Lookers = field(default_factory=Lookers)
+    lookers: RowsAtWork = field(default_factory=RowsAtWork)
+    """Rows that somebody looks for at fal."""
+    collectors: RowsAtWork = field(default_factory=RowsAtWork)
+    """Rows whose video somebody brings into the archive."""
     kept: "dict[tuple[str, str], KeptRequest]" = field(default_factory=dict)
     """Request ids that were kept, by ledger id and generation id: for a disk that is full."""
 

@@ -34,6 +34,8 @@ UNAVAILABLE_PATIENCE: Final = 900.0
 """Seconds of fal being down that a wait sits out before the run stops (the job itself goes on)."""
 DOWN_PAUSES: Final = (1.0, 60.0)
 """The first and the longest pause between two questions while fal does not answer itself."""
+_SHARE_OF_DELAY: Final = 0.25
+"""A job that is late is seen no later than this share of its delay after its end."""
 UNSAID_SECONDS: Final = (20.0, 300.0)
 """After how long without an answer about a finished request its end is looked for in fal's listing; then doubled."""
 
@@ -158,13 +160,15 @@ class Watch:
         return found
 
     def pause(self, status: QueueStatus | None) -> float:
-        """Seconds until the next question: short at first and near the expected end, longer in between."""
+        """Seconds until the next question: short at first and near the expected end, longer in between, and longer
+        again the later the end is."""
         most = self._services.options.poll_most
         self._pause = min(self._pause * 1.3, most)
         if self._running_since is None or status is None:
             return max(self._pause, self.at_least)
         left = self.expected - (asyncio.get_running_loop().time() - self._running_since)
-        return max(self._pause if left > most else min(self._pause, 1.0), self.at_least)
+        shortest = self._pause if left > most else max(1.0, -left * _SHARE_OF_DELAY)
+        return max(min(self._pause, shortest), self.at_least)
 
     async def _not_found(self, question: Question, error: FalError) -> QueueStatus | None:
         try:

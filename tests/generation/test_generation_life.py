@@ -9,7 +9,7 @@ from generation_parts import planned, submitted
 from support import submits
 
 from prefect_ltx.archive import Archive
-from prefect_ltx.fal import FalGenerationCancelled, FalValidationError, IngredientRequest
+from prefect_ltx.fal import FalGenerationCancelled, FalValidationError, IngredientRequest, QueueStatus
 from prefect_ltx.generation import (
     GenerationEnded,
     PaidVideoLost,
@@ -21,6 +21,7 @@ from prefect_ltx.generation import (
     store,
     wait_for,
 )
+from prefect_ltx.generation.wait import Watch
 from prefect_ltx.ledger import LedgerError, Owner, State
 from prefect_ltx.local import LocalFal
 from prefect_ltx.recovery import sweep_all
@@ -153,6 +154,27 @@ async def test_queue_budget_stops_the_run_not_the_job(
     object.__setattr__(services.options, "queue_timeout", 60)
     assert (await wait_for(services, generation)).state is State.COMPLETED
     assert submits(fal) == 1
+
+
+async def test_a_job_is_asked_about_less_often_the_later_it_is(
+    services: Services, make_request: Make
+) -> None:
+    """Every second near its expected end; after it, at the latest a quarter of the delay later, and never less often
+    than in the queue."""
+    watch = Watch(services, await submitted(services, make_request()))
+    status = QueueStatus(status="IN_PROGRESS", request_id="x")
+    watch.note(status)
+    for _ in range(30):
+        watch.pause(None)  # it has grown to its longest
+    for late, pause in (
+        (-3.0, 1.0),
+        (1.0, 1.0),
+        (8.0, 2.0),
+        (18.0, 4.5),
+        (400.0, services.options.poll_most),
+    ):
+        watch.expected = -late
+        assert watch.pause(status) == pytest.approx(pause, rel=0.1), late
 
 
 async def test_sweep_collects_what_nobody_waited_for(

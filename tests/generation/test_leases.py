@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,14 @@ from generation_parts import planned, rewrite_row, submitted
 from support import environment, submits
 
 from prefect_ltx.fal import IngredientRequest
-from prefect_ltx.generation import Services, hold, submit_once, wait_for
+from prefect_ltx.generation import Services, hold, prepare, submit_once, wait_for
+from prefect_ltx.generation.collect import CollectedVideo
 from prefect_ltx.generation.lease import keep, only_looker
+from prefect_ltx.generation.life import Order, finish, generate
 from prefect_ltx.generation.process import Leases
-from prefect_ltx.ledger import Owner, State
+from prefect_ltx.generation.steps import plain_steps
+from prefect_ltx.generation.store import ArchivedGeneration
+from prefect_ltx.ledger import Generation, Owner, State
 from prefect_ltx.local import LocalFal
 from prefect_ltx.settings import Settings, SettingsError
 
@@ -142,6 +147,36 @@ async def test_one_looker_for_each_row_in_a_process(services: Services) -> None:
     await asyncio.gather(look("a"), look("b"), look("a"))
     for thread in threads:
         await asyncio.to_thread(thread.join, 10)
+
+
+async def test_tasks_of_one_run_that_want_the_same_video_collect_it_once(
+    services: Services, fal: LocalFal, make_request: Make
+) -> None:
+    """Equal items of a run, and two that only collect: one fetches and archives, the others get what it archived."""
+    fal.faults.add("slow_run", value=1)
+    owner = Owner.here(announces_posts=True)
+    plain, collected = plain_steps(services), []
+
+    async def collect(generation: Generation) -> CollectedVideo:
+        collected.append(generation.id)
+        video = await plain.collect(generation)
+        await asyncio.sleep(0)  # here the others would begin
+        return video
+
+    steps, order = replace(plain, collect=collect), Order(owner, recipe="none")
+
+    async def made(seed: int) -> ArchivedGeneration:
+        return await generate(steps, await prepare(services, make_request(seed=seed), owner=owner), order)
+
+    async def finished(generation: Generation) -> ArchivedGeneration:
+        async with hold(services, generation.id, owner) as row:
+            return await finish(steps, row, order)
+
+    row = await submitted(services, make_request(seed=2), owner)
+    found = await asyncio.gather(*(made(1) for _ in range(3)), *(finished(row) for _ in range(3)))
+    assert len({each.video for each in found[:3]}) == len({each.video for each in found[3:]}) == 1
+    assert sorted(collected) == sorted({found[0].generation_id, row.id})
+    assert submits(fal) == len(fal.bill) == 2
 
 
 async def test_a_cancelled_block_gives_its_lease_back(services: Services, make_request: Make) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 from snapshot import Job, Row, Snapshot
+from world import PRICE, Want
 
 Invariant = Callable[[Snapshot], Iterator[str]]
 INVARIANTS: list[Invariant] = []
@@ -73,30 +74,46 @@ def only_runs_submit(found: Snapshot) -> Iterator[str]:
 
 @invariant
 def a_paid_video_is_kept(found: Snapshot) -> Iterator[str]:
-    """What was charged and is finished is in the archive with fal's bytes, or a person is asked about it: its row is
-    parked, or its request is named as a second charge or as nobody's. Only what fal no longer has may be lost."""
+    """What was charged and is finished is in the archive with fal's bytes, or a person is asked about that very
+    request: a parked row names it (or, one request for each such row, knows no id), or it is named as a second charge
+    or as nobody's. What fal no longer has is lost, and a row says so."""
     kept = {each.request_id: each for each in found.archive if not each.problems}
     strays = {request_id for request_id, _ in found.strays}
+    unnamed = Counter(
+        (row.prompt, row.seed) for row in found.rows if row.state == "PARKED" and row.request_id is None
+    )
     for job in _made(found):
         archived = kept.get(job.id)
         if archived is not None:
             if job.sha256 is not None and archived.video_sha256 != job.sha256:
                 yield f"request {job.id} is archived with other bytes than fal made"
             continue
-        if job.gone or _is_asked_about(found, job) or job.id in strays or job.id in found.orphans:
+        if job.id in strays or job.id in found.orphans:
             continue
-        if any(row.request_id == job.id and row.state == "LOST" for row in found.rows):
-            continue  # judged by nothing_is_lost_that_fal_still_has
+        if any(row.request_id == job.id and row.state in ("PARKED", "LOST") for row in found.rows):
+            continue  # whether it may be LOST is judged by nothing_is_lost_that_fal_still_has
+        if unnamed[job.prompt, job.seed]:
+            unnamed[job.prompt, job.seed] -= 1
+            continue
         yield f"request {job.id} ({job.prompt!r}, seed {job.seed}) is paid for and nowhere: {_rows_of(found, job)}"
 
 
 @invariant
+def what_is_archived_is_not_fetched_again(found: Snapshot) -> Iterator[str]:
+    """No run fails at a download of what another task has archived meanwhile."""
+    for want in found.wants:
+        for end in want.ends:
+            if end.startswith("FalDownloadError") and "its video is in the archive" in end:
+                yield f"{want.run_id}: {end}"
+
+
+@invariant
 def nothing_is_lost_that_fal_still_has(found: Snapshot) -> Iterator[str]:
-    """A row is LOST only where fal has deleted the result or its file."""
+    """A row is LOST only where fal has deleted the result or the file of its request."""
     for row in found.rows:
         job = _job_of(found, row)
-        if row.state == "LOST" and job is not None and job.status == 200 and not job.gone:
-            yield f"{row.id} is LOST, and fal has request {job.id}"
+        if row.state == "LOST" and not (job is not None and job.gone):
+            yield f"{row.id} is LOST, and fal has request {row.request_id}"
 
 
 @invariant
@@ -223,24 +240,55 @@ def no_secret_is_told(found: Snapshot) -> Iterator[str]:
 @invariant
 def what_was_wanted_is_had_or_explained(found: Snapshot) -> Iterator[str]:
     """Liveness: once the world is well, a run of what was wanted ends with its video, unless money, a person or fal
-    stands in its way, and then its error says which."""
+    stands in its way; then its error says which, and it is true."""
     for want in found.wants:
         if not want.ends:
             yield f"{want.run_id} never came to an end"
-        elif want.ends[-1] != "archived" and not want.ends[-1].startswith(_REASONS):
-            yield f"{want.run_id} cannot be had in a world that is well: {want.ends[-1]}"
+        elif not want.archived:
+            error = want.ends[-1].partition(":")[0]
+            is_true = _REASONS.get(error)
+            if is_true is None or not is_true(found, want):
+                yield f"{want.run_id} cannot be had in a world that is well: {want.ends[-1]}"
 
 
-_REASONS = (
-    "BudgetExceeded",
-    "SpendingStopped",
-    "GenerationParked",
-    "PaidVideoLost",
-    "PriceUnknown",
-    "AccountUnclear",
-    "GenerationEnded",
-    "FalGenerationFailed",
-)
+def _budget_is_used(found: Snapshot, want: Want) -> bool:
+    upper = max((row.upper for row in found.rows), default=PRICE)
+    taken = sum((row.held if row.settled is None else row.settled for row in found.rows), Decimal(0))
+    return found.budget is not None and taken + upper > found.budget
+
+
+def _bill_was_absurd(found: Snapshot, want: Want) -> bool:
+    upper = max((row.upper for row in found.rows), default=PRICE)
+    return any(job.charged > 3 * upper for job in found.jobs)
+
+
+def _person_is_asked(found: Snapshot, want: Want) -> bool:
+    return any(row.prompt == want.prompt and row.state == "PARKED" for row in found.rows)
+
+
+def _video_is_lost(found: Snapshot, want: Want) -> bool:
+    return any(row.prompt == want.prompt and row.state == "LOST" for row in found.rows)
+
+
+def _fal_ended_it(found: Snapshot, want: Want) -> bool:
+    return any(job.prompt == want.prompt and job.status != 200 for job in found.jobs)
+
+
+def _another_account_was_here(found: Snapshot, want: Want) -> bool:
+    return found.strangers
+
+
+_REASONS: dict[str, Callable[[Snapshot, Want], bool]] = {
+    "BudgetExceeded": _budget_is_used,
+    "SpendingStopped": _bill_was_absurd,
+    "GenerationParked": _person_is_asked,
+    "PaidVideoLost": _video_is_lost,
+    "GenerationEnded": _fal_ended_it,
+    "FalGenerationFailed": _fal_ended_it,
+    "FalValidationError": _fal_ended_it,
+    "AccountUnclear": _another_account_was_here,
+}
+"""The errors that may stand at the end, and whether what they say is so."""
 
 
 def _made(found: Snapshot) -> list[Job]:
@@ -252,12 +300,6 @@ def _account(found: Snapshot) -> str:
     """The account of our rows: that of most."""
     counted = Counter(row.account for row in found.rows)
     return counted.most_common(1)[0][0] if counted else ""
-
-
-def _is_asked_about(found: Snapshot, job: Job) -> bool:
-    return any(
-        (row.prompt, row.seed) == (job.prompt, job.seed) and row.state == "PARKED" for row in found.rows
-    )
 
 
 def _job_of(found: Snapshot, row: Row) -> Job | None:

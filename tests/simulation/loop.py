@@ -9,7 +9,8 @@ is unwound by garbage collection.
 
 import asyncio
 import contextvars
-import weakref
+import heapq
+import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -22,7 +23,7 @@ from async_solipsism.exceptions import SleepForeverError
 
 T = TypeVar("T")
 
-_STEP_SECONDS = 2e-6
+_STEP_MICROSECONDS = 2
 MOST_STEPS = 60_000
 """More than any history takes that comes to an end."""
 PROCESS: contextvars.ContextVar["Process"] = contextvars.ContextVar("simulated_process")
@@ -98,8 +99,6 @@ class Process:
     stopped: bool = False
     deferred: list[asyncio.Handle] = field(default_factory=list)
     """What waits until it is continued."""
-    steps: int = 0
-    """How many handles it has run."""
     dies_at: dict[str, int] = field(default_factory=dict)
     """What kind of moment, and the how manieth of it, it dies at."""
     met: dict[str, int] = field(default_factory=dict)
@@ -115,6 +114,8 @@ class Process:
 
     def moment(self, kind: str) -> bool:
         """A moment of this kind has come; whether the process dies at it."""
+        if kind not in self.dies_at:
+            return False
         count = self.met[kind] = self.met.get(kind, 0) + 1
         if not self.dead and self.dies_at.get(kind) == count:
             self.die(f"{kind} {count}")
@@ -134,41 +135,19 @@ def current() -> Process | None:
     return PROCESS.get(None)
 
 
-def _nothing() -> None:
-    """What a handle of a dead process does."""
+class _Handle(asyncio.Handle):
+    """asyncio's, without what only its debug mode needs."""
 
-
-class _Ready(deque[asyncio.Handle]):
-    """What is ready to run; asyncio takes from the left, and gets what this chooses."""
-
-    loop: "SimulatedLoop"
-
-    def popleft(self) -> asyncio.Handle:
-        shuffle = self.loop.shuffle
-        if shuffle is not None and len(self) > 1:
-            at = int(shuffle.random() * min(len(self), 16))
-            if at:
-                self[0], self[at] = self[at], self[0]
-        handle = super().popleft()
-        self.loop.steps += 1
-        # Work takes time: a timer that is early by less than the clock can tell would else be set again for ever.
-        self.loop.advance(_STEP_SECONDS)
-        if self.loop.steps > MOST_STEPS and not self.loop.over:
-            raise Spinning(f"{MOST_STEPS} steps, the last of them {handle!r}")
-        process = handle._context.get(PROCESS)
-        if process is None or self.loop.over:
-            return handle
-        if process.dead:
-            self.loop.graves.append(handle)
-            return self.loop.idle
-        if process.stopped:
-            process.deferred.append(handle)
-            return self.loop.idle
-        process.steps += 1
-        if process.moment("step"):
-            self.loop.graves.append(handle)
-            return self.loop.idle
-        return handle
+    def __init__(
+        self, callback: Any, args: Any, loop: "SimulatedLoop", context: contextvars.Context | None
+    ) -> None:
+        self._context = contextvars.copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
 
 
 class SimulatedLoop(async_solipsism.EventLoop):
@@ -180,16 +159,82 @@ class SimulatedLoop(async_solipsism.EventLoop):
         self.shuffle = shuffle
         self.over = False
         self.steps = 0
+        self._microseconds = 0
         self.graves: list[asyncio.Handle] = []
         """What processes that died would have run next; unwound at the very end."""
-        self._futures: weakref.WeakSet[asyncio.Future[Any]] = weakref.WeakSet()
-        ready = _Ready()
-        ready.loop = self
-        self._ready = ready
-        self.idle = asyncio.Handle(_nothing, (), self)
+        self._futures: list[asyncio.Future[Any]] = []
+        self._ready: deque[asyncio.Handle] = deque()
         self.tasks: list[asyncio.Task[Any]] = []
         self.set_task_factory(self._kept_task)
         self.set_exception_handler(lambda *_: None)  # of the dead, and of what is unwound at the end
+
+    # -- time and order --------------------------------------------------------------------------------------
+
+    def time(self) -> float:
+        """Virtual seconds since the history began."""
+        return self._microseconds * 1e-6
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass while something blocks."""
+        self._microseconds += max(round(seconds * 1e6), 0)
+
+    def _run_once(self) -> None:
+        """asyncio's round, without an outside to wait for: time jumps to the next timer where nothing is ready, and
+        each handle that is ready is chosen."""
+        ready, scheduled = self._ready, self._scheduled
+        while scheduled and scheduled[0]._cancelled:
+            heapq.heappop(scheduled)._scheduled = False
+            self._timer_cancelled_count -= 1
+        if not ready and not self._stopping:
+            if not scheduled:
+                raise SleepForeverError("nothing can wake up any more")
+            self._microseconds = max(self._microseconds, math.ceil(scheduled[0]._when * 1e6))
+        due = self._microseconds * 1e-6 + 1e-6
+        while scheduled and scheduled[0]._when < due:
+            handle = heapq.heappop(scheduled)
+            handle._scheduled = False
+            ready.append(handle)
+        for _ in range(len(ready)):
+            handle = self._chosen()
+            if handle is not None and not handle._cancelled:
+                handle._run()
+
+    def _chosen(self) -> asyncio.Handle | None:
+        """The next handle; None where its process does not run it."""
+        ready, shuffle = self._ready, self.shuffle
+        if shuffle is not None and len(ready) > 1:
+            at = int(shuffle.random() * min(len(ready), 16))
+            if at:
+                ready[0], ready[at] = ready[at], ready[0]
+        handle = ready.popleft()
+        self.steps += 1
+        # Work takes time: a timer that is early by less than the clock can tell would else be set again for ever.
+        self._microseconds += _STEP_MICROSECONDS
+        if self.steps > MOST_STEPS and not self.over:
+            raise Spinning(f"{MOST_STEPS} steps, the last of them {handle!r}")
+        process = handle._context.get(PROCESS)
+        if process is None or self.over:
+            return handle
+        if process.dead:
+            self.graves.append(handle)
+            return None
+        if process.stopped:
+            process.deferred.append(handle)
+            return None
+        if process.dies_at and process.moment("step"):
+            self.graves.append(handle)
+            return None
+        return handle
+
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+        """asyncio's, without its debug mode."""
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+        handle = _Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    # -- what lives in it ------------------------------------------------------------------------------------
 
     @staticmethod
     def _kept_task(loop: "SimulatedLoop", coroutine: Any, **options: Any) -> "asyncio.Task[Any]":
@@ -234,8 +279,10 @@ class SimulatedLoop(async_solipsism.EventLoop):
 
     def create_future(self) -> "asyncio.Future[Any]":
         """What somebody waits for, until it is unwound."""
-        future = super().create_future()
-        self._futures.add(future)
+        future = asyncio.Future(loop=self)
+        self._futures.append(future)
+        if len(self._futures) > 1000:
+            self._futures = [each for each in self._futures if not each.done()]
         return future
 
     def start(self, process: Process, coroutine: Any) -> "asyncio.Task[Any]":
@@ -247,10 +294,6 @@ class SimulatedLoop(async_solipsism.EventLoop):
         process.stopped = False
         waiting, process.deferred = process.deferred, []
         self._ready.extend(waiting)
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass while something blocks."""
-        self._selector.clock.advance(seconds)
 
     def finish(self) -> None:
         """Unwind whatever is left, so that nothing of it is unwound later, and close."""

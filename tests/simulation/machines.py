@@ -1,7 +1,8 @@
 """What goes wrong on a machine: clocks, full disks, locked ledgers, an archive that is away, and the end of a process.
 
-Hooks that Python and SQLAlchemy offer for it: an audit hook sees every file that is opened, made, linked, renamed or
-removed, an engine event every SQL statement. They act only while a history is played and only on its own files.
+Hooks that Python offers for it: an audit hook sees every file that is opened, made, linked, renamed or removed, and a
+connection of its own class every SQL statement and COMMIT. They act only while a history is played and only on its own
+files.
 """
 
 import errno
@@ -12,9 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from loop import Killed, Process, current
-from sqlalchemy import Engine, event
 
-_CHANGES = frozenset({"os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "shutil.rmtree"})
+_WATCHED = frozenset({"open", "os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "shutil.rmtree"})
 
 
 class Disks:
@@ -27,13 +27,11 @@ class Disks:
         self.on_statement: Callable[[Process, str], None] | None = None
 
     def install(self) -> None:
-        """Once: neither hook can be taken away again."""
+        """Once: the hook cannot be taken away again."""
         sys.addaudithook(self._audited)
-        event.listen(Engine, "before_cursor_execute", self._statement)
-        event.listen(Engine, "commit", self._commit)
 
     def _audited(self, name: str, arguments: tuple[Any, ...]) -> None:
-        if not self.folder or (name != "open" and name not in _CHANGES):
+        if name not in _WATCHED or not self.folder:
             return
         if name == "open":
             path, mode, flags = arguments
@@ -49,18 +47,37 @@ class Disks:
         if isinstance(text, str) and text.startswith(self.folder) and self.on_file is not None:
             self.on_file(process, text)
 
-    def _statement(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+    def statement(self, statement: str) -> None:
+        """The running process is about to execute this."""
         process = current()
         if self.folder and process is not None and self.on_statement is not None:
             self.on_statement(process, statement)
 
-    def _commit(self, connection: Any) -> None:
-        process = current()
-        if self.folder and process is not None and self.on_statement is not None:
-            self.on_statement(process, "COMMIT")
-
 
 DISKS = Disks()
+
+
+class WatchedConnection(sqlite3.Connection):
+    """One whose statements and commits are seen before they are carried out, and may fail."""
+
+    def cursor(self, *_: Any) -> sqlite3.Cursor:  # type: ignore[override]
+        """sqlite3."""
+        return super().cursor(_WatchedCursor)
+
+    def commit(self) -> None:
+        """sqlite3."""
+        DISKS.statement("COMMIT")
+        super().commit()
+
+
+class _WatchedCursor(sqlite3.Cursor):
+    def execute(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        DISKS.statement(statement)
+        return super().execute(statement, parameters)
+
+    def executemany(self, statement: str, parameters: Any, /) -> sqlite3.Cursor:
+        DISKS.statement(statement)
+        return super().executemany(statement, parameters)
 
 
 def full() -> OSError:

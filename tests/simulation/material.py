@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from machines import WatchedConnection
 from PIL import Image
 
 from prefect_ltx.ledger import Ledger
@@ -41,7 +42,7 @@ class CurrentLedger:
 
     def _connect(self) -> sqlite3.Connection:
         assert self.path is not None
-        return sqlite3.connect(self.path, check_same_thread=False)
+        return sqlite3.connect(self.path, check_same_thread=False, factory=WatchedConnection)
 
 
 class Material(NamedTuple):

@@ -56,6 +56,8 @@ def play(
         _installed = True
     if seed % 20 == 0:
         gc.collect()
+        if not gc.get_freeze_count():
+            gc.freeze()  # modules and what is compiled are never garbage
     chance = Chance(seed, without=without, only=only)
     history = History(chance, telling=telling)
     try:

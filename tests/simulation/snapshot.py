@@ -99,6 +99,8 @@ class Snapshot:
     """Submits whose acceptance came back whole: who sent it, prompt, seed."""
     deaths: dict[str, str] = field(default_factory=dict)
     """Where each process that was killed died."""
+    strangers: bool = False
+    """Whether another account used the ledger, and nobody has named ours."""
     disk_full: bool = False
     cancelled: bool = False
     double_accepts: int = 0
@@ -128,6 +130,9 @@ def taken(world: World) -> Snapshot:
         data = json.loads(body)
         found.heard.append((who, data["prompt"], data.get("seed")))
     found.deaths = world.deaths
+    found.strangers = not world.trouble.account_name and any(
+        each.name.startswith("stranger") for each in world.processes.values()
+    )
     found.disk_full = world.trouble.disk_full is not None
     found.words += world.words.texts
     if world.reports:
