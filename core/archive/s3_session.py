@@ -4,6 +4,7 @@ s3fs and botocore retry too, and their retries multiply (25 requests, 40 s for a
 """
 
 import asyncio
+import functools
 import os
 import random
 import threading
@@ -13,7 +14,9 @@ from typing import Any, Final
 
 import botocore
 import s3fs
+from aiobotocore.session import AioSession
 from botocore.handlers import add_expect_header
+from botocore.loaders import Loader, create_loader
 from pydantic import SecretStr
 
 from prefect_ltx.archive.s3_answers import check_answer
@@ -69,6 +72,7 @@ class S3Settings:
         return s3fs.S3FileSystem(
             asynchronous=True,
             skip_instance_cache=True,
+            session=_new_session(),
             use_listings_cache=False,
             endpoint_url=self.endpoint_url,
             key=_shown(self.key),
@@ -182,6 +186,22 @@ class S3Sessions:
             session = self._sessions.pop(asyncio.get_running_loop(), None)
         if session is not None:
             await session.aclose()
+
+
+def _new_session() -> AioSession:
+    session = AioSession()
+    session.lazy_register_component(
+        "data_loader", lambda: _descriptions(session.get_config_variable("data_path"))
+    )
+    return session
+
+
+@functools.cache
+def _descriptions(search_path: str | None) -> Loader:
+    """botocore's descriptions of AWS's services. To find and read them is more than half of what it costs to open an
+    archive on S3, and each session would do it anew.
+    """
+    return create_loader(search_path)
 
 
 def _hidden(value: str | SecretStr | None) -> SecretStr | None:

@@ -75,9 +75,9 @@ class Archive:
         self._backend: Backend
         self._how: dict[str, Any] = {
             "endpoint_url": endpoint_url,
-            "key": key,
-            "secret": secret,
-            "token": token,
+            "key": _hidden(key),
+            "secret": _hidden(secret),
+            "token": _hidden(token),
             "region": region,
             "addressing_style": addressing_style,
             "request_checksum_calculation": request_checksum_calculation,
@@ -369,3 +369,7 @@ def _check_prefix(prefix: str) -> str:
         if part:
             check_key(part)
     return prefix
+
+
+def _hidden(value: str | SecretStr | None) -> str | SecretStr | None:
+    return SecretStr(value) if isinstance(value, str) and value else value
