@@ -1,4 +1,4 @@
-"""`prefect-ltx archive verify|gallery|rehydrate|reproduce`: check every byte, build the page, fetch back, repeat."""
+"""`prefect-ltx archive verify|rehydrate|reproduce`: check every byte, fetch back, repeat."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ import typer
 
 from prefect_ltx.cli.frame import Output, command
 from prefect_ltx.cli.printing import can_move
+from prefect_ltx.cli.review import gallery, review
 
 if TYPE_CHECKING:
     from prefect_ltx.archive import Archive, VerifyProgress
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
     group = typer.Typer(
-        help="The archive: check every byte, build the gallery, fetch back.", no_args_is_help=True
+        help="The archive: check every byte, build the gallery, read back its choices, fetch back.",
+        no_args_is_help=True,
     )
     app.add_typer(group, name="archive")
     command(group, "verify")(verify)
     command(group, "gallery")(gallery)
+    command(group, "review")(review)
     command(group, "rehydrate")(rehydrate)
     command(group, "reproduce")(reproduce)
 
@@ -33,7 +36,7 @@ async def verify(output: Output) -> bool:
     Exit code 1 when one differs."""
     from prefect_ltx.cli.tables import facts
 
-    async with _open() as archive:
+    async with open_archive() as archive:
         with _bar("checking") as on_progress:
             report = await archive.verify(on_progress)
     output.result(
@@ -58,20 +61,6 @@ async def verify(output: Output) -> bool:
     return report.ok
 
 
-async def gallery(output: Output) -> bool:
-    """Build `index.html` at the archive's root from all manifests.
-
-    Exit code 1 when one cannot be read; it is named, and the others are shown."""
-    from prefect_ltx.cli.tables import facts
-    from prefect_ltx.media.thumbnail import thumbnail
-
-    async with _open() as archive:
-        report = await archive.gallery_report(thumbnail)
-    said = {"gallery": report.page, "generations": report.generations, "skipped": report.skipped}
-    output.result(said, facts(said))
-    return report.ok
-
-
 async def rehydrate(
     output: Output,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files go; made when missing.")],
@@ -79,7 +68,7 @@ async def rehydrate(
     """Fetch everything back into a folder, each file checked by its sha256; what is there already stays."""
     from prefect_ltx.cli.tables import facts
 
-    async with _open() as archive:
+    async with open_archive() as archive:
         with _bar("fetching") as on_progress:
             report = await archive.rehydrate(folder, on_progress)
     output.result(
@@ -114,7 +103,7 @@ async def reproduce(
     from prefect_ltx.archive import ArchiveNotFound, fill_media
     from prefect_ltx.archive import reproduce as request_of
 
-    async with _open() as archive:
+    async with open_archive() as archive:
         manifest = None if folder.isalnum() else await archive.manifest(folder)
         if manifest is None:
             found = [each async for each in archive.manifests() if each.generation_id.startswith(folder)]
@@ -171,7 +160,12 @@ def _bar(what: str) -> "Iterator[Callable[[VerifyProgress], None] | None]":
         yield on_progress
 
 
-def _open() -> "Archive":
+def open_archive() -> "Archive":
+    """The archive of the settings.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
     from prefect_ltx.archive import Archive
     from prefect_ltx.settings import Settings
 

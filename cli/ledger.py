@@ -1,7 +1,8 @@
 """`prefect-ltx ledger list|show|spend|resolve`: the money record. Needs neither fal nor Prefect."""
 
+from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -12,6 +13,9 @@ from prefect_ltx.cli.ledger_stops import let_buying_go_on
 
 if TYPE_CHECKING:
     from prefect_ltx.ledger import Generation, Ledger
+
+
+G = TypeVar("G", bound=str)
 
 
 class ResolveRefusedError(Exception):
@@ -126,37 +130,59 @@ def show(output: Output, generation_id: GenerationId) -> None:
 
 def spend(
     output: Output,
-    by: Annotated[Literal["day", "tag", "endpoint", "state"], typer.Option(help="What to sum over.")] = "day",
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="GROUP",
+            help="day (the default), tag, endpoint, state; with --usable also batch, film, storyboard, prompt.",
+        ),
+    ] = "",
     since: Annotated[
         str | None, typer.Option(metavar="DATE", help="The first UTC day that counts, as 2026-11-21.")
     ] = None,
     until: Annotated[
         str | None, typer.Option(metavar="DATE", help="The first UTC day that does not count any more.")
     ] = None,
+    usable: Annotated[
+        bool,
+        typer.Option("--usable", help="What usable clips cost: attempts, rejects, price a clip and second."),
+    ] = False,
+    tag: Annotated[str | None, typer.Option(help="With --usable: only generations with this tag.")] = None,
     csv: AsCsv = False,
 ) -> None:
     """What is reserved, what was billed and saved, and what is left of the budget."""
     from prefect_ltx.cli.ledger_view import spend_facts
     from prefect_ltx.cli.tables import facts, grid
+    from prefect_ltx.cli.usable_view import show_usable
     from prefect_ltx.generation import budget_from
-    from prefect_ltx.ledger import Period
+    from prefect_ltx.ledger import USABLE_GROUPINGS, Period
+    from prefect_ltx.ledger.spend import GROUPINGS
     from prefect_ltx.settings import Settings
 
     period = Period(_day(since, "--since"), _day(until, "--until"))
+    if usable:
+        grouping = _grouping(by or "all", USABLE_GROUPINGS)
+        with opened() as ledger:
+            groups = ledger.usable(grouping, period, tag)
+        show_usable(output, groups, grouping, period, csv=csv)
+        return
+    if tag is not None:
+        raise typer.BadParameter("--tag is for --usable; `--by tag` sums over tags.")
+    group = _grouping(by or "day", GROUPINGS)
     with opened() as ledger:
         found = ledger.spend(period, budget_from(Settings()))
-    totals = found.by[by]
+    totals = found.by[group]
     if csv:
-        columns = (by, "generations", "expected_usd", "held_usd", "billed_usd")
+        columns = (group, "generations", "expected_usd", "held_usd", "billed_usd")
         lines = [
             (each.name, each.count, each.expected_usd, each.held_usd, each.settled_usd) for each in totals
         ]
         output.table(columns, (dict(zip(columns, line, strict=True)) for line in lines))
         return
     output.result(
-        spend_facts(found, by),
+        spend_facts(found, group),
         grid(
-            (by, "#generations", "$expected", "$held", "$billed"),
+            (group, "#generations", "$expected", "$held", "$billed"),
             [(each.name, each.count, each.expected_usd, each.held_usd, each.settled_usd) for each in totals],
         )
         if totals
@@ -253,6 +279,13 @@ _NEXT = {
     "absent": "its key and its budget are free; run the request again to send it",
     "write_off": "its key is free; running the request again buys the video again",
 }
+
+
+def _grouping(by: str, known: Sequence[G]) -> G:
+    for each in known:
+        if each == by:
+            return each
+    raise typer.BadParameter(f"--by is one of {', '.join(map(str, known))}.")
 
 
 def _day(text: str | None, flag: str) -> date | None:

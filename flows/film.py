@@ -20,6 +20,7 @@ from prefect_ltx.flows.film_shots import make_shots
 from prefect_ltx.flows.film_store import ArchivedFilm, finish_film
 from prefect_ltx.flows.forms import AtOnce, RecipeChoice, Seconds, StoryboardSource
 from prefect_ltx.flows.judge import load_judge
+from prefect_ltx.flows.naming import film_tags
 from prefect_ltx.flows.parameters import flow
 from prefect_ltx.flows.sheeting import draw_sheets
 from prefect_ltx.flows.take import check_archived
@@ -97,7 +98,7 @@ async def storyboard_film(
             concurrency=concurrency,
             choice_timeout=choice_timeout_seconds,
             recipe=recipe,
-            tags=tags or [],
+            tags=[*film_tags(board.title, storyboard), *(tags or [])],
             frame_rule=frame_rule,
         )
         for row, take in chosen:

@@ -1,6 +1,7 @@
 """What a run says it makes: the words of a prompt that tell one run from another."""
 
 import re
+from pathlib import Path
 
 _SCENE = re.compile(r"\bgenerated video\s*:\s*", re.IGNORECASE)
 
@@ -34,3 +35,15 @@ def code_block(text: str, width: int = 76) -> str:
             line = line[cut + 1 :]
         lines.append(line)
     return "\n".join(["```text", *lines, "```"])
+
+
+def film_tags(title: str, storyboard: object) -> list[str]:
+    """The ledger's tags of what a film is made of: by its title, and by its storyboard's file where it has one."""
+    named = isinstance(storyboard, Path) or (isinstance(storyboard, str) and "\n" not in storyboard)
+    file = Path(str(storyboard).partition("?")[0]).stem if named else ""
+    return [f"film:{_short(title)}", f"storyboard:{_short(file or title)}"]
+
+
+def _short(name: str) -> str:
+    # A tag of the ledger has 200 characters.
+    return " ".join(name.split())[:150]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from prefect_ltx.blocks.budget import SpendingBudget
 from prefect_ltx.blocks.ledger import GenerationLedger
 from prefect_ltx.flows.spend_chart import days_of, spend_chart
+from prefect_ltx.flows.spend_usable import UsableReport, usable_headline, usable_markdown, usable_rows
 from prefect_ltx.generation import budget_from
 from prefect_ltx.ledger import BudgetLimit, Ledger, Period, Spend, Total
 from prefect_ltx.ledger.life.budget import dollars
@@ -70,9 +71,11 @@ class SpendReport(BaseModel, frozen=True):
     by_endpoint: list[SpendLine]
     by_state: list[SpendLine]
     budgets: list[SpendBudget]
+    usable: UsableReport | None = None
+    """What a usable clip costs."""
 
     @classmethod
-    def of(cls, spend: Spend) -> "SpendReport":
+    def of(cls, spend: Spend, usable: UsableReport) -> "SpendReport":
         """The ledger's sums as a report."""
         return cls(
             period=str(spend.period),
@@ -96,6 +99,7 @@ class SpendReport(BaseModel, frozen=True):
                 SpendBudget(limit=str(each.limit), limit_usd=each.limit.usd, left_usd=each.left_usd)
                 for each in spend.budgets
             ],
+            usable=usable,
         )
 
 
@@ -132,8 +136,8 @@ async def spend_report(
         cast(SpendingBudget, await SpendingBudget.aload(budget)).limits() if budget else budget_from(settings)
     )
     block = cast(GenerationLedger, await GenerationLedger.aload(ledger)) if ledger else None
-    found = await asyncio.to_thread(_read, block, settings, period, limits)
-    report = SpendReport.of(found)
+    found, usable = await asyncio.to_thread(_read, block, settings, period, limits)
+    report = SpendReport.of(found, usable)
     log = run_logger()
     log.info("%s", headline(report))
     for name, ids in (
@@ -152,6 +156,11 @@ async def spend_report(
         table_rows(report),
         key="ltx-spend-table",
         description=f"Spending by day, tag, endpoint and state, {period}",
+    )
+    await acreate_table_artifact(
+        usable_rows(usable),
+        key="ltx-usable-table",
+        description=f"Cost of a usable clip, {period}: {usable_headline(usable.total)}",
     )
     return Completed(message=headline(report), data=report)  # type: ignore[return-value]
 
@@ -198,6 +207,8 @@ def spend_markdown(report: SpendReport, days: Sequence[Total]) -> str:
     ):
         if lines_of:
             parts.append(_table(title, lines_of))
+    if report.usable is not None:
+        parts += usable_markdown(report.usable)
     return "\n\n".join(parts)
 
 
@@ -224,9 +235,10 @@ def table_rows(report: SpendReport) -> list[dict[str, Any]]:
 
 def _read(
     block: GenerationLedger | None, settings: Settings, period: Period, limits: Sequence[BudgetLimit]
-) -> Spend:
+) -> tuple[Spend, UsableReport]:
     with block.get_ledger() if block else Ledger(settings.ledger_url, read_only=True) as ledger:
-        return ledger.spend(period, limits)
+        found = ledger.spend(period, limits)
+        return found, UsableReport.read(ledger, period, days_of(period, found.by["day"]))
 
 
 def _lines(totals: Sequence[Total]) -> list[SpendLine]:

@@ -17,6 +17,7 @@ from prefect_ltx.flows.take_row import FailedTake, Take, TakeRow
 from prefect_ltx.generation import Services, Takes
 from prefect_ltx.generation.errors import money_of, what_happened
 from prefect_ltx.generation.life import KNOWN_ENDS, row_of
+from prefect_ltx.generation.store import QUALITY_CONTROL
 from prefect_ltx.generation.work_folders import TAKES
 from prefect_ltx.ledger import Generation
 from prefect_ltx.ledger.life.budget import dollars
@@ -80,6 +81,15 @@ async def make_takes(
             defects=verdict.defects,
             skip_frames=verdict.skip_frames,
         )
+        if take.defects:
+            found_in = manifest.quality.reasons if manifest.quality else ""
+            await services.ledger.note_verdict(
+                made.generation_id,
+                "rejected",
+                source="machine",
+                by=QUALITY_CONTROL,
+                reason=found_in or "; ".join(take.defects),
+            )
         run_logger().info("Take %d, seed %d: %s", number, seed, "; ".join(take.defects) or "no defect")
         return take
 

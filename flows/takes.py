@@ -19,6 +19,7 @@ from prefect_ltx.flows.parameters import flow
 from prefect_ltx.flows.take import check_archived, draw_posters, make_takes, rank
 from prefect_ltx.flows.take_row import FailedTake, Take, TakeRow
 from prefect_ltx.generation import Services, draw_seed
+from prefect_ltx.generation.store import QUALITY_CONTROL
 from prefect_ltx.tasks.context import flow_run_id
 
 CHOICE_SECONDS = 24 * 3600.0
@@ -128,9 +129,23 @@ async def choose_take(
     if judge is not None:
         best = await rank(row, judge)
         if row.policy.choose == "judge":
+            await _note_choice(services, row, best, by=f"judge {row.policy.judge}")
             return best
     if row.policy.choose == "person":
         chosen = await person_chooses(row, label=label, timeout=choice_timeout)
         await check_archived(services, row, chosen)
+        await services.ledger.note_verdict(
+            chosen.generation.generation_id, "chosen", source="person", by="a person in the Prefect UI"
+        )
         return chosen
-    return row.choose(row.passed[0].number)
+    first = row.choose(row.passed[0].number)
+    await _note_choice(services, row, first, by=QUALITY_CONTROL)
+    return first
+
+
+async def _note_choice(services: Services, row: TakeRow, take: Take, *, by: str) -> None:
+    """One of several takes is used, so the others are not: a fact for what usable clips cost."""
+    if len(row.takes) > 1:
+        await services.ledger.note_verdict(
+            take.generation.generation_id, "chosen", source="machine", by=by, reason="the best of its takes"
+        )

@@ -12,6 +12,7 @@ from prefect_ltx.archive.errors import (
     ManifestUnreadable,
 )
 from prefect_ltx.archive.gallery import GalleryReport
+from prefect_ltx.archive.gallery_notes import ClipCost, ClipNote, GalleryNotes
 from prefect_ltx.archive.keys import check_key, folder_for
 from prefect_ltx.archive.manifest import ArchivedFile, InputFile, Manifest, manifest_schema, schema_document
 from prefect_ltx.archive.manifest_records import Ancestor, QualityRecord, RecordedFinding
@@ -32,6 +33,9 @@ __all__ = [
     "ArchiveNotFound",
     "ArchiveUnavailable",
     "ArchivedFile",
+    "ClipCost",
+    "ClipNote",
+    "GalleryNotes",
     "GalleryReport",
     "Incoming",
     "InputFile",

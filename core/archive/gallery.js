@@ -6,11 +6,12 @@
   const AHEAD = 800; // pixels below the window at which more is added
   const main = document.querySelector("main");
   const byId = (id) => document.getElementById(id);
-  const filters = ["kind", "tag", "quality"].map((name) => [name, byId(`by-${name}`)]);
+  const filters = ["kind", "tag", "quality", "verdict"].map((name) => [name, byId(`by-${name}`)]);
   const total = Number(main.dataset.count);
   const cards = [...main.querySelectorAll("article")].map((node) => ({
     node, ...node.dataset, tags: JSON.parse(node.dataset.tags),
   }));
+  const choices = new Map(); // by generation, in the order in which they were made
   let compared = null;
   let limit = STEP;
   let matching = 0;
@@ -35,7 +36,7 @@
       holder.innerHTML = card.html;
       card.node = holder.content.querySelector("article");
       card.html = null;
-      card.node.querySelector(".pick").hidden = false;
+      for (const tool of card.node.querySelectorAll(".pick, .judge")) tool.hidden = false;
     }
     return card.node;
   }
@@ -84,6 +85,32 @@
     show();
   }
 
+  function judge(article, verdict) {
+    const { generation, folder } = article.dataset;
+    if (choices.get(generation)?.verdict === verdict) choices.delete(generation);
+    else choices.set(generation, { generation_id: generation, folder, verdict, said_at: new Date().toISOString() });
+    for (const button of article.querySelectorAll(".judge button")) {
+      button.setAttribute("aria-pressed", String(choices.get(generation)?.verdict === button.dataset.verdict));
+    }
+    reason(article);
+  }
+
+  function reason(article) {
+    const choice = choices.get(article.dataset.generation);
+    if (choice) choice.reason = article.querySelector(".why").value.trim();
+    byId("save").disabled = !choices.size;
+    byId("save").textContent = choices.size ? `Save ${choices.size} choices` : "Save choices";
+  }
+
+  function save() {
+    const made = { file: "prefect-ltx choices", version: 1, by: byId("who").value.trim(), choices: [...choices.values()] };
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([JSON.stringify(made, null, 1)], { type: "application/json" }));
+    link.download = `choices-${new Date().toISOString().replace(/[-:]|\..*/g, "")}.json`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  }
+
   function anew() {
     limit = STEP;
     show();
@@ -94,8 +121,8 @@
       const bytes = Uint8Array.from(atob(block.content.textContent), (character) => character.charCodeAt(0));
       block.remove();
       const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-      for (const [kind, quality, take, tags, text, html] of await new Response(stream).json()) {
-        cards.push({ kind, quality, take, tags, text, html });
+      for (const [kind, quality, take, tags, text, html, verdict] of await new Response(stream).json()) {
+        cards.push({ kind, quality, take, tags, text, html, verdict });
       }
       await new Promise((done) => setTimeout(done));
     }
@@ -103,11 +130,17 @@
   }
 
   byId("tools").hidden = false;
-  for (const node of document.querySelectorAll(".pick")) node.hidden = false;
+  for (const node of document.querySelectorAll(".pick, .judge")) node.hidden = false;
   byId("search").addEventListener("input", anew);
   for (const [, select] of filters) select.addEventListener("change", anew);
   main.addEventListener("change", show);
+  main.addEventListener("input", (event) => {
+    if (event.target.matches(".why")) reason(event.target.closest("article"));
+  });
+  byId("save").addEventListener("click", save);
   main.addEventListener("click", (event) => {
+    const { verdict } = event.target.dataset;
+    if (verdict && event.target.matches(".judge button")) judge(event.target.closest("article"), verdict);
     const takes = event.target.dataset.takes;
     if (takes) compare(cards.filter((card) => card.take === takes));
   });

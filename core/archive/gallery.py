@@ -3,7 +3,8 @@
 It works from a folder by `file://` and from a bucket. Everything that comes from a prompt or a file is
 escaped by the template; links are percent-encoded. Its own script filters the cards and puts takes side by
 side; the page's security policy lets that one script run, by its hash, and no other. Takes are generations
-whose requests differ in nothing but the seed.
+whose requests differ in nothing but the seed. What somebody chooses and rejects on the page goes into a file, which
+`prefect-ltx archive review` reads (`review`).
 
 The newest cards are in the page as they are. Those of a larger archive lie behind them, packed, and the script adds
 them as somebody scrolls: ten thousand cards as elements would take a browser minutes, and their pictures gigabytes.
@@ -28,6 +29,7 @@ from markupsafe import Markup
 from pydantic import BaseModel, Field, computed_field
 
 from prefect_ltx.archive.backend import Backend
+from prefect_ltx.archive.gallery_notes import NO_VERDICT, ClipNote, GalleryNotes
 from prefect_ltx.archive.keys import GALLERY_NAME, THUMBNAILS
 from prefect_ltx.archive.manifest import Manifest
 from prefect_ltx.archive.reading import folder_of, manifest_keys, read_manifests
@@ -38,6 +40,7 @@ FIRST: Final = 48
 _BLOCK: Final = 500
 """Cards that are packed together: small enough for a browser to unpack between two frames."""
 _MOST_TAGS: Final = 500
+_MOST_GROUPS: Final = 50
 
 
 class GalleryReport(BaseModel):
@@ -56,7 +59,9 @@ class GalleryReport(BaseModel):
         return not self.skipped
 
 
-async def write_gallery(backend: Backend, thumbnail: Thumbnail | None = None) -> GalleryReport:
+async def write_gallery(
+    backend: Backend, thumbnail: Thumbnail | None = None, notes: GalleryNotes | None = None
+) -> GalleryReport:
     """Write the page over the last one. A manifest that cannot be read is named in the report and left out.
 
     Raises:
@@ -77,16 +82,21 @@ async def write_gallery(backend: Backend, thumbnail: Thumbnail | None = None) ->
     else:
         there = thumbnails
     small = {file.sha256: key for file in posters if (key := thumbnail_key(file)) in there}
-    page = await asyncio.to_thread(render_gallery, entries, small)
+    page = await asyncio.to_thread(render_gallery, entries, small, notes)
     await backend.put_bytes(
         GALLERY_NAME, page.encode(), content_type="text/html; charset=utf-8", overwrite=True
     )
     return report
 
 
-def render_gallery(entries: list[tuple[str, Manifest]], thumbnails: Mapping[str, str] | None = None) -> str:
+def render_gallery(
+    entries: list[tuple[str, Manifest]],
+    thumbnails: Mapping[str, str] | None = None,
+    notes: GalleryNotes | None = None,
+) -> str:
     """Return the page for folders with their manifests, newest first; `thumbnails` by their posters' sha256."""
-    shown = [_entry(folder, manifest, thumbnails or {}) for folder, manifest in _newest_first(entries)]
+    notes = notes or GalleryNotes()
+    shown = [_entry(folder, manifest, thumbnails or {}, notes) for folder, manifest in _newest_first(entries)]
     takes = Counter(entry["take"] for entry in shown)
     style, script = _file("gallery.css"), _file("gallery.js")
     billed = [manifest.price_billed_usd for _, manifest in entries if manifest.price_billed_usd is not None]
@@ -106,6 +116,9 @@ def render_gallery(entries: list[tuple[str, Manifest]], thumbnails: Mapping[str,
         kinds=sorted({entry["kind"] for entry in shown}),
         tags=sorted(tag for tag, _ in tags.most_common(_MOST_TAGS)),
         qualities=sorted({entry["quality"] for entry in shown}),
+        verdicts=sorted({entry["verdict"] for entry in shown}),
+        total=notes.total,
+        groups=notes.groups[:_MOST_GROUPS],
         style=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         policy=_policy(style, script),
@@ -119,7 +132,15 @@ def render_gallery(entries: list[tuple[str, Manifest]], thumbnails: Mapping[str,
 def _packed(entries: Sequence[Mapping[str, Any]], cards: Sequence[str]) -> str:
     """What the script needs of some cards, and their markup: JSON, gzip, base64."""
     data = [
-        [entry["kind"], entry["quality"], entry["take"], entry["tag_list"], entry["words"], card]
+        [
+            entry["kind"],
+            entry["quality"],
+            entry["take"],
+            entry["tag_list"],
+            entry["words"],
+            card,
+            entry["verdict"],
+        ]
         for entry, card in zip(entries, cards, strict=True)
     ]
     return base64.b64encode(gzip.compress(json.dumps(data).encode(), 9, mtime=0)).decode()
@@ -153,11 +174,13 @@ def _template(name: str) -> Any:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"usd": _usd, "when": _when}
+    environment.filters |= {"usd": _usd, "when": _when, "short_usd": _short_usd}
     return environment.from_string(_file(name))
 
 
-def _entry(folder: str, manifest: Manifest, thumbnails: Mapping[str, str]) -> dict[str, Any]:
+def _entry(
+    folder: str, manifest: Manifest, thumbnails: Mapping[str, str], notes: GalleryNotes
+) -> dict[str, Any]:
     def link(*roles: str) -> str | None:
         found = next((each for role in roles if (each := manifest.file(role)) is not None), None)
         return quote(f"{folder}/{found.name}") if found else None
@@ -169,10 +192,14 @@ def _entry(folder: str, manifest: Manifest, thumbnails: Mapping[str, str]) -> di
 
     video, record, poster = manifest.video, manifest.quality, manifest.file("poster")
     small = thumbnails.get(poster.sha256) if poster else None
+    note = notes.clips.get(manifest.generation_id, ClipNote(verdict=NO_VERDICT))
     facts = {**(video.facts if video else {}), **manifest.delivered}
     return {
         "manifest": manifest,
         "name": folder.rsplit("/", 1)[-1],
+        "folder": folder,
+        "verdict": note.verdict,
+        "verdict_words": note.words,
         "kind": manifest.endpoint.rsplit("/", 1)[-1],
         "player": link("web", "video"),
         "poster": quote(small) if small else link("poster"),
@@ -219,6 +246,11 @@ def _words(folder: str, manifest: Manifest) -> str:
 
 def _usd(amount: Decimal | None) -> str:
     return "not known yet" if amount is None else f"${amount.normalize():f}"
+
+
+def _short_usd(amount: Decimal | None) -> str:
+    """A quotient as people read it."""
+    return "–" if amount is None else f"${amount:.4f}"
 
 
 def _when(moment: datetime) -> str:

@@ -50,6 +50,11 @@ class QualityRecord(BaseModel):
     measures: dict[str, float] = Field(default_factory=dict)
 
     @property
+    def reasons(self) -> str:
+        """What it found against the video, kind by kind, in one line."""
+        return "; ".join(f"{each.kind}: {each.message}" for each in self.findings if each.severity != "info")
+
+    @property
     def rejected(self) -> bool:
         """The policy refused the video."""
         return self.verdict in ("reject", "next_seed")

@@ -29,6 +29,7 @@ from prefect_ltx.archive.errors import (
 )
 from prefect_ltx.archive.folder import FolderBackend
 from prefect_ltx.archive.gallery import GalleryReport, write_gallery
+from prefect_ltx.archive.gallery_notes import GalleryNotes
 from prefect_ltx.archive.keys import MANIFEST_NAME, check_key
 from prefect_ltx.archive.manifest import ArchivedFile, Manifest
 from prefect_ltx.archive.probe import probe
@@ -305,13 +306,17 @@ class Archive:
         """
         return (await self.gallery_report(thumbnail)).page
 
-    async def gallery_report(self, thumbnail: Thumbnail | None = None) -> GalleryReport:
+    async def gallery_report(
+        self, thumbnail: Thumbnail | None = None, notes: GalleryNotes | None = None
+    ) -> GalleryReport:
         """As `gallery`, with the manifests that could not be read and are not on the page.
+
+        `notes` are what the ledger knows: whether clips can be used, and what that costs.
 
         Raises:
             ArchiveError: the archive cannot be read now; the page stays what it was.
         """
-        return await write_gallery(self._backend, thumbnail)
+        return await write_gallery(self._backend, thumbnail, notes)
 
     async def rehydrate(
         self, folder: Path | str, on_progress: Callable[[VerifyProgress], None] | None = None

@@ -29,6 +29,8 @@ from prefect_ltx.media import Rendition, ffmpeg_version, sha256_file
 from prefect_ltx.provenance import mark_rendition
 
 MARKED_FOLDER = "marked"
+QUALITY_CONTROL = "quality control"
+"""Who says so, where a clip is rejected by what was measured."""
 _LIBRARIES = ("prefect-ltx", "av", "ffmpeg-python", "httpx", "pydantic", "s3fs")
 
 
@@ -215,8 +217,21 @@ async def _store(
         generation.id,
         Archived(location=archive.location, folder=folder, manifest_sha256=manifest.sha256),
     )
+    if reason := why_rejected(manifest):
+        await services.ledger.note_verdict(
+            generation.id, "rejected", source="machine", by=QUALITY_CONTROL, reason=reason
+        )
     clean_up(services, generation.id)
     return manifest
+
+
+def why_rejected(manifest: Manifest) -> str:
+    """Why the video cannot be used, by what the manifest says; empty where nothing speaks against it."""
+    if "problem" in manifest.delivered:
+        return f"damaged: it does not decode: {manifest.delivered['problem']}"
+    if manifest.quality is None or not manifest.quality.rejected:
+        return ""
+    return manifest.quality.reasons or "the quality policy refuses it"
 
 
 def archived(

@@ -61,6 +61,8 @@ from prefect_ltx.ledger.records import Claim, DoubleCharge, Drift, Generation, L
 from prefect_ltx.ledger.restoring import ArchivedVideo
 from prefect_ltx.ledger.spend import Period, Spend
 from prefect_ltx.ledger.stops import STOP_FACTOR, Stop
+from prefect_ltx.ledger.usable import USABLE_GROUPINGS, Judged, Usable, UsableGrouping
+from prefect_ltx.ledger.verdicts import Verdict
 from prefect_ltx.ledger.watching import BudgetLow, Moved, News, SpendingStop, unwatch, watch
 
 __all__ = [
@@ -69,6 +71,7 @@ __all__ = [
     "RANK",
     "STOP_FACTOR",
     "UNFINISHED",
+    "USABLE_GROUPINGS",
     "Accepted",
     "Acting",
     "Announcement",
@@ -95,6 +98,7 @@ __all__ = [
     "Generation",
     "GenerationNotFound",
     "GoneSaid",
+    "Judged",
     "KeyNotComputable",
     "KnownAccount",
     "LeaseLost",
@@ -140,6 +144,9 @@ __all__ = [
     "Stray",
     "Total",
     "Undecidable",
+    "Usable",
+    "UsableGrouping",
+    "Verdict",
     "WebhookReceived",
     "advance",
     "generation_key",

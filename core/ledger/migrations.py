@@ -17,7 +17,7 @@ from prefect_ltx.ledger.schema import APPLICATION, SCHEMA_VERSION, meta, metadat
 Migration = Callable[[Connection], None]
 
 MIGRATIONS: Final[Mapping[int, Migration]] = MappingProxyType(
-    {1: upgrades.from_1, 2: upgrades.from_2, 3: upgrades.from_3}
+    {1: upgrades.from_1, 2: upgrades.from_2, 3: upgrades.from_3, 4: upgrades.from_4}
 )
 """The step from each version to the next."""
 

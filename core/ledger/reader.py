@@ -6,7 +6,19 @@ from decimal import Decimal
 
 from sqlalchemy import Connection
 
-from prefect_ltx.ledger import accounting, accounts, approvals, quotes, reading, restoring, spend, stops, sums
+from prefect_ltx.ledger import (
+    accounting,
+    accounts,
+    approvals,
+    quotes,
+    reading,
+    restoring,
+    spend,
+    stops,
+    sums,
+    usable,
+    verdicts,
+)
 from prefect_ltx.ledger.accounts import Acting, KnownAccount
 from prefect_ltx.ledger.approvals import Approval
 from prefect_ltx.ledger.database import Database
@@ -22,6 +34,8 @@ from prefect_ltx.ledger.rows import seconds
 from prefect_ltx.ledger.spend import Period, Spend
 from prefect_ltx.ledger.stops import Stop
 from prefect_ltx.ledger.sums import WrongSum
+from prefect_ltx.ledger.usable import Judged, Usable, UsableGrouping
+from prefect_ltx.ledger.verdicts import Verdict
 
 
 class LedgerReader:
@@ -189,6 +203,23 @@ class LedgerReader:
         return self._database.read(
             lambda connection: spend.spend(connection, period, limits, self._database.now(connection))
         )
+
+    def usable(
+        self,
+        by: UsableGrouping = "all",
+        period: Period = Period(),  # noqa: B008 - frozen
+        tag: str | None = None,
+    ) -> list[Usable]:
+        """What usable clips cost: attempts, what became of them and why, and money for those that can be used."""
+        return self._database.read(lambda each: usable.usable(each, by, period, tag))
+
+    def judged(self) -> dict[str, Judged]:
+        """What became of every attempt, by generation: whether its clip can be used, and why not."""
+        return self._database.read(usable.judged_rows)
+
+    def verdicts(self, ids: Collection[str] | None = None) -> dict[str, Verdict]:
+        """What counts of what was said of clips, by generation: a person's last word, else the machine's."""
+        return self._database.read(lambda each: verdicts.current(each, ids))
 
     def wrong_sums(self) -> list[WrongSum]:
         """What budgets count and the rows do not add up to; reads all rows. `recount` corrects it."""

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, select
 
 from prefect_ltx.fal import usd_to_nano
-from prefect_ltx.ledger import schema
+from prefect_ltx.ledger import schema, verdicts
 from prefect_ltx.ledger.life.budget import held_nano
 from prefect_ltx.ledger.life.states import CLOSED, State
 from prefect_ltx.ledger.recording import Transaction
@@ -60,6 +60,8 @@ class ArchivedVideo:
     location: str
     folder: str
     manifest_sha256: str
+    rejected: str = ""
+    """Why its manifest says that it cannot be used; empty where it does not."""
 
 
 def restore(tx: Transaction, video: ArchivedVideo, actor: str) -> Restored:
@@ -91,6 +93,8 @@ def restore(tx: Transaction, video: ArchivedVideo, actor: str) -> Restored:
     for tag in dict.fromkeys(video.tags):
         tx.connection.execute(schema.tag.insert(), {"generation_id": video.id, "tag": tag})
     _write(tx, tx.load(video.id), {}, actor)
+    if video.rejected:
+        verdicts.note(tx, video.id, "rejected", source="machine", by="quality control", reason=video.rejected)
     return "restored" if live is None else "second"
 
 

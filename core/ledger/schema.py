@@ -1,4 +1,4 @@
-"""The ledger's tables, schema version 4. A change here needs a migration and a new version.
+"""The ledger's tables, schema version 5. A change here needs a migration and a new version.
 
 Money is integer nano-dollars, times are Unix seconds, and exact decimals are text: every database keeps those
 alike. Times are the ledger's own, but for three by fal's clock: `fal_since`, `first_look_at` and `gone_at`.
@@ -23,7 +23,7 @@ from sqlalchemy import (
     false,
 )
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 APPLICATION: Final = "prefect-ltx-ledger"
 
 metadata: Final = MetaData()
@@ -211,4 +211,18 @@ approval: Final = Table(
     Column("approved_by", Text, nullable=False),
     Column("approved_at", Double, nullable=False),
     Column("valid_until", Double, nullable=False),
+)
+
+verdict: Final = Table(
+    "ltx_verdict",
+    metadata,
+    # Whether a clip can be used, in the words of quality control, a judge or a person.
+    Column("id", String(36), primary_key=True),
+    Column("generation_id", ForeignKey(generation.c.id), nullable=False, index=True),
+    Column("word", String(20), nullable=False),
+    Column("source", String(10), nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("said_at", Double, nullable=False),
+    Column("noted_at", Double, nullable=False),
 )

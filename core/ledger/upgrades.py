@@ -45,6 +45,19 @@ _TABLES_2: Final = (
     "CREATE INDEX ix_ltx_stop_generation_id ON ltx_stop (generation_id)",
     "CREATE INDEX ix_ltx_stop_resolved_at ON ltx_stop (resolved_at)",
 )
+_TABLES_VERDICT: Final = (
+    """CREATE TABLE ltx_verdict (
+        id VARCHAR(36) NOT NULL PRIMARY KEY,
+        generation_id VARCHAR(36) NOT NULL REFERENCES ltx_generation (id),
+        word VARCHAR(20) NOT NULL,
+        source VARCHAR(10) NOT NULL,
+        "by" TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        said_at DOUBLE PRECISION NOT NULL,
+        noted_at DOUBLE PRECISION NOT NULL
+    )""",
+    "CREATE INDEX ix_ltx_verdict_generation_id ON ltx_verdict (generation_id)",
+)
 
 
 def from_1(connection: Connection) -> None:
@@ -94,3 +107,9 @@ def from_3(connection: Connection) -> None:
         )"""
     )
     connection.exec_driver_sql("CREATE INDEX ix_ltx_approval_plan ON ltx_approval (plan)")
+
+
+def from_4(connection: Connection) -> None:
+    """Whether a clip can be used is kept."""
+    for statement in _TABLES_VERDICT:
+        connection.exec_driver_sql(statement)

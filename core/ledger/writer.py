@@ -20,6 +20,7 @@ from prefect_ltx.ledger import (
     seen,
     stops,
     sums,
+    verdicts,
     watching,
 )
 from prefect_ltx.ledger.accounts import Acting, KnownAccount, NamedBy
@@ -36,6 +37,7 @@ from prefect_ltx.ledger.rows import seconds
 from prefect_ltx.ledger.spend import REUSED
 from prefect_ltx.ledger.stops import STOP_FACTOR, Stop
 from prefect_ltx.ledger.sums import WrongSum
+from prefect_ltx.ledger.verdicts import Source, Word
 
 T = TypeVar("T")
 
@@ -117,6 +119,28 @@ class LedgerWriter(LedgerReader):
                 valid_seconds=valid_seconds,
             ),
             bill=NOTHING_SPENT,
+        )
+
+    def note_verdict(
+        self,
+        generation_id: str,
+        word: Word,
+        *,
+        source: Source,
+        by: str,
+        reason: str = "",
+        said_at: datetime | None = None,
+    ) -> bool:
+        """Write down that a clip was chosen or rejected, by a person or by what judges; False where it was before.
+
+        Nothing is sent or spent, and no state or money changes; `by` is who said it, and `said_at` when, if not now.
+
+        Raises:
+            GenerationNotFound: there is no such row.
+        """
+        at = None if said_at is None else said_at.timestamp()
+        return self._write(
+            lambda tx: verdicts.note(tx, generation_id, word, source=source, by=by, reason=reason, said_at=at)
         )
 
     def report_bill(self, generation_id: str, usd: Decimal) -> Stop | None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from prefect_ltx.archive import Archive, Manifest, ManifestUnreadable
 from prefect_ltx.fal import plain
+from prefect_ltx.generation.store import why_rejected
 from prefect_ltx.ledger import ArchivedVideo, AsyncLedger, LedgerUnavailable
 
 _AT_ONCE = 50
@@ -143,6 +144,7 @@ def _video(manifest: Manifest, folder: str, location: str) -> ArchivedVideo:
         location=location,
         folder=folder,
         manifest_sha256=manifest.sha256,
+        rejected=why_rejected(manifest),
     )
 
 

@@ -77,8 +77,12 @@ async def test_a_night_makes_what_is_missing_once_and_its_report_agrees_with_the
     assert [(each["name"], each["count"]) for each in shown["totals"]] == [
         (each.name, each.generations) for each in spent.by_tag
     ]
+    usable = spent.usable.total
+    assert (usable.attempts, usable.usable, usable.unusable_usd) == (3, 3, 0)
+    assert usable.usd_per_clip == usable.usable_usd / 3 == (spent.billed_usd + spent.open_usd) / 3
+    assert {each.name: each.attempts for each in spent.usable.by_prompt} == {ROW["prompt"]: 3}
     before = await spend_report(days=7)
-    assert (before.generations, before.by_day) == (0, [])
+    assert (before.generations, before.by_day, before.usable.total.attempts) == (0, [], 0)
 
 
 async def test_the_report_shows_a_picture_and_no_markup_of_a_tag(prefect_server: None, ltx_env: Path) -> None:
@@ -99,3 +103,13 @@ async def test_the_report_shows_a_picture_and_no_markup_of_a_tag(prefect_server:
     text = spend_markdown(report, days)
     assert "](data:image/svg+xml;base64," in text
     assert "| `x/y'<img src=x onerror=alert(1)>` |" in text
+    assert empty.usable is not None
+    tagged = empty.usable.total.model_copy(
+        update={"name": hostile, "attempts": 2, "usable": 1, "usable_usd": usd, "usd_per_clip": 2 * usd}
+        | {"why": {hostile: 1}}
+    )
+    usable = empty.usable.model_copy(update={"total": tagged, "by_prompt": [tagged]})
+    text = spend_markdown(report.model_copy(update={"usable": usable}), days)
+    assert "1 of 2 attempts can be used: $1.25 for these, $0.00 for the others; $2.5000 a usable clip" in text
+    assert text.count("](data:image/svg+xml;base64,") == 2
+    assert text.count("| `x/y'<img src=x onerror=alert(1)>` |") == 3

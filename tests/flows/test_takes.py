@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from support import paused_run, submits
+from support import environment, paused_run, submits
 
 from prefect_ltx.fal import FalValidationError, IngredientRequest
 from prefect_ltx.film import take_seeds
@@ -18,6 +18,7 @@ from prefect_ltx.flows import best_of_takes
 from prefect_ltx.flows.choice import NobodyChose
 from prefect_ltx.flows.judge import JudgedTake, JudgeError
 from prefect_ltx.flows.take import NoTakePassed
+from prefect_ltx.ledger import Ledger
 from prefect_ltx.local import LocalFal
 
 pytestmark = [
@@ -168,6 +169,13 @@ async def test_a_person_chooses_in_the_ui(request_: IngredientRequest, fal: Loca
     result = await running
     assert (result.chosen.number, [take.chosen for take in result.takes]) == (2, [False, True])
     assert len(fal.bill) == 2
+    with Ledger(environment(fal.url, ltx_env)["PREFECT_LTX_LEDGER"]) as ledger:
+        word = ledger.verdicts()[result.chosen.generation.generation_id]
+        (cost,) = ledger.usable()
+    assert (word.word, word.source) == ("chosen", "person")
+    # The choice is the verdict: the other take is paid for and not used.
+    assert (cost.usable, cost.fates["passed over"]) == (1, 1)
+    assert cost.usd_per_clip == sum(take.generation.price_usd for take in result.takes)
 
 
 async def test_nobody_chooses(request_: IngredientRequest, fal: LocalFal, ltx_env: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_closed_ledger_opens_again_by_itself(ledger_url: str) -> None:
     ledger.close()
 
 
-@pytest.mark.parametrize("version", [1])
+@pytest.mark.parametrize("version", [1, 4])
 def test_rows_of_every_released_version_go_on(ledger_url: str, clock: Clock, version: int) -> None:
     """A dump kept from each release loads, is read whole, and its rows are worked on to their end."""
     dialect = make_url(ledger_url).get_backend_name()
