@@ -8,6 +8,7 @@ from prefect.runtime import flow_run
 from pydantic import Field, HttpUrl, JsonValue, field_validator
 
 from prefect_ltx.blocks.credentials import DOCUMENTATION
+from prefect_ltx.blocks.dispatch import either_way
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import EndpointName, FrameRule, GenerationRequest, parse_request
 from prefect_ltx.generation import (
@@ -26,7 +27,7 @@ from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.media import recipe_named
 
 
-class GenerationRun(JobRun[ArchivedGeneration]):
+class GenerationRun(JobRun):  # type: ignore[type-arg]  # with one, Prefect registers `JobRun[…]` as well
     """A generation that was triggered from a preset: to wait for, to fetch, to cancel.
 
     Everything about it is in the ledger; `generation_id` is all that another process needs to `attach` to it.
@@ -43,6 +44,7 @@ class GenerationRun(JobRun[ArchivedGeneration]):
     def __repr__(self) -> str:
         return f"GenerationRun({self.generation_id!r}, request_id={self.request_id!r}, seed={self.seed})"
 
+    @either_way
     async def wait_for_completion(self) -> None:  # type: ignore[override]  # Prefect's says it gives a Logger
         """Wait until fal has the video. Free, and may be interrupted and repeated.
 
@@ -58,6 +60,7 @@ class GenerationRun(JobRun[ArchivedGeneration]):
             outcome(await plain_steps(services).wait(generation))
         self.logger.info("fal has the video of generation %s", self.generation_id)
 
+    @either_way
     async def fetch_result(self) -> ArchivedGeneration:
         """The archived video: collected, verified, rendered and archived now, unless it is in the archive already.
 
@@ -76,6 +79,7 @@ class GenerationRun(JobRun[ArchivedGeneration]):
         self.logger.info("Archived in %s/%s", found.archive, found.folder)
         return found
 
+    @either_way
     async def cancel(self) -> str:
         """Cancel the paid job at fal; gives the generation's state afterwards. Idempotent.
 
@@ -93,7 +97,7 @@ class GenerationRun(JobRun[ArchivedGeneration]):
         return str(after.state)
 
 
-class GenerationPreset(JobBlock[ArchivedGeneration]):
+class GenerationPreset(JobBlock):  # type: ignore[type-arg]  # with one, Prefect registers `JobBlock[…]` as a block
     """A way of making videos that keeps its settings: the endpoint, its defaults, the style, and whose account.
 
     Edit it in the UI, and trigger it from any flow: what is triggered goes through the same ledger as everything
@@ -191,6 +195,7 @@ class GenerationPreset(JobBlock[ArchivedGeneration]):
             fields["prompt"] = f"{fields['prompt'].rstrip()} {self.style.strip()}"
         return parse_request(fields, self.endpoint)
 
+    @either_way
     async def trigger(self, **overrides: Any) -> GenerationRun:
         """Submit a generation once, or find the one that was paid for, and give a handle of it.
 
@@ -228,6 +233,7 @@ class GenerationPreset(JobBlock[ArchivedGeneration]):
         )
         return self._run(generation)
 
+    @either_way
     async def attach(self, request_id: str) -> GenerationRun:
         """A handle of a generation that was triggered before, by fal's request id or the ledger's id.
 

@@ -223,11 +223,16 @@ def deployed_places(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def flag_of(variable: str) -> str:
+    """The command line's flag that set a variable, or the variable where none did."""
+    return _flags.get(variable, variable)
+
+
 def origin(variable: str, environ: Mapping[str, str] | None = None) -> str:
     """Who said where a place is, in a few words."""
     environ = os.environ if environ is None else environ
     if environ.get(variable, "").strip():
-        source = _flags.get(variable, variable)
+        source = flag_of(variable)
         return f"{source}, written as {_written[variable]}" if variable in _written else f"from {source}"
     deployed = deployed_places(environ)
     if deployed.get(variable):

@@ -1,4 +1,4 @@
-"""What the environment says, in one place: `FAL_KEY` and every `PREFECT_LTX_*` variable.
+"""The settings in one place: `FAL_KEY` and every `PREFECT_LTX_*`, from the environment or from Prefect's own files.
 
 Command-line flags are written into these variables, so a flow reads the same settings whether a person, a
 worker or a schedule started it. Every setting that is a place is absolute here, or refused (`prefect_ltx.places`).
@@ -6,10 +6,10 @@ worker or a schedule started it. Every setting that is a place is absolute here,
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, cast
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from prefect_ltx.fal.sendable import unquoted
 from prefect_ltx.places import (
@@ -20,18 +20,41 @@ from prefect_ltx.places import (
     deployed_places,
     refuse_forgetting,
 )
+from prefect_ltx.settings_files import TABLE, NamedSource, sources_for
 
 __all__ = ["Settings", "SettingsError"]
 
 
+ENVIRONMENT: Final = "the environment"
+DEPLOYED_BY: Final = "`prefect-ltx deploy`"
+
+
+def variable_of(field: str) -> str:
+    """The variable that sets a field of `Settings`."""
+    return "FAL_KEY" if field == "fal_key" else f"PREFECT_LTX_{field.upper()}"
+
+
 class Settings(BaseSettings):
-    """Settings of this process, read from the environment when made.
+    """Settings of this process, read when made: from the environment, then `.env`, `prefect.toml`, `pyproject.toml`
+    and the Prefect profile, and last what `prefect-ltx deploy` wrote for the run.
 
     Raises:
         SettingsError: a place is relative in a worker's run, or there is no home for the default ones.
     """
 
-    model_config = SettingsConfigDict(env_prefix="PREFECT_LTX_", extra="ignore", hide_input_in_errors=True)
+    # The keys beyond pydantic's are those of Prefect's settings base (`build_settings_config`).
+    model_config = cast(
+        SettingsConfigDict,
+        {
+            "env_prefix": "PREFECT_LTX_",
+            "extra": "ignore",
+            "hide_input_in_errors": True,
+            "env_file": ".env",
+            "toml_file": "prefect.toml",
+            "prefect_toml_table_header": TABLE,
+            "pyproject_toml_table_header": ("tool", "prefect", *TABLE),
+        },
+    )
 
     fal_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("FAL_KEY", "fal_key"))
     fal_url: str | None = None
@@ -81,6 +104,40 @@ class Settings(BaseSettings):
     """PEM file with that certificate's private key."""
     c2pa_timestamp_url: str | None = None
     """RFC 3161 time-stamping authority for those signatures; empty: none is asked."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first, then Prefect's files in Prefect's order."""
+        files = [each.source for each in sources_for(settings_cls)]
+        return (init_settings, env_settings, *files)
+
+    @staticmethod
+    def _settings_warn_unused_config_keys(
+        sources: tuple[object, ...], model_config: SettingsConfigDict
+    ) -> None:
+        """Nothing is unused: the sources that read these keys are made only where there is a file for them."""
+
+    @classmethod
+    def origins(cls) -> dict[str, str]:
+        """Where the value of each setting comes from that has one, by the name of its variable."""
+        found: dict[str, str] = {}
+        named = [NamedSource(ENVIRONMENT, EnvSettingsSource(cls)), *sources_for(cls)]
+        for name, source in named:
+            given = {key.lower() for key, value in source().items() if value not in (None, "")}
+            for variable in map(variable_of, cls.model_fields):
+                if given & {variable.lower(), variable.lower().removeprefix("prefect_ltx_")}:
+                    found.setdefault(variable, name)
+        for variable in VARIABLES:
+            if deployed_places().get(variable):
+                found.setdefault(variable, DEPLOYED_BY)
+        return found
 
     @model_validator(mode="before")
     @classmethod

@@ -2,39 +2,28 @@
 
 import asyncio
 from collections.abc import Awaitable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from prefect.client.schemas.objects import State
-from prefect.flow_runs import apause_flow_run
-from prefect.input import RunInput
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed
 from pydantic import Field
 
-from prefect_ltx.batch import (
-    MOST_ROWS,
-    Batch,
-    BatchPlan,
-    BatchReport,
-    BatchRun,
-    PlannedRow,
-    plan_rows,
-    read_batch,
-    summary,
-)
+from prefect_ltx.batch import MOST_ROWS, BatchReport, BatchRun, PlannedRow, read_batch
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import FrameRule
-from prefect_ltx.flows.batch_artifacts import ProgressArtifact, plan_markdown, publish_plan, publish_report
+from prefect_ltx.flows.approval import NotApproved, approved
+from prefect_ltx.flows.batch_artifacts import ProgressArtifact, publish_report
+from prefect_ltx.flows.batch_planning import BatchPlanning
 from prefect_ltx.flows.batch_report import check_report, write_report
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.forms import AtOnce, BatchSource, RecipeChoice, check_recipe
 from prefect_ltx.flows.parameters import flow
-from prefect_ltx.generation import Run, Services
 from prefect_ltx.generation.inspection import QualityMode
 from prefect_ltx.generation.retake import MOST_SEEDS, SEEDS
 from prefect_ltx.ledger import LedgerError
-from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.tasks.batch import announce, announce_end, cancel_batch, generate_row, generate_rows, running
 from prefect_ltx.tasks.context import cancelled_by_person, flow_run_id, run_logger
 from prefect_ltx.tasks.life import only_ends
@@ -46,13 +35,7 @@ CHUNKS_AT_ONCE = 2
 NEARLY_DONE = 4
 
 
-class BatchApproval(RunInput):
-    """What a person answers before a batch spends anything."""
-
-    approve: bool = False
-
-
-class BatchNotApproved(Exception):
+class BatchNotApproved(NotApproved):
     """A person said no, or nobody said yes. Nothing was sent or spent."""
 
 
@@ -121,7 +104,7 @@ async def generate_batch(
         max_requests: The ceiling of the batch after the matrix.
         task_run_per_row_up_to: Batches up to this size show a task run a row; larger ones run in chunks.
         fresh: New videos for rows without a seed, even where an earlier run of this batch archived some.
-        approve: Publish the plan and pause until a person approves it in the UI, before anything is spent.
+        approve: Publish the plan and wait until a person approves it in the UI, before anything is spent.
         approve_within_seconds: How long to wait for that.
         seed_scope: What seeds of rows without one are drawn from; empty for the name of the batch. Two runs of the
             same rows in the same scope are one purchase, even at the same time.
@@ -142,7 +125,7 @@ async def generate_batch(
     if report:
         check_report(report)
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
-    batch = await asyncio.to_thread(
+    read = partial(
         read_batch,
         source,
         defaults=defaults,
@@ -152,76 +135,46 @@ async def generate_batch(
         most=max_requests,
     )
     async with services_for(names) as services:
-        run = Run.begin(services, at_fal=concurrency)
+        planning = BatchPlanning(
+            services,
+            read,
+            at_fal=concurrency,
+            takes=max_seeds if quality == "next_seed" else 1,
+            frame_rule=frame_rule,
+            flow_run_id=flow_run_id(),
+            fresh=fresh,
+            seed_scope=seed_scope,
+        )
         try:
-            rows = await plan_rows(
-                run,
-                batch,
-                frame_rule=frame_rule,
-                flow_run_id=flow_run_id(),
-                fresh=fresh,
-                seed_scope=seed_scope,
-            )
-            plan = await _planned(services, batch, rows, takes=max_seeds if quality == "next_seed" else 1)
-            if approve and plan.to_send:
-                await _approved(plan, rows, approve_within_seconds)
+            await planning.make()
+            if approve:
+                await approved(
+                    services.ledger,
+                    await planning.shown(),
+                    planning.again,
+                    within=approve_within_seconds,
+                    refusal=BatchNotApproved,
+                )
             work = BatchRun(
-                run,
-                batch.name,
-                rows,
+                planning.run,
+                planning.batch.name,
+                planning.rows,
                 at_fal=concurrency,
                 recipe=recipe,
                 quality=quality,
                 max_seeds=max_seeds,
                 flow_run_id=flow_run_id(),
                 tags=tuple(tags or ()),
-                on_end=lambda result: announce(result, batch.name),
+                on_end=lambda result: announce(result, planning.batch.name),
             )
-            stopped = await _carried_out(work, per_row=len(rows) <= task_run_per_row_up_to)
+            stopped = await _carried_out(work, per_row=len(planning.rows) <= task_run_per_row_up_to)
         finally:
-            await run.aclose()
+            await planning.aclose()
         ended = work.report()
         await publish_report(services, ended)
         announce_end(ended)
         unwritten = await write_report(services.archive, report, ended) if report else ""
     return _end(ended, stopped, unwritten)  # type: ignore[return-value]  # Prefect gives the caller the state's data
-
-
-async def _planned(services: Services, batch: Batch, rows: list[PlannedRow], *, takes: int) -> BatchPlan:
-    plan = await summary(services, batch.name, rows)
-    if takes > 1 and plan.to_send:
-        more = dollars(plan.price_upper_usd * (takes - 1))
-        warning = (
-            f"Rows that quality control refuses buy up to {takes - 1} more takes: at most {more} beyond this"
-        )
-        plan = plan.model_copy(update={"warnings": [warning, *plan.warnings]})
-    await publish_plan(plan, rows)
-    log = run_logger()
-    log.info(
-        "Batch %s: %d requests, %d to send, %d paid for already, %d share another row's video; %d megapixels, $%s",
-        batch.name,
-        plan.requests,
-        plan.to_send,
-        plan.hits,
-        plan.duplicates,
-        plan.megapixels,
-        plan.price_expected_usd,
-    )
-    for warning in plan.warnings:
-        log.warning("%s", warning)
-    for limit in plan.over_budget:
-        log.warning("%s does not cover all of it: rows beyond it will fail and cost nothing", limit)
-    return plan
-
-
-async def _approved(plan: BatchPlan, rows: list[PlannedRow], within: int) -> None:
-    asked = BatchApproval.with_initial_data(description=plan_markdown(plan, rows), approve=False)
-    run_logger().info("Waiting for approval in the Prefect UI; nothing is spent before")
-    answer = await apause_flow_run(wait_for_input=asked, timeout=within, poll_interval=2)
-    if answer is None or not answer.approve:
-        raise BatchNotApproved(
-            f"Batch {plan.name} was not approved. Nothing was sent or spent. Run it again to be asked again."
-        )
 
 
 async def _carried_out(batch: BatchRun, *, per_row: bool) -> bool:

@@ -15,6 +15,7 @@ from prefect.artifacts import (
 )
 
 from prefect_ltx.batch import BatchPlan, BatchReport, BatchRun, PlannedRow, RowResult
+from prefect_ltx.flows.naming import in_markdown, words_of
 from prefect_ltx.generation import Services
 from prefect_ltx.generation.posters import poster_sheet
 from prefect_ltx.ledger.life.budget import dollars
@@ -54,9 +55,15 @@ async def publish_report(services: Services, report: BatchReport) -> None:
     )
 
 
-def plan_markdown(plan: BatchPlan, rows: Sequence[PlannedRow]) -> str:
-    """The sums, the budget, the warnings, and the first rows."""
+def plan_markdown(plan: BatchPlan, rows: Sequence[PlannedRow], pictures: Sequence[str] = ()) -> str:
+    """The sums, the budget, the warnings, and the first rows with `pictures` of what they are made from.
+
+    A row's price stands first: what is right of a narrow page is not seen.
+    """
     sums = {
+        "**Expected**": f"**{dollars(plan.price_expected_usd)}**",
+        "**At most**": f"**{dollars(plan.price_upper_usd)}**",
+        **{f"Left of {each.name}": dollars(each.left_usd) for each in plan.budget},
         "Requests": plan.requests,
         "To send": plan.to_send,
         "Paid for already": plan.hits,
@@ -65,26 +72,43 @@ def plan_markdown(plan: BatchPlan, rows: Sequence[PlannedRow]) -> str:
         "Wait for a person": plan.needs_a_person,
         "Frames": plan.num_frames,
         "Megapixels": plan.megapixels,
-        "Expected": dollars(plan.price_expected_usd),
-        "At most": dollars(plan.price_upper_usd),
-        **{f"Left of {each.name}": dollars(each.left_usd) for each in plan.budget},
     }
     parts = [_facts(sums)]
     if plan.over_budget:
         parts.insert(0, f"**Over budget: {', '.join(plan.over_budget)} does not cover all of it.**")
     parts += ["\n".join(f"- {_cell(each)}" for each in plan.warnings[:20])] if plan.warnings else []
-    head = "| Row | Status | Endpoint | Size | Frames | MP | Seed | Expected |\n|---|---|---|---|---|---|---|---|"
+    shown = [*pictures[:ROWS_SHOWN], *[""] * len(rows)]
     lines = [
-        f"| {_cell(each.row.id or each.row.where)} | {each.status} | {each.request.ENDPOINT.rpartition('/')[2]} "
-        f"| {each.plan.estimate.width}x{each.plan.estimate.height} | {each.request.num_frames} "
-        f"| {each.plan.estimate.megapixels} | {each.plan.seed} "
-        f"| {dollars(each.plan.estimate.price_expected_usd)} |"
-        for each in rows[:ROWS_SHOWN]
+        f"| {_price(each)} | {_cell(each.row.id or each.row.where)} {_what(each)} | {picture} |"
+        for each, picture in zip(rows[:ROWS_SHOWN], shown, strict=False)
     ]
-    parts.append("\n".join([head, *lines]))
+    parts.append("\n".join(["| Price | Row | Made from |", "|---|---|---|", *lines]))
     if len(rows) > ROWS_SHOWN:
         parts.append(f"… and {len(rows) - ROWS_SHOWN} more rows")
     return "\n\n".join(parts)
+
+
+def _price(row: PlannedRow) -> str:
+    """What the row adds to the bill."""
+    return dollars(row.plan.estimate.price_expected_usd) if row.status == "new" else "$0.00"
+
+
+def _what(row: PlannedRow) -> str:
+    status = "" if row.status == "new" else f" ({_STATUS.get(row.status, row.status)})"
+    estimate = row.plan.estimate
+    return (
+        f"“{in_markdown(words_of(row.request.prompt, 90))}”, {estimate.width}x{estimate.height}, "
+        f"{row.request.num_frames} frames, seed {row.plan.seed}, {row.request.ENDPOINT.rpartition('/')[2]}{status}"
+    )
+
+
+_STATUS = {
+    "archived": "paid for already",
+    "in_flight": "under way",
+    "duplicate": "same as another row",
+    "parked": "waits for a person",
+    "lost": "lost: waits for a person",
+}
 
 
 def report_markdown(report: BatchReport, sheet: bytes | None, *, stand_in: bool) -> str:

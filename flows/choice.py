@@ -1,59 +1,59 @@
-"""A person's choice: the flow pauses, shows the takes, and goes on with the one that was chosen."""
+"""A person's choice: the flow shows the takes, waits, and goes on with the one that was chosen."""
 
+import hashlib
 from typing import Any, Literal, cast
 
 from prefect.artifacts import acreate_markdown_artifact
-from prefect.exceptions import FlowPauseTimeout
-from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
-from prefect.input.run_input import keyset_from_base_key
 from pydantic import Field, create_model
 
+from prefect_ltx.flows.asking import WHERE, NobodyAnswered, asked, must_say
 from prefect_ltx.flows.naming import in_markdown, unmarked
-from prefect_ltx.flows.take_row import Take, TakeRow
+from prefect_ltx.flows.take_row import NoTakePassed, Take, TakeRow
 from prefect_ltx.tasks.context import run_logger
-
-POLL_SECONDS = 2
 
 
 class TakeChoice(RunInput):
-    """What a person is asked: the number of a take. In the form only takes without defects can be chosen."""
+    """What a person is asked: the number under a picture. The form offers every take, those with findings marked."""
+
+    model_config = must_say("take")
 
     take: int = Field(description="The number of the take to go on with.")
-    note: str = Field(default="", description="Why; kept in the run's log.")
+    none_of_them: bool = Field(
+        default=False,
+        title="None of them",
+        description="On: no take is used, and the run ends. All of them stay in the archive.",
+    )
+    note: str = Field(default="", title="Note", description="Why; kept in the run's log.")
 
 
 class NobodyChose(Exception):
     """The time for choosing ran out. Every take is archived; the same run again asks again and pays nothing."""
 
 
-async def person_chooses(row: TakeRow, *, label: str, timeout: float) -> Take:
-    """Pause the flow run until somebody chose; `timeout` in seconds. `draw_posters` comes first.
+async def person_chooses(row: TakeRow, *, label: str, timeout: float, place: str) -> Take:
+    """Ask until somebody chose; `timeout` in seconds, `place` is the archive. `draw_posters` comes first.
 
     Raises:
         NobodyChose: the time ran out.
+        NoTakePassed: they want none of them.
     """
-    passed = row.passed
-    key = f"take-{row.group[:12]}"
     await publish_comparison(row, label=label)
-    form = _form(
-        [take.number for take in passed], f"Choose a take of {in_markdown(label)}.\n\n{row.choice_markdown()}"
-    )
+    form = _form(row, f"**Choose a take of {in_markdown(label)}.** {WHERE}\n\n{row.choice_markdown()}")
+    # Findings are shown too: an answer to another picture of the takes is another answer.
+    shown = hashlib.sha256(f"{row.group} {[take.defects for take in row.takes]}".encode()).hexdigest()
     try:
-        answer = await cast(Any, pause_flow_run)(
-            wait_for_input=form, timeout=int(timeout), poll_interval=POLL_SECONDS, key=key
-        )
-    except FlowPauseTimeout:
+        answer = await asked(form, key=f"take-{shown[:16]}", timeout=timeout)
+    except NobodyAnswered as error:
         raise NobodyChose(
-            f"Nobody chose a take of {label} within {timeout:g} s. All {len(row.takes)} takes are paid for and "
+            f"Nobody chose a take of {label}: {error}. All {len(row.takes)} takes are paid for and "
             "archived: run again to be asked again, it pays nothing."
         ) from None
-    if answer is None:
-        # A run that is tried again passes a pause that was answered before, and Prefect gives no answer then.
-        answer = await form.aload(keyset_from_base_key(f"paused-{key}"))
-    run_logger().info(
-        "Take %d of %s was chosen%s", answer.take, label, f": {answer.note}" if answer.note else ""
-    )
+    note = f": {answer.note}" if answer.note else ""
+    if answer.none_of_them:
+        run_logger().warning("No take of %s was chosen%s", label, note)
+        raise NoTakePassed(row.refused_all(place))
+    run_logger().info("Take %d of %s was chosen%s", answer.take, label, note)
     return row.choose(answer.take)
 
 
@@ -66,9 +66,11 @@ async def publish_comparison(row: TakeRow, *, label: str) -> None:
     )
 
 
-def _form(numbers: list[int], description: str) -> type[TakeChoice]:
+def _form(row: TakeRow, description: str) -> type[TakeChoice]:
     """The form with just these numbers to choose from; the server refuses any other."""
-    choice = Literal[tuple(numbers)]  # type: ignore[valid-type]
-    field = (choice, Field(default=numbers[0], description="The number of the take to go on with."))
+    choice = Literal[tuple(take.number for take in row.takes)]  # type: ignore[valid-type]
+    best = (row.passed or row.takes)[0].number
+    text = "The number under its picture above."
+    field = (choice, Field(default=best, title="Take", description=text))
     form = create_model("TakeChoice", __base__=TakeChoice, take=cast(Any, field))
     return form.with_initial_data(description=description)

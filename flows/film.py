@@ -1,41 +1,26 @@
 """A storyboard becomes a film: its shots in parallel, each paid for once, then joined and archived."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from prefect.artifacts import acreate_markdown_artifact
-from prefect.exceptions import FlowPauseTimeout
-from prefect.flow_runs import pause_flow_run
-from prefect.input import RunInput
 from prefect.runtime import flow_run
-from pydantic import Field
 
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import FrameRule
 from prefect_ltx.film import Storyboard, load_storyboard, read_storyboard
+from prefect_ltx.flows.approval import approved
 from prefect_ltx.flows.cancellation import cancel_paid_job
-from prefect_ltx.flows.choice import POLL_SECONDS
-from prefect_ltx.flows.film_plan import FilmPlan, film_markdown, plan_film, plan_markdown
+from prefect_ltx.flows.film_plan import film_markdown
+from prefect_ltx.flows.film_planning import FilmPlanning
 from prefect_ltx.flows.film_shots import make_shots
 from prefect_ltx.flows.film_store import ArchivedFilm, finish_film
 from prefect_ltx.flows.forms import AtOnce, RecipeChoice, Seconds, StoryboardSource
-from prefect_ltx.flows.judge import load_judge
 from prefect_ltx.flows.naming import film_tags
 from prefect_ltx.flows.parameters import flow
-from prefect_ltx.flows.sheeting import draw_sheets
 from prefect_ltx.flows.take import check_archived
 from prefect_ltx.flows.takes import CHOICE_SECONDS
 from prefect_ltx.tasks.context import run_logger
-
-
-class NotApproved(Exception):
-    """A person did not approve the plan. Nothing was sent or spent."""
-
-
-class FilmApproval(RunInput):
-    """What a person is asked before anything is spent."""
-
-    approve: bool = Field(default=False, description="Whether to spend this.")
 
 
 def _run_name() -> str:
@@ -66,7 +51,7 @@ async def storyboard_film(
     Args:
         storyboard: Path of a YAML file on the machine that runs the flow, the YAML itself, or its content.
         concurrency: How many shots and takes are made at the same time.
-        approve: Pause with the plan until a person approves it; nothing is sent before.
+        approve: Show the plan and wait until a person approves it in the UI; nothing is sent before.
         choice_timeout_seconds: How long to wait for a person, for the approval and for each choice of a take.
         credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
@@ -76,25 +61,26 @@ async def storyboard_film(
         tags: Words to find the shots by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends frame counts as asked; nearest and floor fit them to 8k+1, as the model works.
     """
-    board = storyboard_from(storyboard)
-    # Loaded before anything is sent: a mistyped name must not cost the takes.
-    judges = {spec: load_judge(spec) for shot in board.shots if (spec := board.takes_of(shot).judge)}
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
     async with services_for(names) as services:
-        sheets = await draw_sheets(services, board)
-        plan = await plan_film(services, board, sheets, frame_rule=frame_rule)
-        await _told(plan)
-        plan.check_budget()
+        planning = FilmPlanning(services, lambda: storyboard_from(storyboard), frame_rule)
+        await planning.make()
         if approve:
-            await _approved(plan, choice_timeout_seconds)
+            await approved(
+                services.ledger,
+                await planning.shown(),
+                planning.again,
+                within=choice_timeout_seconds,
+            )
             # A person may take days, and the sweep clears drawings after one.
-            sheets = await draw_sheets(services, board)
+            await planning.draw()
+        board = planning.board
         chosen = await make_shots(
             services,
             board,
-            sheets,
+            planning.sheets,
             names,
-            judges,
+            planning.judges,
             concurrency=concurrency,
             choice_timeout=choice_timeout_seconds,
             recipe=recipe,
@@ -122,27 +108,3 @@ def storyboard_from(source: str | Path | dict[str, Any]) -> Storyboard:
     if isinstance(source, dict) or (isinstance(source, str) and "\n" in source):
         return read_storyboard(source)
     return load_storyboard(source)
-
-
-async def _told(plan: FilmPlan) -> None:
-    for shot in plan.shots:
-        for warning in shot.warnings:
-            run_logger().warning("%s: %s", shot.title, warning)
-    await acreate_markdown_artifact(
-        plan_markdown(plan), key="ltx-film-plan", description=f"What {plan.title} will cost"
-    )
-
-
-async def _approved(plan: FilmPlan, timeout: float) -> None:
-    form = FilmApproval.with_initial_data(description=plan_markdown(plan), approve=False)
-    try:
-        answer = await cast(Any, pause_flow_run)(
-            wait_for_input=form, timeout=int(timeout), poll_interval=POLL_SECONDS, key="approve-film"
-        )
-    except FlowPauseTimeout:
-        raise NotApproved(
-            f"nobody approved the plan within {timeout:g} s. Nothing was sent or spent."
-        ) from None
-    # A retried run passes a pause that was answered before; it had been approved to come this far.
-    if answer is not None and not answer.approve:
-        raise NotApproved("the plan was not approved. Nothing was sent or spent.")

@@ -1,12 +1,12 @@
 """What a storyboard would make and cost: shot by shot, before anything is sent. Spends nothing."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from prefect_ltx.fal import FalRequestInvalid, FrameRule, snap_num_frames
 from prefect_ltx.film import (
@@ -19,9 +19,12 @@ from prefect_ltx.film import (
     shot_warnings,
     take_seeds,
 )
+from prefect_ltx.flows.approval import purchase_of
 from prefect_ltx.flows.film_starts import archived_takes, stand_in_picture, start_picture
 from prefect_ltx.flows.film_store import ArchivedFilm
+from prefect_ltx.flows.naming import in_markdown, words_of
 from prefect_ltx.generation import PlanReport, Services, plan_request
+from prefect_ltx.ledger import Purchase
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.sheets import ReferenceSheet
 
@@ -69,6 +72,8 @@ class FilmPlan(BaseModel):
     """Shots of which at least one take will be sent."""
     price_expected_usd: Decimal
     price_upper_usd: Decimal
+    purchases: list[Purchase] = Field(default_factory=list, exclude=True, repr=False)
+    """Every take of every shot, paid for already or not: what an approval is bound to (`plan_digest`)."""
     budget: list[dict[str, Any]]
     over_budget: list[str]
     """One line for each limit that does not cover what is made in any case."""
@@ -103,6 +108,7 @@ async def plan_film(
     spans = {span.shot: span for span in timeline.spans}
     planned: dict[str, ShotPlan] = {}
     starts: dict[str, list[Path]] = {}
+    purchases: list[Purchase] = []
     problems: list[Problem] = []
     for shot in (shot for wave in board.start_order() for shot in wave):
         sheet = sheets.get(shot.id)
@@ -111,6 +117,12 @@ async def plan_film(
         if waits:
             pictures = [await asyncio.to_thread(stand_in_picture, services, board)]
         try:
+            if shot.start_from is not None and not waits:
+                # An approval holds on once the frame is known: it knows the shot by what stands in for that.
+                stand_in = await asyncio.to_thread(stand_in_picture, services, board)
+                bought = await _reports(services, board, shot, sheet, stand_in, frame_rule=frame_rule)
+            else:
+                bought = []
             rows = [
                 await _reports(services, board, shot, sheet, picture, frame_rule=frame_rule)
                 for picture in pictures
@@ -119,6 +131,7 @@ async def plan_film(
             index = board.shots.index(shot)
             problems.append(Problem(f"shot {index + 1} ({shot.id})", "", error.what))
             continue
+        purchases += map(purchase_of, bought or rows[0])
         planned[shot.id] = _shot_plan(board, shot, spans[shot.id].start, rows, sheet, waits=waits)
         if not waits and len(rows) == 1 and any(each.start_from == shot.id for each in board.shots):
             takes = await archived_takes(services, board.takes_of(shot), rows[0])
@@ -142,6 +155,7 @@ async def plan_film(
         to_send=sum(each.reserved_first_usd > 0 for each in plans),
         price_expected_usd=sum((each.price_expected_usd for each in plans), Decimal(0)),
         price_upper_usd=sum((each.price_upper_usd for each in plans), Decimal(0)),
+        purchases=purchases,
         budget=budget,
         over_budget=[
             f"{each['name']} has {dollars(Decimal(each['left_usd']))} left of "
@@ -208,25 +222,32 @@ def _shot_plan(
     )
 
 
-def plan_markdown(plan: FilmPlan) -> str:
-    """The plan as an artifact."""
+def plan_markdown(plan: FilmPlan, prompts: Mapping[str, str], pictures: Sequence[str] = ()) -> str:
+    """The plan as an artifact, with each shot's prompt, and `pictures` of what each is made from.
+
+    Prices stand first: what is right of a narrow page is not seen.
+    """
     lines = [
         f"**{_cell(plan.title)}**: {plan.frames} frames, {plan.duration_seconds} s at {plan.fps} a second, "
         f"{plan.width}x{plan.height}; {plan.to_send} of {len(plan.shots)} shots to send, "
         f"{dollars(plan.price_expected_usd)} expected, {dollars(plan.price_upper_usd)} at most.",
         "",
-        "| Shot | Starts | From | Frames | MP | Seed | Takes | Status | Expected | At most |",
-        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    lines += [
-        f"| {_cell(each.title)} | {each.start_frame} | {each.start_from or ''} | {each.first.num_frames} | "
-        f"{each.first.megapixels} | {each.first.seed} | {each.takes} | {each.first.status} | "
-        f"{dollars(each.price_expected_usd)} | {dollars(each.price_upper_usd)} |"
-        for each in plan.shots
-    ]
-    lines += [f"- {_cell(each.title)}: {_cell(text)}" for each in plan.shots for text in each.warnings]
+    lines += [f"- **Over budget:** {text}" for text in plan.over_budget]
     lines += [f"- Left of {each['name']}: {dollars(Decimal(each['left_usd']))}" for each in plan.budget]
-    return "\n".join([*lines, *(f"- **Over budget:** {text}" for text in plan.over_budget)])
+    lines += [f"- {_cell(each.title)}: {_cell(text)}" for each in plan.shots for text in each.warnings]
+    lines += ["", "| Expected | At most | Shot | Made from |", "|---|---|---|---|"]
+    for each, picture in zip(plan.shots, [*pictures, *[""] * len(plan.shots)], strict=False):
+        prompt = f" “{in_markdown(words_of(prompts[each.shot], 90))}”," if each.shot in prompts else ""
+        takes = f"up to {each.takes} takes, " if each.takes > 1 else ""
+        after = f", starts from the end of {_cell(each.start_from)}" if each.start_from else ""
+        prices = f"{dollars(each.price_expected_usd)} | {dollars(each.price_upper_usd)}"
+        lines.append(
+            f"| {prices} | **{_cell(each.title)}**,{prompt} from frame {each.start_frame}{after}, "
+            f"{each.first.num_frames} frames, {each.first.megapixels} megapixels, {takes}seed {each.first.seed}, "
+            f"{each.first.status.replace('_', ' ')} | {picture} |"
+        )
+    return "\n".join(lines)
 
 
 def _due(reports: list[PlanReport], price: str) -> Decimal:

@@ -7,8 +7,9 @@ from pydantic import Field
 
 from prefect_ltx.blocks.services import BlockNames
 from prefect_ltx.fal import AnyRequest, FrameRule, IngredientRequest, ReferenceVideoRequest
+from prefect_ltx.flows.approval import APPROVE_SECONDS
 from prefect_ltx.flows.cancellation import cancel_paid_job
-from prefect_ltx.flows.forms import RecipeChoice
+from prefect_ltx.flows.forms import RecipeChoice, Seconds
 from prefect_ltx.flows.naming import words_of
 from prefect_ltx.flows.parameters import flow
 from prefect_ltx.flows.steps import make_video
@@ -37,6 +38,8 @@ async def reference_video_to_video(
     frame_rule: FrameRule = "as_is",
     quality: QualityMode = "warn",
     max_seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = SEEDS,
+    approve: bool = False,
+    approve_within_seconds: Seconds = APPROVE_SECONDS,
 ) -> ArchivedGeneration:
     """Make a video that takes its motion and structure from a reference video, and archive it.
 
@@ -54,6 +57,8 @@ async def reference_video_to_video(
         quality: What to do about defects: off, warn, trim (cut a lead-in of the sheet from the renditions), reject
             (archive it, marked, and fail the run) or next_seed (archive it and buy another take).
         max_seeds: With quality next_seed, how many takes at most; each has its own price.
+        approve: Show what it will cost and wait until a person approves it in the UI; nothing is sent before.
+        approve_within_seconds: How long to wait for that.
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
     return await make_video(
@@ -64,6 +69,7 @@ async def reference_video_to_video(
         frame_rule=frame_rule,
         quality=quality,
         takes=Takes(quality, max_seeds),
+        approve_within=approve_within_seconds if approve else None,
     )
 
 
@@ -79,6 +85,8 @@ async def ingredient_to_video(
     frame_rule: FrameRule = "as_is",
     quality: QualityMode = "warn",
     max_seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = SEEDS,
+    approve: bool = False,
+    approve_within_seconds: Seconds = APPROVE_SECONDS,
 ) -> ArchivedGeneration:
     """Make a video of the characters, props and place on a reference sheet, and archive it.
 
@@ -96,6 +104,8 @@ async def ingredient_to_video(
         quality: What to do about defects: off, warn, trim (cut a lead-in of the sheet from the renditions), reject
             (archive it, marked, and fail the run) or next_seed (archive it and buy another take).
         max_seeds: With quality next_seed, how many takes at most; each has its own price.
+        approve: Show what it will cost and wait until a person approves it in the UI; nothing is sent before.
+        approve_within_seconds: How long to wait for that.
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
     return await make_video(
@@ -106,6 +116,7 @@ async def ingredient_to_video(
         frame_rule=frame_rule,
         quality=quality,
         takes=Takes(quality, max_seeds),
+        approve_within=approve_within_seconds if approve else None,
     )
 
 
@@ -121,6 +132,8 @@ async def request_to_video(
     frame_rule: FrameRule = "as_is",
     quality: QualityMode = "warn",
     max_seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = SEEDS,
+    approve: bool = False,
+    approve_within_seconds: Seconds = APPROVE_SECONDS,
 ) -> ArchivedGeneration:
     """Make a video with any registered endpoint, and archive it.
 
@@ -138,6 +151,8 @@ async def request_to_video(
         quality: What to do about defects: off, warn, trim (cut a lead-in of the sheet from the renditions), reject
             (archive it, marked, and fail the run) or next_seed (archive it and buy another take).
         max_seeds: With quality next_seed, how many takes at most; each has its own price.
+        approve: Show what it will cost and wait until a person approves it in the UI; nothing is sent before.
+        approve_within_seconds: How long to wait for that.
     """
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
     return await make_video(
@@ -148,4 +163,5 @@ async def request_to_video(
         frame_rule=frame_rule,
         quality=quality,
         takes=Takes(quality, max_seeds),
+        approve_within=approve_within_seconds if approve else None,
     )

@@ -3,7 +3,6 @@
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.exceptions import CancelledRun
@@ -18,6 +17,7 @@ from prefect_ltx.fal import FrameRule, plain
 from prefect_ltx.flows.batch import generate_batch
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.forms import RecipeChoice
+from prefect_ltx.flows.parameters import flow
 from prefect_ltx.generation.inspection import QualityMode
 from prefect_ltx.inbox import Inbox, InboxFile, Record, seed_scope, shown, whole_requests
 from prefect_ltx.ledger import LedgerSchemaUnknown, LedgerUnavailable

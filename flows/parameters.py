@@ -17,6 +17,7 @@ from prefect.utilities.callables import get_call_parameters
 from prefect.utilities.visualization import get_task_viz_tracker
 
 from prefect_ltx.batch.standalone import standalone
+from prefect_ltx.blocks.dispatch import called
 from prefect_ltx.fal import GenerationRequest, plain, storable
 from prefect_ltx.fal.sendable import unsendable
 from prefect_ltx.film import standalone_storyboard
@@ -48,13 +49,13 @@ class UserFlow(Flow[P, R]):
     def __call__(  # type: ignore[override]  # Prefect tells its types in overloads, one for each kind of function
         self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
     ) -> Any:
-        """Run the flow, as Prefect's own; to be awaited."""
+        """Run the flow, as Prefect's own; to be awaited, and simply called in a synchronous flow."""
         parameters = get_call_parameters(self.fn, args, kwargs)
         if get_task_viz_tracker():
             return cast(Any, Flow.__call__)(
                 self, *args, return_state=return_state, wait_for=wait_for, **kwargs
             )
-        return self._called(parameters, return_state=return_state, wait_for=wait_for)
+        return called(self._called(parameters, return_state=return_state, wait_for=wait_for))
 
     async def _called(self, parameters: dict[str, Any], **how: Any) -> Any:
         fitting = await fitted(self, parameters)

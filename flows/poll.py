@@ -1,9 +1,9 @@
 """One small poller for everything in flight, where no webhook can reach."""
 
-from prefect import flow
 from pydantic import Field
 
 from prefect_ltx.blocks.services import BlockNames, services_for
+from prefect_ltx.flows.parameters import flow
 from prefect_ltx.recovery import InFlightReport, ask_in_flight
 from prefect_ltx.tasks.context import run_logger
 from prefect_ltx.tasks.events import announce

@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, cast
 
-from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.runtime import flow_run
 from prefect.states import Completed
@@ -14,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from prefect_ltx.blocks.budget import SpendingBudget
 from prefect_ltx.blocks.ledger import GenerationLedger
+from prefect_ltx.flows.parameters import flow
 from prefect_ltx.flows.spend_chart import days_of, spend_chart
 from prefect_ltx.flows.spend_usable import UsableReport, usable_headline, usable_markdown, usable_rows
 from prefect_ltx.generation import budget_from

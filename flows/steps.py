@@ -11,6 +11,7 @@ from prefect.tasks import Task
 from prefect_ltx.archive import QualityRecord
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import FrameRule, GenerationRequest
+from prefect_ltx.flows.approve_requests import approved_request
 from prefect_ltx.flows.artifacts import publish_artifact
 from prefect_ltx.flows.forms import check_recipe
 from prefect_ltx.generation import (
@@ -50,10 +51,14 @@ async def make_video(
     frame_rule: FrameRule,
     quality: QualityMode = "warn",
     takes: Takes | None = None,
+    approve_within: float | None = None,
 ) -> ArchivedGeneration:
     """One request to the archive, in the flow run around it; see `prefect_ltx.generation.generate`.
 
+    With `approve_within` a person is asked first, and has so many seconds to answer.
+
     Raises:
+        NotApproved: nobody approved; nothing was sent or spent.
         ValueError: no such recipe; nothing was sent or spent.
         FalError, GenerationStopped, LedgerError, MediaError, ArchiveError: each says what happened, whether money
             was spent, and what to do next. Running the same request again never pays twice.
@@ -62,6 +67,14 @@ async def make_video(
     async with services_for(names) as services, AsyncExitStack() as stay:
         order = order_of(recipe=recipe, tags=tags, quality=quality)
         ready = await prepared(services, request, order, frame_rule, stay)
+        if approve_within is not None:
+            ready = await approved_request(
+                services,
+                ready,
+                lambda: prepared(services, request, order, frame_rule, stay),
+                most=takes.most if takes else 1,
+                within=approve_within,
+            )
         return await generate(task_steps(services, names), ready, order, takes)
 
 

@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime
 
-from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
 
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.flows.artifacts import sweep_markdown
 from prefect_ltx.flows.forms import RecipeChoice, check_recipe
+from prefect_ltx.flows.parameters import flow
 from prefect_ltx.generation.inspection import KeepingMode
 from prefect_ltx.recovery import SweepReport, sweep_all
 from prefect_ltx.tasks.context import current_owner, run_logger

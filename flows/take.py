@@ -13,7 +13,7 @@ from prefect_ltx.flows.comparison import poster_of
 from prefect_ltx.flows.defects import verdict_of
 from prefect_ltx.flows.judge import Judge, JudgedTake, judged
 from prefect_ltx.flows.steps import make_video
-from prefect_ltx.flows.take_row import FailedTake, Take, TakeRow
+from prefect_ltx.flows.take_row import FailedTake, NoTakePassed, Take, TakeRow
 from prefect_ltx.generation import Services, Takes
 from prefect_ltx.generation.errors import money_of, what_happened
 from prefect_ltx.generation.life import KNOWN_ENDS, row_of
@@ -23,10 +23,6 @@ from prefect_ltx.ledger import Generation
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.media import MediaError, Recipe, sha256_file
 from prefect_ltx.tasks.context import run_logger
-
-
-class NoTakePassed(Exception):
-    """No take can be used: each has a defect or was not made. The message counts every one and what it cost."""
 
 
 async def make_takes(
@@ -45,7 +41,7 @@ async def make_takes(
     A take that was paid for before is not paid for again, so the same call gives the same row.
 
     Raises:
-        NoTakePassed: no take can be used; it counts every one.
+        NoTakePassed: no take can be used; it counts every one. Where a person chooses, a defect may be overruled.
         FalError, GenerationStopped, LedgerError, ArchiveError: the error of a take that was the only one.
     """
     assert request.seed is not None
@@ -109,7 +105,7 @@ async def make_takes(
                 raise each
             row.add(each)
     row.folder = row.folder / row.group[:16]
-    if not row.passed:
+    if not row.passed and not (row.takes and policy.choose == "person"):
         if len(errors) == 1 and not row.takes:
             raise errors[0]
         raise NoTakePassed(row.account(services.archive.location)) from (errors[-1] if errors else None)

@@ -17,6 +17,10 @@ from prefect_ltx.ledger import State
 from prefect_ltx.ledger.life.budget import dollars
 
 
+class NoTakePassed(Exception):
+    """No take can be used: each has a defect, was not made, or was refused. The message counts every one."""
+
+
 class Take(BaseModel):
     """One archived take: its place in the row (from 1), what speaks against it, its rank."""
 
@@ -85,6 +89,20 @@ class TakeRow:
         """What takes without a video may have cost beyond that."""
         return sum((each.may_have_cost_usd for each in self.failed), Decimal(0))
 
+    def refused_all(self, place: str) -> str:
+        """That a person wants none of them, with what they cost; `place` is the archive."""
+        return (
+            f"A person chose none of the {len(self.takes)} takes. They are paid for and archived under {place}. "
+            + "".join(f"{each.line}. " for each in self.failed)
+            + f"{self._money()}. Ask for more takes, or change the request: what is archived is not paid for again."
+        )
+
+    def _money(self) -> str:
+        money = f"This run spent {dollars(self.spent_usd)}"
+        if self.may_have_cost_usd:
+            money += f", and up to {dollars(self.may_have_cost_usd)} more may have been billed"
+        return money
+
     def account(self, place: str) -> str:
         """Why no take can be used, with every one of them and what it cost; `place` is the archive."""
         defects = "; ".join(f"take {each.number}: {', '.join(each.defects)}" for each in self.takes)
@@ -100,10 +118,7 @@ class TakeRow:
         if self.failed:
             parts.append(f"{len(self.failed)} without a video: {missing}")
         untried = self.policy.n - len(self.takes) - len(self.failed)
-        money = f"This run spent {dollars(self.spent_usd)}"
-        if self.may_have_cost_usd:
-            money += f", and up to {dollars(self.may_have_cost_usd)} more may have been billed"
-        parts.append(money + (f"; {untried} more seeds were not tried" if untried else ""))
+        parts.append(self._money() + (f"; {untried} more seeds were not tried" if untried else ""))
         parts.append(
             "Decide about what is parked (`prefect-ltx ledger show`), then run it again: it pays for nothing twice"
             if any(each.state == State.PARKED for each in self.failed)

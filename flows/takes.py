@@ -2,14 +2,15 @@
 
 import asyncio
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import AnyRequest, FrameRule
-from prefect_ltx.film import TakePolicy
+from prefect_ltx.film import TakePolicy, take_seeds
+from prefect_ltx.flows.approve_requests import approve_takes
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.choice import person_chooses, publish_comparison
 from prefect_ltx.flows.forms import AtOnce, JudgeName, RecipeChoice, Seconds, TakesCount
@@ -60,6 +61,7 @@ async def best_of_takes(
     recipe: RecipeChoice = "web",
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
+    approve: bool = False,
 ) -> TakesResult:
     """Make several takes of one request, reject those with defects, and choose one.
 
@@ -73,7 +75,7 @@ async def best_of_takes(
         choose: judge ranks the takes; person pauses this run until somebody chooses in the UI.
         judge: module:object that scores the takes, one that the worker's owner allows (PREFECT_LTX_JUDGES); empty takes
             the first one without a defect.
-        choice_timeout_seconds: How long to wait for a person.
+        choice_timeout_seconds: How long to wait for a person, for the approval and for the choice.
         concurrency: How many takes are made at the same time.
         credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
@@ -82,6 +84,7 @@ async def best_of_takes(
         recipe: Which renditions to make of each take: by name, or a recipe of your own.
         tags: Words to find it by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
+        approve: Show what the takes will cost and wait until a person approves it in the UI; nothing is sent before.
     """
     policy = TakePolicy(
         n=n, stop=stop or ("all" if choose == "person" or judge else "first_pass"), choose=choose, judge=judge
@@ -92,6 +95,14 @@ async def best_of_takes(
     if request.seed is None:
         request = request.with_seed(draw_seed(flow_run_id()))
     async with services_for(names) as services:
+        if approve:
+            seeds = take_seeds(cast(int, request.seed), n)
+            await approve_takes(
+                services,
+                [request.with_frames(frame_rule).with_seed(seed) for seed in seeds],
+                all_made=policy.stop == "all",
+                within=choice_timeout_seconds,
+            )
         row = await make_takes(
             services,
             request,
@@ -119,20 +130,22 @@ async def best_of_takes(
 async def choose_take(
     services: Services, row: TakeRow, judge: Judge | None, *, label: str, choice_timeout: float
 ) -> Take:
-    """One take of a row, chosen as its policy says. Only takes without a defect can be chosen.
+    """One take of a row, chosen as its policy says: by itself only one without a defect, by a person any.
 
     Raises:
-        NobodyChose, JudgeError: no choice was made; every take is archived.
+        NobodyChose, NoTakePassed, JudgeError: no choice was made; every take is archived.
         ArchiveNotFound: what a person chose has left the archive meanwhile.
     """
     await draw_posters(services, row)
-    if judge is not None:
+    if judge is not None and row.passed:
         best = await rank(row, judge)
         if row.policy.choose == "judge":
             await _note_choice(services, row, best, by=f"judge {row.policy.judge}")
             return best
     if row.policy.choose == "person":
-        chosen = await person_chooses(row, label=label, timeout=choice_timeout)
+        chosen = await person_chooses(
+            row, label=label, timeout=choice_timeout, place=services.archive.location
+        )
         await check_archived(services, row, chosen)
         await services.ledger.note_verdict(
             chosen.generation.generation_id, "chosen", source="person", by="a person in the Prefect UI"

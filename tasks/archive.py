@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
@@ -20,6 +19,7 @@ from prefect_ltx.generation import (
 from prefect_ltx.ledger import State
 from prefect_ltx.media import Rendition
 from prefect_ltx.tasks.context import current_owner, run_logger
+from prefect_ltx.tasks.dispatch import task
 from prefect_ltx.tasks.handle import GenerationHandle
 from prefect_ltx.tasks.policy import free_to_repeat
 

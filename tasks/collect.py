@@ -1,6 +1,5 @@
 """Download a finished generation, verified."""
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
@@ -9,6 +8,7 @@ from prefect_ltx.generation import CollectedVideo, collect, hold, outcome
 from prefect_ltx.generation.store import collected_before
 from prefect_ltx.ledger import State
 from prefect_ltx.tasks.context import current_owner, run_logger
+from prefect_ltx.tasks.dispatch import task
 from prefect_ltx.tasks.handle import GenerationHandle
 from prefect_ltx.tasks.policy import free_to_repeat
 

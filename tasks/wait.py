@@ -5,7 +5,6 @@ import logging
 import time
 from uuid import UUID
 
-from prefect import task
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
@@ -16,6 +15,7 @@ from prefect_ltx.generation import Services, cancel, hold, outcome, wait_for, wi
 from prefect_ltx.ledger import Generation, Owner, State
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.tasks.context import cancelled_by_person, current_owner, flow_run_id, run_logger
+from prefect_ltx.tasks.dispatch import task
 from prefect_ltx.tasks.handle import GenerationHandle
 from prefect_ltx.tasks.policy import free_to_repeat
 

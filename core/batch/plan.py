@@ -23,7 +23,7 @@ from prefect_ltx.generation.plan import NO_ACCOUNT, PlannedGeneration, draw_seed
 from prefect_ltx.generation.retake import is_retake
 from prefect_ltx.generation.services import Services
 from prefect_ltx.generation.steps import Run
-from prefect_ltx.ledger import UNFINISHED, Generation
+from prefect_ltx.ledger import UNFINISHED, Generation, Purchase
 
 PlanStatus = Literal["new", "in_flight", "archived", "parked", "lost", "duplicate"]
 
@@ -172,6 +172,15 @@ async def summary(services: Services, name: str, rows: Sequence[PlannedRow]) -> 
             *_warnings(new),
         ],
     )
+
+
+def purchases_of(rows: Sequence[PlannedRow]) -> list[Purchase]:
+    """What an approval of these rows is bound to (`plan_digest`): every video of them, paid for already or not."""
+    return [
+        Purchase(each.plan.key, each.plan.estimate.price_expected_usd, each.plan.estimate.price_upper_usd)
+        for each in rows
+        if each.status != "duplicate"
+    ]
 
 
 def _warnings(rows: Sequence[PlannedRow]) -> list[str]:

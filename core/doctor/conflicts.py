@@ -14,9 +14,9 @@ from prefect_ltx.generation.options import signer_from
 from prefect_ltx.generation.services import LEAST_LEASE_SECONDS
 from prefect_ltx.generation.sharing import refuse_unshared
 from prefect_ltx.ledger import Ledger, LedgerError
-from prefect_ltx.places import DEPLOYED
+from prefect_ltx.places import DEPLOYED, flag_of
 from prefect_ltx.provenance import SigningFailed
-from prefect_ltx.settings import Settings, SettingsError
+from prefect_ltx.settings import ENVIRONMENT, Settings, SettingsError
 
 OWN = ("PREFECT_LTX_DEBUG", DEPLOYED)
 """Variables of this package's that are no settings of a run."""
@@ -33,7 +33,17 @@ async def check_settings(
         *_signing(settings),
         *_webhook(settings),
     ]
-    return found or [ok("settings", "Nothing in them contradicts another")]
+    return [*_origins(), *(found or [ok("settings", "Nothing in them contradicts another")])]
+
+
+def _origins() -> list[Finding]:
+    """Where each setting comes from that is set; its value is not shown."""
+    by: dict[str, list[str]] = {}
+    for variable, source in sorted(Settings.origins().items()):
+        flag = flag_of(variable)
+        name = f"the flag {flag}" if source == ENVIRONMENT and flag != variable else source
+        by.setdefault(name, []).append(variable)
+    return [ok("settings", f"from {source}: {', '.join(names)}") for source, names in by.items()]
 
 
 def _unknown(environ: Mapping[str, str]) -> list[Finding]:

@@ -9,7 +9,7 @@ from prefect_ltx.durability import transience
 from prefect_ltx.ledger import LedgerError
 from prefect_ltx.ledger.database import Database
 from prefect_ltx.places import OLD_ARCHIVE, origin
-from prefect_ltx.settings import Settings, SettingsError
+from prefect_ltx.settings import DEPLOYED_BY, ENVIRONMENT, Settings, SettingsError
 
 
 def check_places(settings: Settings) -> list[Finding]:
@@ -48,6 +48,8 @@ def check_places(settings: Settings) -> list[Finding]:
 
 def _place(what: str, path: Path | None, address: str, variable: str) -> Finding:
     source = origin(variable)
+    if (file := Settings.origins().get(variable, "")) and file not in (ENVIRONMENT, DEPLOYED_BY):
+        source = f"from {file}"
     if path is None:
         kind = "bucket" if urlsplit(address).scheme == "s3" else "server"
         return ok("places", f"{what}: {address}, on a {kind} ({source})")

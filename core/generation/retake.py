@@ -43,6 +43,11 @@ class Takes:
         self._number = 0
 
     @property
+    def most(self) -> int:
+        """How many may be bought."""
+        return self._most
+
+    @property
     def tags(self) -> tuple[str, ...]:
         """The ledger's tag of a take after the first: which row of seeds it belongs to, and its place there."""
         return (f"next_seed:{self._first}/{self._number}",) if self._number else ()

@@ -100,6 +100,12 @@ def find(connection: Connection, now: float, plan: str, at_most_usd: Decimal) ->
     return None if row is None else _approval_of(row)
 
 
+def everything(connection: Connection) -> list[Approval]:
+    """Every approval, the newest first."""
+    query = select(_approvals).order_by(_approvals.c.approved_at.desc(), _approvals.c.id)
+    return [_approval_of(row) for row in connection.execute(query)]
+
+
 def _approval_of(row: Row[Any]) -> Approval:
     values: Mapping[Any, Any] = row._mapping
     return Approval(

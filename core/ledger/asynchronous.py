@@ -161,6 +161,7 @@ class AsyncLedger:
     accounts_of_rows = _Awaited(Ledger.accounts_of_rows)
     stops = _Awaited(Ledger.stops)
     approval = _Awaited(Ledger.approval)
+    approvals = _Awaited(Ledger.approvals)
     events = _Awaited(Ledger.events)
     released_attempts = _Awaited(Ledger.released_attempts)
     claimed_request_ids = _Awaited(Ledger.claimed_request_ids)

@@ -145,6 +145,10 @@ class LedgerReader:
             lambda each: approvals.find(each, self._database.now(each), plan, at_most_usd)
         )
 
+    def approvals(self) -> list[Approval]:
+        """What people approved, the newest first."""
+        return self._database.read(approvals.everything)
+
     # -- history -----------------------------------------------------------------------------------------
 
     def events(self, generation_id: str) -> list[LedgerEvent]:

@@ -206,3 +206,42 @@ def test_dropped_files_are_made_by_their_events_and_the_same_bytes_again_cost_no
     assert sorted(each.name for each in inbox.iterdir()) == sorted(
         [".ltx", "again.mp4", "defaults.yaml", "piers.json", "{{ 7 + 7 }} -y.mp4"]
     )
+
+
+def test_a_run_that_waits_for_a_person_needs_no_worker_to_wait_with_it(
+    deployed: Working, media_folder: Path
+) -> None:
+    """A deployed run is suspended while somebody thinks: its process has ended, and the answer starts it again, for the
+    plan that was shown."""
+    server, paid = deployed.server, len(deployed.fal.bill)
+    request = {**REQUEST, "prompt": "A jetty.", "image_url": str(media_folder / "sheet.png"), "seed": 11}
+    made = server.start("ingredient-to-video", {"request": request, "approve": True, "recipe": "none"})
+
+    def run() -> dict[str, Any]:
+        found: dict[str, Any] = server.api.get(f"/flow_runs/{made['id']}").json()
+        return found
+
+    until(lambda: run()["state_name"] == "Suspended", 240)
+    until(lambda: not running_for(made["id"]), 60)
+    assert len(deployed.fal.bill) == paid
+    answer = server.api.post(
+        f"/flow_runs/{made['id']}/resume", json={"run_input": {"approve": True, "name": "Ada"}}
+    )
+    assert answer.json()["status"] == "ACCEPT"
+    ended = server.ended_run("ingredient-to-video", lambda run: run["id"] == made["id"])
+    assert ended["state_type"] == "COMPLETED", deployed.log()
+    assert len(deployed.fal.bill) == paid + 1
+    with Ledger(f"sqlite:///{deployed.folder / 'ledger.db'}") as ledger:
+        assert [each.approved_by for each in ledger.approvals()] == ["Ada"]
+
+
+def running_for(run_id: str) -> list[int]:
+    """The processes that carry out a flow run."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"PREFECT__FLOW_RUN_ID={run_id}".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found

@@ -19,7 +19,8 @@ from told import told
 from prefect_ltx.archive import Archive
 from prefect_ltx.film import StoryboardInvalid, read_storyboard, take_seeds
 from prefect_ltx.flows import storyboard_film
-from prefect_ltx.flows.film import FilmIncomplete, NotApproved
+from prefect_ltx.flows.approval import NotApproved
+from prefect_ltx.flows.film import FilmIncomplete
 from prefect_ltx.flows.film_plan import OverBudget
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import verify_video
