@@ -1,6 +1,6 @@
 """Where finished videos are kept, as a Prefect block."""
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr
@@ -8,7 +8,9 @@ from pydantic import Field, HttpUrl, SecretStr
 from prefect_ltx.archive import Archive
 from prefect_ltx.blocks._stored_places import StoresPlace
 from prefect_ltx.blocks.credentials import DOCUMENTATION
+from prefect_ltx.bucket_rules import Acl, BucketRules, StorageClass
 from prefect_ltx.places import Kind
+from prefect_ltx.settings import Settings
 
 ABSOLUTE_ARCHIVE: Final = r"^(/|[A-Za-z]:|s3://|file:///)"
 """What the UI's form takes: it has no folder by which a relative place could be completed."""
@@ -59,6 +61,48 @@ class VideoArchive(StoresPlace, Block):
         default=None, title="Secret access key", description="Belongs to the access key ID."
     )
 
+    encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
+        default=None,
+        title="Encryption",
+        description="Server-side encryption of what is written into the bucket; empty for the environment's setting.",
+    )
+    kms_key_id: str | None = Field(
+        default=None,
+        title="KMS key",
+        description="Id, ARN or alias of the key for aws:kms; empty for the account's own.",
+    )
+    storage_class: StorageClass | None = Field(
+        default=None,
+        title="Storage class",
+        description="Of what is written into the bucket; only classes whose objects can be read at once.",
+    )
+    object_tags: dict[str, str] = Field(
+        default_factory=dict,
+        title="Object tags",
+        description="Tags of everything that is written into the bucket, at most ten.",
+    )
+    acl: Acl | None = Field(
+        default=None,
+        title="Access (ACL)",
+        description="A canned access rule, such as bucket-owner-full-control for another account's bucket.",
+    )
+    retention_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = Field(
+        default=None,
+        title="Retention",
+        description="Object lock of what is written once; the bucket has to have object lock switched on.",
+    )
+    retention_days: int | None = Field(
+        default=None, ge=1, le=36_500, title="Retention in days", description="How long it is locked."
+    )
+    legal_hold: bool = Field(
+        default=False, title="Legal hold", description="Lock what is written once until somebody lifts it."
+    )
+    requester_pays: bool = Field(
+        default=False,
+        title="Requester pays",
+        description="Say that these credentials pay for reading and writing, as such buckets ask.",
+    )
+
     place_field: ClassVar[str] = "location"
     place_kind: ClassVar[Kind] = "archive"
 
@@ -67,12 +111,31 @@ class VideoArchive(StoresPlace, Block):
 
         Raises:
             SettingsError: the block was stored with a relative place. Nothing was sent or spent.
+            BucketRulesInvalid: rules that no bucket takes. Nothing was sent or spent.
         """
         self.refuse_relative_place()
+        rules = self._rules() if self.location.startswith("s3://") else None
         return Archive(
             self.location,
             endpoint_url=self.endpoint_url,
             region=self.region,
             key=self.access_key_id.get_secret_value() if self.access_key_id else None,
             secret=self.secret_access_key.get_secret_value() if self.secret_access_key else None,
+            rules=rules,
         )
+
+    def _rules(self) -> BucketRules:
+        """The block's rules; what it does not say, the environment does."""
+        own = {
+            "encryption": self.encryption,
+            "kms_key": self.kms_key_id,
+            "storage_class": self.storage_class,
+            "tags": self.object_tags,
+            "acl": self.acl,
+            "retention": self.retention_mode,
+            "retention_days": self.retention_days,
+            "legal_hold": self.legal_hold,
+            "requester_pays": self.requester_pays,
+        }
+        around = Settings().bucket_rules.model_dump()
+        return BucketRules.of(**around | {name: value for name, value in own.items() if value})

@@ -6,7 +6,7 @@ worker or a schedule started it. Every setting that is a place is absolute here,
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -21,6 +21,9 @@ from prefect_ltx.places import (
     refuse_forgetting,
 )
 from prefect_ltx.settings_files import TABLE, NamedSource, sources_for
+
+if TYPE_CHECKING:
+    from prefect_ltx.bucket_rules import BucketRules
 
 __all__ = ["Settings", "SettingsError"]
 
@@ -97,6 +100,22 @@ class Settings(BaseSettings):
     judges: str = ""
     """Judges of takes that a run or a storyboard may name, `module:object` each, separated by commas or blanks; besides
     those that installed packages offer as entry points of the group `prefect_ltx.judges`."""
+
+    s3_encryption: str = ""
+    """Server-side encryption of what is written into the archive's bucket: AES256, aws:kms or aws:kms:dsse."""
+    s3_kms_key: str = ""
+    """The KMS key for it: id, ARN or alias; empty: the account's own."""
+    s3_storage_class: str = ""
+    """The storage class, such as INTELLIGENT_TIERING; only those whose objects can be read at once."""
+    s3_tags: str = ""
+    """Object tags, such as `client=acme, kind=video`."""
+    s3_acl: str = ""
+    """A canned access rule, such as bucket-owner-full-control."""
+    s3_retention: str = ""
+    """An object lock's mode and days, such as `GOVERNANCE 365`."""
+    s3_legal_hold: bool = False
+    s3_request_payer: str = ""
+    """`requester` where whoever reads and writes pays for it."""
 
     c2pa_certificate: Path | None = None
     """PEM file with the user's certificate chain, leaf first: renditions are signed with Content Credentials."""
@@ -196,6 +215,31 @@ class Settings(BaseSettings):
                 # Not through validation again: that would call this for ever.
                 self.__dict__[field] = Path(place) if isinstance(value, Path) else place
         return self
+
+    @property
+    def bucket_rules(self) -> "BucketRules":
+        """What the archive's bucket asks of everything that is written into it.
+
+        Raises:
+            SettingsError: a rule that no bucket takes.
+        """
+        from prefect_ltx.bucket_rules import BucketRules, BucketRulesInvalid
+
+        try:
+            if self.s3_request_payer.strip().lower() not in ("", "requester"):
+                raise BucketRulesInvalid("The bucket's rules: request payer is requester, or empty")
+            return BucketRules.from_texts(
+                encryption=self.s3_encryption.strip(),
+                kms_key=self.s3_kms_key.strip(),
+                storage_class=self.s3_storage_class.strip().upper(),
+                tags=self.s3_tags,
+                acl=self.s3_acl.strip().lower(),
+                retention=self.s3_retention,
+                legal_hold=self.s3_legal_hold,
+                requester_pays=bool(self.s3_request_payer.strip()),
+            )
+        except BucketRulesInvalid as error:
+            raise SettingsError(f"{error} Correct PREFECT_LTX_S3_….") from None
 
     @property
     def ledger_url(self) -> str:

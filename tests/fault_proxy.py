@@ -85,6 +85,11 @@ class FaultProxy:
     log: list[str] = field(default_factory=list)
     """`METHOD target` of every request, faulty ones too."""
 
+    heads: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    """The same with the headers, named in small letters."""
+    refuses: Callable[[str, dict[str, str]], str] | None = None
+    """The bucket's policy: S3's error code for a request and its headers, or an empty text."""
+
     regions: set[str] = field(default_factory=set)
     """Those that requests were signed for."""
 
@@ -149,6 +154,11 @@ class FaultProxy:
         head = await reader.readuntil(b"\r\n\r\n")
         line = " ".join(head.split(b"\r\n", 1)[0].decode().split(" ")[:2])
         self.log.append(line)
+        headers = {
+            name.strip().lower(): value.strip()
+            for name, _, value in (each.partition(":") for each in head.decode().split("\r\n")[1:])
+        }
+        self.heads.append((line, headers))
         if signed := re.search(rb"Credential=[^/]*/\d{8}/([^/]*)/s3/", head):
             self.regions.add(signed[1].decode())
         fault = self._fault_for(line)
@@ -157,6 +167,15 @@ class FaultProxy:
         if b"100-continue" in head.lower():
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = await reader.readexactly(_length(head))
+        if self.refuses is not None and (code := self.refuses(line, headers)):
+            text = b"" if line.startswith("HEAD") else _ERROR % code.encode()
+            status = b"403 Forbidden" if code == "AccessDenied" else b"400 Bad Request"
+            writer.write(
+                b"HTTP/1.1 %s\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n%s"
+                % (status, len(text), text)
+            )
+            await writer.drain()
+            return True
         if fault == "hang":
             await asyncio.sleep(60)
         if fault in _ANSWERS:

@@ -55,6 +55,25 @@ _PERMISSIONS = {
     "ListMultipartUploads": "s3:ListBucketMultipartUploads",
     "DeleteObject": "s3:DeleteObject",
 }
+_RULES = {
+    # What a bucket says of a rule that it does not take, and which setting it is.
+    "InvalidEncryptionAlgorithmError": ("the encryption", "PREFECT_LTX_S3_ENCRYPTION"),
+    "KMS.NotFoundException": ("the KMS key: there is none of this name", "PREFECT_LTX_S3_KMS_KEY"),
+    "KMS.DisabledException": ("the KMS key: it is disabled", "PREFECT_LTX_S3_KMS_KEY"),
+    "KMS.KMSInvalidStateException": ("the KMS key: it cannot be used now", "PREFECT_LTX_S3_KMS_KEY"),
+    "KMS.InvalidKeyUsageException": ("the KMS key: it is no key for encryption", "PREFECT_LTX_S3_KMS_KEY"),
+    "KMS.AccessDeniedException": ("the KMS key: these credentials may not use it", "PREFECT_LTX_S3_KMS_KEY"),
+    "InvalidStorageClass": ("the storage class", "PREFECT_LTX_S3_STORAGE_CLASS"),
+    "InvalidTag": ("the object tags", "PREFECT_LTX_S3_TAGS"),
+    "AccessControlListNotSupported": ("an access rule (ACL): it has none", "PREFECT_LTX_S3_ACL"),
+    "ObjectLockConfigurationNotFoundError": (
+        "a retention: it has no object lock",
+        "PREFECT_LTX_S3_RETENTION",
+    ),
+    "InvalidRetentionPeriod": ("the retention's period", "PREFECT_LTX_S3_RETENTION"),
+}
+_WITHOUT_LOCK = "object lock"
+"""In the text of an InvalidRequest, in small letters: the bucket has no object lock."""
 _AGAIN = {
     "BadDigest",
     "IncompleteBody",
@@ -122,6 +141,14 @@ def explained(error: BaseException, where: str) -> ArchiveError:
         return _not_s3(where)
     if code in GONE:
         return ArchiveNotFound(f"{where} is not in the archive")
+    if code == "InvalidRequest" and _WITHOUT_LOCK in _text(error).lower():
+        code = "ObjectLockConfigurationNotFoundError"
+    if code in _RULES:
+        what, setting = _RULES[code]
+        return ArchiveDenied(
+            f"{where}: the bucket does not take {what} ({code})",
+            next_step=f"Correct {setting}, or the same in the archive's block, then run `prefect-ltx sweep`",
+        )
     if code in _DENIED:
         return _denied(error, code, where)
     if code in ("NotImplemented", "501"):
@@ -168,6 +195,12 @@ def _denied(error: BaseException, code: str, where: str) -> ArchiveDenied:
         f"{where}: S3 refuses it ({code}): these credentials lack {needed}",
         next_step=f"Grant {needed}, then run `prefect-ltx sweep`",
     )
+
+
+def _text(error: BaseException) -> str:
+    """The server's own words, to be understood and never to be shown."""
+    client_error = _client_error(error)
+    return str(client_error.response.get("Error", {}).get("Message", "")) if client_error else ""
 
 
 def _skew(error: BaseException) -> float:

@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from prefect_ltx.archive.s3_answers import check_answer
 from prefect_ltx.archive.s3_body import Body
 from prefect_ltx.archive.s3_errors import worth_another_try
+from prefect_ltx.bucket_rules import BucketRules
 
 ATTEMPTS: Final = 4
 BODIES_IN_FLIGHT: Final = 8  # those that arrive are held in memory meanwhile, 8 MiB each
@@ -45,6 +46,7 @@ class S3Settings:
         request_checksum_calculation: str = "when_supported",
         retry_wait: float = 0.2,
         request_timeout: float = 120,
+        rules: BucketRules | None = None,
     ) -> None:
         """Keep settings; secrets are hidden from every representation."""
         self.endpoint_url = endpoint_url or None
@@ -53,6 +55,7 @@ class S3Settings:
         self.region = region or os.environ.get("AWS_REGION") or None
         self.addressing_style = addressing_style or self._usual_style()
         self.request_checksum_calculation = request_checksum_calculation
+        self.rules = rules or BucketRules()
         self.retry_wait = retry_wait
         self.request_timeout = request_timeout
 
@@ -125,6 +128,8 @@ class S3Session:
     ) -> Any:
         """Send a request, up to `attempts` times while that may help; the last error is raised as it is."""
         await self._ensure_open()
+        # Here and nowhere else, so that no write can go without what the bucket asks for.
+        request = {**self._settings.rules.of_request(method, request), **request}
         content = {"Body": body} if body is not None else {}
         for attempt in range(1, attempts + 1):
             try:

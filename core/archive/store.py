@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from pydantic import SecretStr
 
@@ -39,6 +39,10 @@ from prefect_ltx.archive.thumbnails import Thumbnail
 from prefect_ltx.archive.verify import VerifyProgress, VerifyReport, verify_archive
 from prefect_ltx.reading import Unreadable, local_path
 
+if TYPE_CHECKING:
+    from prefect_ltx.archive.asked_rules import RuleAsked
+    from prefect_ltx.bucket_rules import BucketRules
+
 _MOST_SMALL_BYTES: Final = 64 << 20
 
 
@@ -49,6 +53,7 @@ class Archive:
     `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`,
     profiles, roles). The bucket has to exist, and its server has to know conditional writes.
 
+    `rules` are what the bucket asks of what is written into it; not given: the settings' (`PREFECT_LTX_S3_…`).
     `request_checksum_calculation="when_required"` is for servers that refuse checksums they do not know;
     `retry_wait` is the first of three growing pauses, in seconds, before a failed request is sent again.
 
@@ -71,6 +76,7 @@ class Archive:
         addressing_style: str | None = None,
         request_checksum_calculation: str = "when_supported",
         retry_wait: float = 0.2,
+        rules: "BucketRules | None" = None,
     ) -> None:
         """Name the place; nothing is read, written or sent yet."""
         self._backend: Backend
@@ -83,13 +89,17 @@ class Archive:
             "addressing_style": addressing_style,
             "request_checksum_calculation": request_checksum_calculation,
             "retry_wait": retry_wait,
+            "rules": rules,
         }
         text = str(location)
         if text.startswith("s3://"):
             # s3fs takes a tenth of what starting a run costs, and only a bucket needs it.
             from prefect_ltx.archive.s3 import S3Backend
             from prefect_ltx.archive.s3_session import S3Settings
+            from prefect_ltx.settings import Settings
 
+            if rules is None:
+                self._how["rules"] = Settings().bucket_rules
             self._backend = S3Backend(text, S3Settings(**self._how))
         elif not text.strip() or "://" in text.removeprefix("file://"):
             raise ArchiveKeyInvalid("An archive is a folder or s3://bucket/prefix")
@@ -105,6 +115,25 @@ class Archive:
     def folder(self) -> Path | None:
         """The folder on this machine; None for a bucket."""
         return self._backend.root if isinstance(self._backend, FolderBackend) else None
+
+    @property
+    def rules(self) -> "BucketRules | None":
+        """What the bucket asks of everything that is written; None for a folder."""
+        rules: BucketRules | None = self._how["rules"]
+        return rules
+
+    async def rule_asked(self) -> "RuleAsked | None":
+        """Which rule a bucket's refusal to write asks for, found out by trying; None where no rule helps."""
+        if self.rules is None:
+            return None
+        from prefect_ltx.archive.asked_rules import rule_asked
+        from prefect_ltx.archive.s3 import S3Backend
+        from prefect_ltx.archive.s3_session import S3Settings
+
+        def make(rules: "BucketRules") -> S3Backend:
+            return S3Backend(self.location, S3Settings(**{**self._how, "rules": rules}))
+
+        return await rule_asked(make, self.rules)
 
     def elsewhere(self, location: str | Path) -> "Archive":
         """Another place, used with the same credentials."""

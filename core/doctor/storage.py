@@ -139,19 +139,16 @@ async def check_archive(settings: Settings) -> list[Finding]:
             async with asyncio.timeout(120):
                 wrong = await archive.probe()
         except ArchiveDenied as problem:
-            return [
-                error(
-                    "archive",
-                    problem.what,
-                    f"{problem.next_step}. An archive needs the right to put, get, list and delete.",
-                )
-            ]
+            return [await _denied(archive, problem)]
         except (ArchiveError, TimeoutError) as problem:
             said = str(problem) or "no answer within two minutes"
             return [
                 error("archive", said, "Correct PREFECT_LTX_ARCHIVE and the credentials and endpoint for it.")
             ]
     found = []
+    if archive.rules is not None and (stated := archive.rules.stated):
+        said = "; ".join(f"{name} {value}" for name, value in stated.items())
+        found.append(ok("archive", f"The bucket takes what is written by the rules that are set: {said}"))
     if not any(each.severity == "error" for each in wrong):
         found.append(ok("archive", f"{where} is write-once: a second write to one name was refused"))
     found += [
@@ -168,3 +165,17 @@ async def check_archive(settings: Settings) -> list[Finding]:
             info("archive", f"The folder is on a network file system ({kind}), which machines may share")
         )
     return found
+
+
+async def _denied(archive: Archive, problem: ArchiveDenied) -> Finding:
+    """A refusal, with the rule that it asks for, where trying tells."""
+    asked = None
+    try:
+        async with asyncio.timeout(120):
+            asked = await archive.rule_asked()
+    except (ArchiveError, TimeoutError):
+        pass  # then the refusal itself is all that is known
+    if asked is not None:
+        return error("archive", f"{problem.what}; {asked.what}", f"{asked.remedy}.")
+    remedy = f"{problem.next_step}. An archive needs the right to put, get, list and delete."
+    return error("archive", problem.what, remedy)
