@@ -46,7 +46,7 @@ def table_format(name: str) -> str:
     """`.csv`, `.xlsx` or `.jsonl`, by the end of a file's name or address.
 
     Raises:
-        TableFileInvalid: it is none of them, or a workbook without the package that writes it.
+        TableFileInvalid: its suffix is not one of them, or a workbook without the package that writes it.
     """
     suffix = PurePosixPath(name).suffix.lower()
     if suffix not in TABLE_FORMATS:
@@ -95,7 +95,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a table over what is at `path`, whole or not at all. A device or a pipe is written as it is.
+    """Write a table over what is at `path`, atomically. A device or a pipe is written as it is.
 
     Raises:
         OSError: it cannot be written.

@@ -67,7 +67,7 @@ async def asked(form: type[Answer], *, key: str, timeout: float) -> Answer:
             )
         except FlowPauseTimeout:
             raise NobodyAnswered(f"nobody answered within {timeout:g} s") from None
-    # Prefect's own answer is a form with its defaults where there is none: that would be a yes that nobody said.
+    # Prefect's own answer is a form with its defaults where nobody answered: that would be a yes that nobody said.
     answer, _ = await _known(form, run, key)
     if answer is None:
         raise NobodyAnswered("the run was set going without an answer")

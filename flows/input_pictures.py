@@ -20,7 +20,7 @@ WIDTH: Final = 120
 
 
 async def pictures_of(run: Run, requests: Sequence[GenerationRequest]) -> list[str]:
-    """The inputs of each request as HTML images with data URIs, in their order; empty where there is none to show.
+    """The inputs of each request as HTML images with data URIs, in their order; empty where nothing can be shown.
 
     The first `MOST_PICTURES` different inputs have one. An input that cannot be drawn has none, which is no error.
     """

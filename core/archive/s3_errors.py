@@ -58,7 +58,7 @@ _PERMISSIONS = {
 _RULES = {
     # What a bucket says of a rule that it does not take, and which setting it is.
     "InvalidEncryptionAlgorithmError": ("the encryption", "PREFECT_LTX_S3_ENCRYPTION"),
-    "KMS.NotFoundException": ("the KMS key: there is none of this name", "PREFECT_LTX_S3_KMS_KEY"),
+    "KMS.NotFoundException": ("the KMS key: no key has this name", "PREFECT_LTX_S3_KMS_KEY"),
     "KMS.DisabledException": ("the KMS key: it is disabled", "PREFECT_LTX_S3_KMS_KEY"),
     "KMS.KMSInvalidStateException": ("the KMS key: it cannot be used now", "PREFECT_LTX_S3_KMS_KEY"),
     "KMS.InvalidKeyUsageException": ("the KMS key: it is no key for encryption", "PREFECT_LTX_S3_KMS_KEY"),

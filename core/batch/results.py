@@ -61,7 +61,7 @@ class RowResult(BaseModel, frozen=True):
     files: dict[str, str] = {}
     """Role to place in the archive, for the video and every rendition."""
     size: str = ""
-    """Of the delivered video, in pixels as 1280x720; as asked for where there is none."""
+    """Of the delivered video, in pixels as 1280x720; as asked for without a delivery."""
     num_frames: int | None = None
     """The same, in frames."""
     price_expected_usd: Decimal

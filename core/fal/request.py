@@ -51,7 +51,7 @@ class GenerationRequest(BaseModel):
     STRENGTH_FIELD: ClassVar[str] = ""
     """The field that a table's column `strength` means, where it means none of fal's own."""
     SHEET_FIELD: ClassVar[str] = ""
-    """The media field that holds a reference sheet, whose panels the video keeps; empty where there is none."""
+    """The media field that holds a reference sheet, whose panels the video keeps; empty without one."""
     AUTO_SIZE: ClassVar[tuple[int, int] | None] = None
     """(width, height) of "auto" where the endpoint has one size for it; None where it follows the inputs."""
 
