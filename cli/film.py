@@ -1,22 +1,19 @@
 """`prefect-ltx film STORYBOARD.yaml`: a storyboard to one film, its plan, and its animatic at no cost."""
 
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefect_ltx.cli.film_animatic import make_animatic
 from prefect_ltx.cli.frame import FrameRuleOption, Output, RecipeOption, command, complain
 from prefect_ltx.cli.progress import say
 
 if TYPE_CHECKING:
     from prefect_ltx.fal import FrameRule
     from prefect_ltx.film import Storyboard, StoryboardInvalid
-    from prefect_ltx.flows.film_store import ArchivedFilm
+    from prefect_ltx.flows.film_result import ArchivedFilm
 
 PROBLEMS_SHOWN = 100
 
@@ -45,6 +42,13 @@ async def film(
         Path | None,
         typer.Option(metavar="FILE.mp4", help="Copy the film there too; an animatic has only this copy."),
     ] = None,
+    timeline: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the film for editing: .otio with every take, .edl or .fcpxml; may be repeated.",
+        ),
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=40, help="Shots at fal at the same time.")] = 4,
     recipe: RecipeOption = "web",
     tag: Annotated[list[str] | None, typer.Option(help="A tag for the ledger; may be repeated.")] = None,
@@ -58,13 +62,17 @@ async def film(
     from prefect_ltx.film import StoryboardInvalid, load_storyboard
     from prefect_ltx.settings import Settings
 
+    if timeline and (plan or animatic):
+        raise typer.BadParameter("--timeline is of a film: leave out --plan and --animatic.")
+    for path in timeline or []:
+        _check_timeline(path)
     try:
         board = load_storyboard(storyboard)
         if plan:
             return await plan_storyboard(output, storyboard, frame_rule)
         if animatic:
             target = out or Path(f"{PurePosixPath(storyboard.partition('?')[0]).stem}.animatic.mp4")
-            made = await _animatic(board, target, concurrency)
+            made = await make_animatic(board, target, lambda plain: _rehearsed(plain, concurrency))
         else:
             Settings().require_fal()
             made = await _film(
@@ -77,6 +85,8 @@ async def film(
             )
             if out is not None:
                 await _copy(made, out)
+            for path in timeline or []:
+                _write_timeline(made, path)
     except StoryboardInvalid as error:
         return _tell(output, error)
     _show(output, made, out if not animatic else target, animatic=animatic)
@@ -91,6 +101,7 @@ async def plan_storyboard(output: Output, path: str, frame_rule: "FrameRule") ->
 
     quieten_prefect()
     from prefect_ltx.cli.tables import facts, grid
+    from prefect_ltx.flows.film_additions import check_additions
     from prefect_ltx.flows.film_plan import plan_film
     from prefect_ltx.flows.sheeting import draw_sheets
     from prefect_ltx.generation import NO_ACCOUNT, Services
@@ -100,6 +111,7 @@ async def plan_storyboard(output: Output, path: str, frame_rule: "FrameRule") ->
         async with Services.from_settings(Settings(), to_spend=False) as services:
             if not services.has_account:
                 complain(f"Note: {NO_ACCOUNT}.")
+            await check_additions(services, board)
             found = await plan_film(
                 services, board, await draw_sheets(services, board), frame_rule=frame_rule
             )
@@ -168,53 +180,37 @@ async def _film(board: dict[str, Any], **options: Any) -> "ArchivedFilm":
     return made
 
 
-async def _animatic(board: "Storyboard", target: Path, concurrency: int) -> "ArchivedFilm":
-    """The film on an embedded fal with a ledger and an archive of its own, all of which go at the end."""
-    from prefect_ltx.film import TakePolicy
-    from prefect_ltx.local import LocalFal
+def _check_timeline(path: Path) -> None:
+    """Before anything is spent: whether the form is known, and OpenTimelineIO there."""
+    from prefect_ltx.film.editorial import TimelineUnwritable, check_adapter
 
-    # One take each: the stand-in's takes are as good as each other, and nobody should be asked to choose.
-    plain = board.model_copy(
-        update={
-            "defaults": board.defaults.model_copy(update={"takes": TakePolicy()}),
-            "shots": [shot.model_copy(update={"takes": None}) for shot in board.shots],
-        }
-    )
-    with tempfile.TemporaryDirectory(prefix="ltx-animatic-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        with LocalFal(data=folder / "fal") as fal, _environment(fal.url, folder):
-            say(f"The embedded fal serves {fal.url}; nothing is spent")
-            made = await _film(
-                _as_data(plain),
-                concurrency=concurrency,
-                approve=False,
-                recipe="none",
-                tags=["animatic"],
-                frame_rule="as_is",
-            )
-            await _copy(made, target)
-    return made
-
-
-@contextmanager
-def _environment(fal_url: str, folder: Path) -> Iterator[None]:
-    """Settings that point into the folder, without the user's key and budget; put back at the end."""
-    before = dict(os.environ)
-    for name in [*os.environ]:
-        if name == "FAL_KEY" or name.startswith("PREFECT_LTX_"):
-            del os.environ[name]
-    os.environ |= {
-        "PREFECT_LTX_FAL_URL": fal_url,
-        "PREFECT_LTX_HOME": str(folder),
-        "PREFECT_LTX_LEDGER": f"sqlite:///{folder / 'ledger.db'}",
-        "PREFECT_LTX_ARCHIVE": str(folder / "archive"),
-    }
     try:
-        yield
-    finally:
-        for name in {*os.environ} - {*before}:
-            del os.environ[name]
-        os.environ |= before
+        check_adapter(path)
+    except TimelineUnwritable as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _write_timeline(made: "ArchivedFilm", path: Path) -> None:
+    from prefect_ltx.film.editorial import TimelineUnwritable
+    from prefect_ltx.flows.film_edit import write_editing_timeline
+
+    try:
+        write_editing_timeline(made, path)
+        say(f"The timeline is in {path}")
+    except TimelineUnwritable as error:
+        complain(f"{error}. The film is archived: {made.video}.")
+        raise typer.Exit(1) from None
+
+
+async def _rehearsed(board: "Storyboard", concurrency: int) -> "ArchivedFilm":
+    return await _film(
+        _as_data(board),
+        concurrency=concurrency,
+        approve=False,
+        recipe="none",
+        tags=["animatic"],
+        frame_rule="as_is",
+    )
 
 
 async def _copy(made: "ArchivedFilm", target: Path) -> None:
@@ -229,12 +225,13 @@ async def _copy(made: "ArchivedFilm", target: Path) -> None:
 
 
 def _as_data(board: "Storyboard") -> dict[str, Any]:
-    return board.model_dump(mode="json", exclude_defaults=True)
+    # What is said is kept, also where it is the default: a film's loudness that is left out is the recipe's.
+    return board.model_dump(mode="json", exclude_unset=True)
 
 
 def _needs_a_person(board: dict[str, Any]) -> bool:
     asked = [board.get("defaults", {}), *board["shots"]]
-    return any(each.get("takes", {}).get("choose") == "person" for each in asked)
+    return any((each.get("takes") or {}).get("choose") == "person" for each in asked)
 
 
 def _tell(output: Output, error: "StoryboardInvalid") -> bool:

@@ -25,7 +25,8 @@ FOLDER = ".parameters"
 """Beside the generations of an archive, where several machines share the work."""
 
 _SHORT = 1024
-_MEDIA = frozenset({*MEDIA_KINDS, "images", "image", "video"})
+_OF_STORYBOARDS = ("images", "image", "video", "mid_image", "end_image", "voice", "file", "font")
+_MEDIA = frozenset({*MEDIA_KINDS, *_OF_STORYBOARDS})
 _TYPES = {
     "image/png": ".png",
     "image/jpeg": ".jpg",

@@ -13,14 +13,18 @@ from prefect_ltx.flows.approval import approved
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.film_plan import film_markdown
 from prefect_ltx.flows.film_planning import FilmPlanning
-from prefect_ltx.flows.film_shots import make_shots
-from prefect_ltx.flows.film_store import ArchivedFilm, finish_film
+from prefect_ltx.flows.film_result import ArchivedFilm
+from prefect_ltx.flows.film_shots import FilmIncomplete, make_shots
+from prefect_ltx.flows.film_store import finish_film
 from prefect_ltx.flows.forms import AtOnce, RecipeChoice, Seconds, StoryboardSource
 from prefect_ltx.flows.naming import film_tags
 from prefect_ltx.flows.parameters import flow
 from prefect_ltx.flows.take import check_archived
 from prefect_ltx.flows.takes import CHOICE_SECONDS
+from prefect_ltx.media import recipe_named
 from prefect_ltx.tasks.context import run_logger
+
+__all__ = ["FilmIncomplete", "storyboard_film", "storyboard_from"]
 
 
 def _run_name() -> str:
@@ -61,6 +65,7 @@ async def storyboard_film(
         tags: Words to find the shots by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends frame counts as asked; nearest and floor fit them to 8k+1, as the model works.
     """
+    renditions = recipe_named(recipe) if isinstance(recipe, str) else recipe
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
     async with services_for(names) as services:
         planning = FilmPlanning(services, lambda: storyboard_from(storyboard), frame_rule)
@@ -90,7 +95,7 @@ async def storyboard_film(
         for row, take in chosen:
             # Choices may have taken days.
             await check_archived(services, row, take)
-        film = await finish_film(services, board, chosen, tags=tags or [])
+        film = await finish_film(services, board, chosen, recipe=renditions, tags=tags or [])
     for warning in film.warnings:
         run_logger().warning("%s", warning)
     await acreate_markdown_artifact(

@@ -20,8 +20,8 @@ from prefect_ltx.film import (
     take_seeds,
 )
 from prefect_ltx.flows.approval import purchase_of
+from prefect_ltx.flows.film_result import ArchivedFilm
 from prefect_ltx.flows.film_starts import archived_takes, stand_in_picture, start_picture
-from prefect_ltx.flows.film_store import ArchivedFilm
 from prefect_ltx.flows.naming import in_markdown, words_of
 from prefect_ltx.generation import PlanReport, Services, plan_request
 from prefect_ltx.ledger import Purchase

@@ -8,6 +8,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect_ltx.fal import FrameRule, GenerationRequest
 from prefect_ltx.film import Storyboard, shot_request
 from prefect_ltx.flows.approval import ShownPlan
+from prefect_ltx.flows.film_additions import check_additions
 from prefect_ltx.flows.film_plan import FilmPlan, plan_film, plan_markdown
 from prefect_ltx.flows.film_starts import stand_in_picture
 from prefect_ltx.flows.input_pictures import pictures_of
@@ -39,6 +40,7 @@ class FilmPlanning:
         self.board = board = self._read()
         # Loaded before anything is sent: a mistyped name must not cost the takes.
         self.judges = {spec: load_judge(spec) for shot in board.shots if (spec := board.takes_of(shot).judge)}
+        await check_additions(self._services, board)
         await self.draw()
         self.plan = plan = await plan_film(self._services, board, self.sheets, frame_rule=self._frame_rule)
         for shot in plan.shots:

@@ -9,12 +9,11 @@ import asyncio
 import importlib.metadata
 import platform
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel
 
 from prefect_ltx.archive import ArchiveConflict, ArchivedFile, Manifest
 from prefect_ltx.archive.manifest_records import Ancestor
@@ -22,7 +21,6 @@ from prefect_ltx.film import (
     FilmLineage,
     FilmManifest,
     JoinedFilm,
-    ShotLineage,
     Storyboard,
     check_film,
     film_folder,
@@ -30,12 +28,16 @@ from prefect_ltx.film import (
     join_clips,
 )
 from prefect_ltx.film.manifest import FILM_ENDPOINT
+from prefect_ltx.flows.film_additions import Additions, fetch_additions
 from prefect_ltx.flows.film_clips import fetch_clips, lineage_of
+from prefect_ltx.flows.film_result import ArchivedFilm, archived_film
+from prefect_ltx.flows.film_subtitles import subtitle_files
 from prefect_ltx.flows.take_row import Take, TakeRow
 from prefect_ltx.generation import Services, tell
 from prefect_ltx.generation.work_folders import FILMS, own_folder
 from prefect_ltx.media import (
     ContactSheet,
+    HlsVideo,
     Poster,
     Preview,
     Recipe,
@@ -52,42 +54,20 @@ from prefect_ltx.tasks.assets import asset_key, emit_asset
 _LOCAL: Any = {
     "cast": True,
     "locations": True,
-    "shots": {"__all__": {"video", "image", "mid_image", "end_image"}},
+    "music": {"file"},
+    "subtitles": {"font"},
+    "shots": {"__all__": {"video", "image", "mid_image", "end_image", "voice"}},
 }
 PICTURES = Recipe(loudness=None, outputs=(Poster(), ContactSheet(), Preview()))
 
 
-class ArchivedFilm(BaseModel):
-    """A film in the archive. Holds no URL that expires and no secret."""
-
-    title: str
-    key: str
-    archive: str
-    folder: str
-    video: str
-    manifest: str
-    manifest_sha256: str
-    files: dict[str, str]
-    """Role to place in the archive."""
-    frames: int
-    fps: str
-    duration_seconds: str
-    """An exact fraction, such as `85/6`."""
-    width: int
-    height: int
-    shots: list[ShotLineage]
-    price_expected_usd: Decimal
-    """Of the chosen takes of all shots, whenever they were paid for."""
-    paid_now: int
-    """Takes that this run sent; all others were paid for before."""
-    reused: bool
-    """True where the film itself was in the archive already."""
-    stand_in: bool
-    warnings: list[str]
-
-
 async def finish_film(
-    services: Services, board: Storyboard, chosen: Sequence[tuple[TakeRow, Take]], *, tags: Sequence[str]
+    services: Services,
+    board: Storyboard,
+    chosen: Sequence[tuple[TakeRow, Take]],
+    *,
+    recipe: Recipe,
+    tags: Sequence[str],
 ) -> ArchivedFilm:
     """Join the chosen takes and archive the film; the same takes again give the film that is there.
 
@@ -96,7 +76,8 @@ async def finish_film(
         ArchiveError: the archive cannot be used now; every shot is archived, and running again goes on here.
     """
     with own_folder(services.options.work_dir, FILMS) as scratch:
-        return await _finished(services, board, chosen, scratch, tags)
+        async with AsyncExitStack() as stay:
+            return await _finished(services, board, chosen, scratch, recipe, tags, stay)
 
 
 async def _finished(
@@ -104,12 +85,27 @@ async def _finished(
     board: Storyboard,
     chosen: Sequence[tuple[TakeRow, Take]],
     scratch: Path,
+    recipe: Recipe,
     tags: Sequence[str],
+    stay: AsyncExitStack,
 ) -> ArchivedFilm:
     manifests = [row.manifests[take.number] for row, take in chosen]
     clips, timeline, warnings = await fetch_clips(services, board, chosen, manifests, scratch)
     shots = lineage_of(board, clips, chosen, manifests, timeline)
-    key = film_key(board.title, str(board.fps), board.loudness, shots)
+    added = await fetch_additions(services, board, timeline, scratch, stay)
+    warnings += added.warnings
+    loudness = film_loudness(board, recipe)
+    hls = tuple(each for each in recipe.outputs if isinstance(each, HlsVideo))
+    key = film_key(
+        board.title,
+        str(board.fps),
+        loudness,
+        shots,
+        music=added.music,
+        voices=added.voices,
+        subtitles=added.subtitles,
+        hls=[each.model_dump(mode="json") for each in hls],
+    )
     folder = film_folder(board.title, key)
     found = await _archived(services, folder)
     reused = found is not None
@@ -121,13 +117,30 @@ async def _finished(
             fps=board.fps,
             title=board.title,
             comment=comment(source_type(stand_in=any(each.stand_in for each in manifests))),
-            loudness=board.loudness,
+            loudness=loudness,
+            mix=added.mix,
+            burn_in=added.cues if board.subtitles.burn_in else (),
+            font=added.font,
         )
         warnings += joined.warnings
-        found = await _stored(services, board, joined, shots, manifests, key, folder, scratch, tags)
+        lineage = FilmLineage(
+            title=board.title,
+            fps=str(board.fps),
+            frames=joined.timeline.frames,
+            duration=str(joined.timeline.duration),
+            loudness_target_lufs=loudness,
+            loudness_before_lufs=joined.loudness_before,
+            shots=shots,
+            music=added.music,
+            voices=added.voices,
+            subtitles=added.subtitles,
+        )
+        found = await _stored(
+            services, board, joined, lineage, manifests, key, folder, scratch, tags, hls, added
+        )
         tell("film", "", "archived")
         _materialized(services, found, key)
-    return _told(services, found, key, chosen, reused=reused, warnings=warnings)
+    return archived_film(services, found, key, chosen, reused=reused, warnings=warnings)
 
 
 def _materialized(services: Services, film: FilmManifest, key: str) -> None:
@@ -151,6 +164,13 @@ def _materialized(services: Services, film: FilmManifest, key: str) -> None:
     )
 
 
+def film_loudness(board: Storyboard, recipe: Recipe) -> float | None:
+    """The film's target in LUFS: what the storyboard says, else the recipe, else the web's."""
+    if "loudness" in board.model_fields_set or recipe.loudness is None:
+        return board.loudness
+    return recipe.loudness.lufs
+
+
 async def _archived(services: Services, folder: str) -> FilmManifest | None:
     there = await services.archive.manifest(folder)
     return FilmManifest.from_bytes(there.to_bytes()) if there is not None else None
@@ -160,12 +180,14 @@ async def _stored(
     services: Services,
     board: Storyboard,
     joined: JoinedFilm,
-    shots: list[ShotLineage],
+    lineage: FilmLineage,
     manifests: Sequence[Manifest],
     key: str,
     folder: str,
     scratch: Path,
     tags: Sequence[str],
+    hls: Sequence[HlsVideo],
+    added: Additions,
 ) -> FilmManifest:
     stand_in = any(each.stand_in for each in manifests)
     info = joined.info
@@ -185,15 +207,23 @@ async def _stored(
         size=info.size,
         facts=facts,
     )
-    pictures = await render_renditions(joined.path, scratch / "renditions", recipe=PICTURES)
+    made = await render_renditions(
+        joined.path,
+        scratch / "renditions",
+        recipe=PICTURES.model_copy(update={"outputs": (*PICTURES.outputs, *hls)}),
+    )
+    if added.cues:
+        made += subtitle_files(added.cues, joined, made, board.subtitles.language, scratch)
     files = []
-    for each in (film, *pictures):
+    for each in (film, *made):
         final = await mark_rendition(
             each, scratch / "marked", stand_in=stand_in, signer=services.options.signer
         )
         if final.name == "video":
             await check_film(final.path, board.title, joined)
         files.append(await _put(services, folder, final, board.title, joined))
+    # As they were given: nothing is marked in what is not ours.
+    files += [await _put(services, folder, each, board.title, joined) for each in added.files]
     manifest = FilmManifest(
         generation_key=key,
         endpoint=FILM_ENDPOINT,
@@ -222,17 +252,9 @@ async def _stored(
                 manifest_sha256=shot.manifest_sha256,
                 role=f"shot {number}: {shot.shot}",
             )
-            for number, shot in enumerate(shots, 1)
+            for number, shot in enumerate(lineage.shots, 1)
         ],
-        film=FilmLineage(
-            title=board.title,
-            fps=str(board.fps),
-            frames=joined.timeline.frames,
-            duration=str(joined.timeline.duration),
-            loudness_target_lufs=board.loudness,
-            loudness_before_lufs=joined.loudness_before,
-            shots=shots,
-        ),
+        film=lineage,
     )
     await services.archive.publish(manifest)
     # Where another run was first, its manifest stands.
@@ -262,42 +284,4 @@ async def _put(
         size=size,
         content_type=rendition.content_type,
         facts=rendition.facts,
-    )
-
-
-def _told(
-    services: Services,
-    manifest: FilmManifest,
-    key: str,
-    chosen: Sequence[tuple[TakeRow, Take]],
-    *,
-    reused: bool,
-    warnings: list[str],
-) -> ArchivedFilm:
-    def place(name: str) -> str:
-        return f"{services.archive.location.rstrip('/')}/{manifest.folder}/{name}"
-
-    video = manifest.video
-    assert video is not None
-    takes = [take.generation for row, _ in chosen for take in row.takes]
-    return ArchivedFilm(
-        title=manifest.film.title,
-        key=key,
-        archive=services.archive.location,
-        folder=manifest.folder,
-        video=place(video.name),
-        manifest=place("manifest.json"),
-        manifest_sha256=manifest.sha256,
-        files={each.role: place(each.name) for each in manifest.files},
-        frames=manifest.film.frames,
-        fps=manifest.film.fps,
-        duration_seconds=manifest.film.duration,
-        width=int(str(manifest.delivered["width"])),
-        height=int(str(manifest.delivered["height"])),
-        shots=manifest.film.shots,
-        price_expected_usd=sum((take.generation.price_expected_usd for _, take in chosen), Decimal(0)),
-        paid_now=len({each.key for each in takes if not each.reused}),
-        reused=reused,
-        stand_in=manifest.stand_in,
-        warnings=warnings,
     )

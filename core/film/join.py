@@ -14,11 +14,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
+from prefect_ltx.film.captions import font_for, laid_over, missing_letters, subtitle_strips, write_strips
 from prefect_ltx.film.errors import FilmInvalid
 from prefect_ltx.film.metadata import metadata_text
+from prefect_ltx.film.mix import NOTHING_ELSE, Mix, mixed
 from prefect_ltx.film.picture import Canvas, joined_picture
 from prefect_ltx.film.sound import joined_sound
 from prefect_ltx.film.timeline import SAMPLE_RATE, Timeline
+from prefect_ltx.film.webvtt import Cue
 from prefect_ltx.media import (
     BITEXACT,
     AudioInfo,
@@ -38,6 +41,8 @@ from prefect_ltx.media.probe import frame_times, open_container
 from prefect_ltx.media.shown import own_clock
 
 _EDGE_SAMPLES: Final = 240
+SUBTITLE_SHARE: Final = 0.05
+"""Of the picture's height, for a letter."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,9 @@ async def join_clips(
     title: str = "",
     comment: str = "",
     loudness: float | None = WEB_LUFS,
+    mix: Mix = NOTHING_ELSE,
+    burn_in: Sequence[Cue] = (),
+    font: Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     timeout: float = 3600,
 ) -> JoinedFilm:
@@ -77,7 +85,7 @@ async def join_clips(
 
     Clips of another frame rate are brought to `fps`, clips of another size are fitted into the most common one
     and never cropped. A film whose clips are all silent has no sound. `loudness` is the target over the whole
-    film in LUFS; None leaves it.
+    film in LUFS; None leaves it. `mix` is what is heard besides the shots, `burn_in` what is written on the picture.
 
     Raises:
         FilmInvalid: cross-fades that do not fit, or a clip shorter than what is skipped of it.
@@ -104,14 +112,25 @@ async def join_clips(
             warnings += told
             graph = own_clock(target(stream, path=sound, **{"c:a": "pcm_f32le", **BITEXACT}))
             await run_ffmpeg(graph, timeout=timeout)
-            if loudness is not None:
-                level = await find_level(
-                    sound, _pcm(timeline), target=loudness, true_peak=TRUE_PEAK_DBTP, timeout=timeout
-                )
+        if mix.music is not None or mix.voices:
+            sound = await mixed(sound, mix, timeline, Path(scratch), timeout=timeout)
+        if sound is not None and loudness is not None:
+            level = await find_level(
+                sound, _pcm(timeline), target=loudness, true_peak=TRUE_PEAK_DBTP, timeout=timeout
+            )
         texts = Path(scratch) / "film.ffmeta"
         titles = [clip.title or clip.shot for clip in clips]
         texts.write_text(metadata_text(timeline, titles, title=title, comment=comment), "utf-8")
-        graph = _film(clips, infos, timeline, canvas, sound, level, texts, path)
+        strips = None
+        if burn_in:
+            letters = font_for(canvas.height, SUBTITLE_SHARE, font)
+            if missing := missing_letters(letters, "".join(cue.text for cue in burn_in)):
+                warnings.append(
+                    f"the font of the subtitles has no {missing[:20]!r}: name one under subtitles.font"
+                )
+            pictures = subtitle_strips(burn_in, timeline.frames, canvas.width, canvas.height, letters)
+            strips = await asyncio.to_thread(write_strips, Path(scratch) / "words.png", pictures)
+        graph = _film(clips, infos, timeline, canvas, sound, level, texts, path, strips)
         await run_ffmpeg(graph, expected_frames=timeline.frames, on_progress=on_progress, timeout=timeout)
     info = await verify_video(
         path,
@@ -183,11 +202,14 @@ def _film(
     level: Level | None,
     texts: Path,
     path: Path,
+    strips: Path | None,
 ) -> Any:
     rate = timeline.fps
     streams = [joined_picture(clips, infos, timeline, canvas)]
+    if strips is not None:
+        streams = [laid_over(streams[0], strips, rate)]
     # The input of the titles has no stream, so ffmpeg-python would leave it out: it follows all others.
-    titles = len(clips) + (sound is not None)
+    titles = len(clips) + (sound is not None) + (strips is not None)
     options: dict[str, Any] = {
         **{name: value for name, value in BITEXACT.items() if name != "map_metadata"},
         "map_metadata:g": titles,

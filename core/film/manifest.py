@@ -43,6 +43,35 @@ class ShotLineage(BaseModel):
     start_picture_sha256: str | None = Field(default=None, description="Of that frame as it was sent.")
 
 
+class SoundLineage(BaseModel):
+    """Music or a voice of a film: which bytes, and how they were laid in; levels in dB, times in seconds or frames."""
+
+    model_config = ConfigDict(extra="allow")
+
+    sha256: str
+    name: str
+    file: str = Field(description="Its name in the film's folder.")
+    seconds: float
+    level: float
+    frame: int = Field(default=0, description="Of the film, at which it begins.")
+    shot: str | None = Field(default=None, description="The shot that a voice belongs to.")
+    fade_in: float = 0
+    fade_out: float = 0
+    duck: float = Field(default=0, description="dB that music is lowered by under everything else.")
+    loop: bool = False
+
+
+class SubtitlesLineage(BaseModel):
+    """A film's subtitles: (first frame, frame after the last, text) each, and whether they are on the picture."""
+
+    model_config = ConfigDict(extra="allow")
+
+    language: str
+    burnt_in: bool
+    cues: list[tuple[int, int, str]]
+    font_sha256: str | None = None
+
+
 class FilmLineage(BaseModel):
     """What the film is made of; `duration` is an exact fraction of seconds as text."""
 
@@ -55,6 +84,9 @@ class FilmLineage(BaseModel):
     loudness_target_lufs: float | None
     loudness_before_lufs: float | None = None
     shots: list[ShotLineage]
+    music: SoundLineage | None = None
+    voices: list[SoundLineage] = Field(default_factory=list)
+    subtitles: SubtitlesLineage | None = None
 
 
 class FilmManifest(Manifest):
@@ -63,8 +95,19 @@ class FilmManifest(Manifest):
     film: FilmLineage
 
 
-def film_key(title: str, fps: str, loudness: float | None, shots: Sequence[ShotLineage]) -> str:
-    """sha256 over everything that decides what the film is: the clips' bytes, order, transitions and titles."""
+def film_key(
+    title: str,
+    fps: str,
+    loudness: float | None,
+    shots: Sequence[ShotLineage],
+    *,
+    music: SoundLineage | None = None,
+    voices: Sequence[SoundLineage] = (),
+    subtitles: SubtitlesLineage | None = None,
+    hls: Sequence[dict[str, Any]] = (),
+) -> str:
+    """sha256 over everything that decides what the film is: the clips' bytes, order, transitions and titles, what is
+    heard and written besides, and its HLS."""
     content: dict[str, Any] = {
         "joining": _JOINING,
         "title": title,
@@ -75,6 +118,14 @@ def film_key(title: str, fps: str, loudness: float | None, shots: Sequence[ShotL
             for each in shots
         ],
     }
+    # Only where there are any: films without them keep their folder.
+    added = {
+        "music": music.model_dump(mode="json", exclude={"name"}) if music else None,
+        "voices": [each.model_dump(mode="json", exclude={"name"}) for each in voices],
+        "subtitles": subtitles.model_dump(mode="json") if subtitles else None,
+        "hls": list(hls),
+    }
+    content |= {name: value for name, value in added.items() if value}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

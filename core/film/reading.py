@@ -25,7 +25,7 @@ from prefect_ltx.reading import Place as InFile
 
 _LARGEST: Final = 1 << 20
 _MOST_NODES: Final = 50_000
-_SOURCES: Final = ("images", "image", "video", "mid_image", "end_image")
+_SOURCES: Final = ("images", "image", "video", "mid_image", "end_image", "voice", "file", "font")
 
 Place = tuple[str | int, ...]
 
@@ -138,7 +138,13 @@ def _resolved(data: Mapping[str, Any], folder: Path | str | None) -> dict[str, A
         if not isinstance(entry, Mapping):
             return entry
         found = {
-            key: ([file(each) for each in value] if isinstance(value, list) else file(value))
+            key: (
+                [file(each) for each in value]
+                if isinstance(value, list)
+                else part(value)
+                if isinstance(value, Mapping)
+                else file(value)
+            )
             if key in _SOURCES
             else value
             for key, value in entry.items()
@@ -146,8 +152,9 @@ def _resolved(data: Mapping[str, Any], folder: Path | str | None) -> dict[str, A
         return found | ({"settings": settings(found["settings"])} if "settings" in found else {})
 
     found = dict(data)
-    if "defaults" in found:
-        found["defaults"] = part(found["defaults"])
+    for name in ("defaults", "music", "subtitles"):
+        if name in found:
+            found[name] = part(found[name])
     for group in ("cast", "locations"):
         if isinstance(found.get(group), Mapping):
             found[group] = {key: part(entry) for key, entry in found[group].items()}
@@ -258,7 +265,7 @@ def _problem(detail: ErrorDetails, data: Mapping[str, Any], document: Document) 
 
 def _plain(loc: tuple[str | int, ...]) -> Place:
     """A place in the file: pydantic adds the names of the forms it tried."""
-    forms = ("CrossFade", "ImageSize", "literal[", "[key]")
+    forms = ("CrossFade", "ImageSize", "Voice", "function-after[", "literal[", "[key]")
     return tuple(part for part in loc if not str(part).startswith(forms))
 
 

@@ -1,5 +1,6 @@
 """From a storyboard's shot to the endpoint's request: its sheet's pictures, its prompt, its fields."""
 
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from prefect_ltx.fal import FalRequestInvalid, GenerationRequest, parse_request
@@ -129,6 +130,7 @@ def shot_problems(board: Storyboard, index: int) -> list[Problem]:
         )
     if shot.start_from is not None:
         found += _start_problems(board, shot, where)
+    found += _words_and_voice(board, shot, where)
     if found:
         return found
     plan = sheet_plan(board, shot)
@@ -148,6 +150,20 @@ def shot_problems(board: Storyboard, index: int) -> list[Problem]:
             Problem(where, "settings", error.what.removeprefix("settings: "))
         ]
     return found
+
+
+def _words_and_voice(board: Storyboard, shot: Shot, where: str) -> Iterator[Problem]:
+    frames = board.frames_of(shot)
+    for place, words in enumerate(shot.subtitles):
+        if words.at >= frames:
+            yield Problem(
+                where, f"subtitles.{place}.at", f"the shot has {frames} frames, from 0 to {frames - 1}"
+            )
+        elif words.until is not None and words.until <= words.at:
+            yield Problem(where, f"subtitles.{place}.until", f"must be above {words.at}, where they appear")
+    voice = shot.voice_over
+    if voice is not None and voice.at >= frames:
+        yield Problem(where, "voice.at", f"the shot has {frames} frames, from 0 to {frames - 1}")
 
 
 def _start_problems(board: Storyboard, shot: Shot, where: str) -> list[Problem]:

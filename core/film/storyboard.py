@@ -7,10 +7,10 @@ import re
 from fractions import Fraction
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from prefect_ltx.fal import PRESET_SIZES, EndpointName, GenerationRequest, ImageSize, endpoint_model
-from prefect_ltx.fal.sendable import is_blank
+from prefect_ltx.film.additions import Music, Part, Source, Subtitle, SubtitleStyle, Voice, Words
 from prefect_ltx.film.takes import TakePolicy, derived_seed
 from prefect_ltx.media import frame_rate
 from prefect_ltx.sheets import Element, Line, ShotDescription
@@ -22,26 +22,10 @@ CROSS_FADE: Final = 12
 Preset = Literal["square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9"]
 
 
-def _not_blank(text: str) -> str:
-    if is_blank(text):
-        raise ValueError("must not be blank")
-    return " ".join(text.split())
-
-
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)]
-Words = Annotated[str, AfterValidator(_not_blank), Field(min_length=1)]
-Source = Annotated[
-    str,
-    AfterValidator(_not_blank),
-    Field(min_length=1, description="A path relative to the storyboard, s3://, https:// or a data URI."),
-]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class CastMember(_Part):
+class CastMember(Part):
     """A character or a prop: its name in the texts, its look, and pictures of it."""
 
     name: Words | None = Field(default=None, description="How the shots call it; without one, its key.")
@@ -52,7 +36,7 @@ class CastMember(_Part):
     )
 
 
-class Location(_Part):
+class Location(Part):
     """A place: its name in the texts, its look, and one picture of it."""
 
     name: Words | None = None
@@ -60,7 +44,7 @@ class Location(_Part):
     image: Source
 
 
-class CrossFade(_Part):
+class CrossFade(Part):
     """A cross-fade of picture and sound: so many frames are shared by both shots."""
 
     cross_fade: int = Field(
@@ -71,7 +55,7 @@ class CrossFade(_Part):
 Transition = Literal["cut", "cross-fade"] | CrossFade
 
 
-class Shot(_Part):
+class Shot(Part):
     """One shot. What is left out is taken from the storyboard's defaults."""
 
     id: Name = Field(
@@ -98,12 +82,21 @@ class Shot(_Part):
     )
     mid_image: Source | None = Field(default=None, description="A picture that the shot passes through.")
     end_image: Source | None = Field(default=None, description="A picture that the shot ends on.")
+    voice: Voice | Source | None = Field(
+        default=None, description="A voice-over: a file, or one with its level."
+    )
+    subtitles: list[Subtitle] = Field(default_factory=list, max_length=100)
     seed: int | None = Field(default=None, ge=0)
     transition: Transition | None = Field(default=None, description="How this shot follows the one before.")
     takes: TakePolicy | None = None
     settings: dict[str, JsonValue] = Field(
         default_factory=dict, description="Further fields of the endpoint, such as ingredient_strength."
     )
+
+    @property
+    def voice_over(self) -> Voice | None:
+        """The voice-over with its level."""
+        return Voice(file=self.voice) if isinstance(self.voice, str) else self.voice
 
     def described(self) -> ShotDescription:
         """The shot's texts."""
@@ -116,7 +109,7 @@ class Shot(_Part):
         )
 
 
-class Defaults(_Part):
+class Defaults(Part):
     """What every shot has that does not say otherwise."""
 
     frames: int = Field(default=121, ge=9, le=481)
@@ -126,7 +119,7 @@ class Defaults(_Part):
     settings: dict[str, JsonValue] = Field(default_factory=dict)
 
 
-class Storyboard(_Part):
+class Storyboard(Part):
     """A film as text: cast, locations and shots."""
 
     title: Words
@@ -143,8 +136,13 @@ class Storyboard(_Part):
     )
     audio: bool = Field(default=True, description="Whether the shots are made with sound.")
     loudness: float | None = Field(
-        default=-14, ge=-40, le=-5, description="Target over the whole film in LUFS; null leaves it as it is."
+        default=-14,
+        ge=-40,
+        le=-5,
+        description="LUFS over the whole film; left out: the recipe's; null leaves it.",
     )
+    music: Music | None = None
+    subtitles: SubtitleStyle = SubtitleStyle()
     defaults: Defaults = Defaults()
     cast: dict[Name, CastMember] = Field(default_factory=dict)
     locations: dict[Name, Location] = Field(default_factory=dict)

@@ -124,6 +124,36 @@ async def fetch_input(
     return InputMedia(path, digest, _is_ours(services, path), stamp)
 
 
+@dataclass(frozen=True)
+class InputFile:
+    """A file that fal does not see, such as music, as a local file that was hashed."""
+
+    path: Path
+    name: str
+    sha256: str
+    fetched: bool
+    """True where `path` is our own copy, to be removed after use."""
+
+    def discard(self) -> None:
+        """Remove our copy; a user's own file stays."""
+        if self.fetched:
+            self.path.unlink(missing_ok=True)
+
+
+async def fetch_file(services: Services, source: str) -> InputFile:
+    """Bring any file to this machine and hash it; what is in it is for the caller to read.
+
+    Raises:
+        FalRequestInvalid: missing or unreadable.
+    """
+    try:
+        path, name = await _to_file(services, source)
+        sha256 = await asyncio.to_thread(sha256_file, path)
+    except (OSError, FalError) as error:
+        raise FalRequestInvalid(f"cannot use {describe(source)}: {_reason(error)}") from error
+    return InputFile(path, name, sha256, _is_ours(services, path))
+
+
 async def fetch_inputs(services: Services, request: GenerationRequest) -> dict[str, InputMedia]:
     """Every media field of a request, by its name, each of the kind that the field takes.
 

@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 import yaml
+from PIL import ImageChops, ImageStat
 
 from prefect_ltx.cli.prefect_server import without_prefect
 from prefect_ltx.local import LocalFal
@@ -73,6 +76,10 @@ def test_animatic_costs_nothing_and_needs_no_key(
     shown = json.loads(done.stdout)
     assert (shown["frames"], shown["stand_in"], shown["animatic"]) == (15, True, True)
     assert probe(out).frames == 15
+    with av.open(str(out)) as container:
+        slates = [frame.to_image().convert("L").crop((0, 0, 256, 40)) for frame in container.decode(video=0)]
+    assert all(each.getextrema()[1] > 180 and ImageStat.Stat(each).mean[0] < 110 for each in slates)
+    assert all(ImageChops.difference(a, b).getextrema()[1] > 80 for a, b in pairwise(slates))
     assert not (tmp_path / "theirs.db").exists()
     assert not (tmp_path / "their-archive").exists()
 

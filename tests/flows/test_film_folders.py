@@ -9,7 +9,7 @@ import pytest
 
 from prefect_ltx.archive import Archive
 from prefect_ltx.flows import storyboard_film
-from prefect_ltx.flows.film_store import ArchivedFilm
+from prefect_ltx.flows.film_result import ArchivedFilm
 from prefect_ltx.generation.work_folders import FILMS
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import verify_video

@@ -25,6 +25,7 @@ from prefect_ltx.settings import Settings
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.timeout(400),
     pytest.mark.usefixtures("prefect_server"),
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),  # Prefect's own client
 ]
