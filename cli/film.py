@@ -123,6 +123,7 @@ async def plan_storyboard(output: Output, path: str, frame_rule: "FrameRule") ->
         (
             each.title,
             each.start_frame,
+            each.start_from or "",
             each.first.num_frames,
             each.first.endpoint.rpartition("/")[2],
             each.first.megapixels,
@@ -137,6 +138,7 @@ async def plan_storyboard(output: Output, path: str, frame_rule: "FrameRule") ->
     names = (
         "shot",
         "#starts",
+        "from",
         "#frames",
         "endpoint",
         "#MP",

@@ -98,8 +98,19 @@ def test_film_is_planned_then_made_once(
     )
     assert (planned["frames"], planned["duration_seconds"], len(fal.bill)) == (15, "5/8", 0)
 
-    made = cli("film", str(board), "--recipe", "none", "--out", str(tmp_path / "film.mp4"), **prefect_environ)
+    refused = cli("film", str(board), "--timeline", str(tmp_path / "film.aaf"), **prefect_environ)
+    assert (refused.returncode, len(fal.bill)) == (2, 0)
+    assert ".otio" in refused.stderr
+
+    made = cli(
+        *("film", str(board), "--recipe", "none", "--out", str(tmp_path / "film.mp4")),
+        *("--timeline", str(tmp_path / "film.otio"), "--timeline", str(tmp_path / "film.edl")),
+        **prefect_environ,
+    )
     assert made.returncode == 0, made.stderr
+    timeline = json.loads((tmp_path / "film.otio").read_text())
+    assert timeline["name"] == "Small"
+    assert "FROM CLIP NAME:  one" in (tmp_path / "film.edl").read_text()
     assert probe(tmp_path / "film.mp4").frames == 15
     assert len(fal.bill) == 2
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-import opentimelineio as otio
 import pytest
 
 from prefect_ltx.film import Timeline
@@ -18,6 +17,8 @@ from prefect_ltx.film.editorial import (
     TimelineUnwritable,
     write_timeline,
 )
+
+otio: Any = pytest.importorskip("opentimelineio", reason="the extra timeline")
 
 LENGTHS = [("dusk", 25, 0), ("sail", 33, 6), ("swell_with-a-long-name", 17, 0), ("home", 25, 9)]
 FINDING = EditFinding("black_frames", "4 black frames", 8, 12)

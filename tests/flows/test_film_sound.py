@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import av
-import opentimelineio as otio
 import pytest
 import yaml
 from film_parts import samples_of
@@ -37,6 +36,8 @@ pytestmark = [
     pytest.mark.usefixtures("prefect_server"),
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),  # Prefect's own client
 ]
+
+otio: Any = pytest.importorskip("opentimelineio", reason="the extra timeline")
 
 HLS = Recipe(name="hls", loudness=LoudnessTarget(lufs=-16), outputs=(HlsVideo(),))
 HOSTILE = "':%{pts}\\ [in]drawtext=text=x,\nsecond; <i>&"
