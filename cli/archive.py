@@ -10,6 +10,7 @@ import typer
 
 from prefect_ltx.cli.frame import Output, command
 from prefect_ltx.cli.printing import can_move
+from prefect_ltx.cli.render import render
 from prefect_ltx.cli.review import gallery, review
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     command(group, "verify")(verify)
     command(group, "gallery")(gallery)
     command(group, "review")(review)
+    command(group, "render")(render)
     command(group, "rehydrate")(rehydrate)
     command(group, "reproduce")(reproduce)
 
@@ -45,6 +47,7 @@ async def verify(output: Output) -> bool:
             {
                 "archive": report.location,
                 "generations": report.generations,
+                "additions": report.additions or None,
                 "files": report.files,
                 "bytes": f"{report.bytes:,}",
                 "missing": report.missing,
@@ -78,6 +81,7 @@ async def rehydrate(
                 "archive": report.location,
                 "folder": report.folder,
                 "generations": report.generations,
+                "additions": report.additions or None,
                 "files": report.files,
                 "bytes": f"{report.bytes:,}",
                 "fetched now": report.fetched,

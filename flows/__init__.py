@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from prefect_ltx.flows.generate import ingredient_to_video, reference_video_to_video
     from prefect_ltx.flows.inbox import nightly_batch, watch_inbox
     from prefect_ltx.flows.poll import poll_in_flight
+    from prefect_ltx.flows.rendering import render_archive
     from prefect_ltx.flows.spend import spend_report
     from prefect_ltx.flows.sweeping import sweep
     from prefect_ltx.flows.takes import best_of_takes
@@ -26,6 +27,7 @@ __all__ = [
     "nightly_batch",
     "poll_in_flight",
     "reference_video_to_video",
+    "render_archive",
     "spend_report",
     "storyboard_film",
     "submit_only",
@@ -41,6 +43,7 @@ _FILES: Final = {
     "nightly_batch": "inbox",
     "poll_in_flight": "poll",
     "reference_video_to_video": "generate",
+    "render_archive": "rendering",
     "spend_report": "spend",
     "storyboard_film": "film",
     "submit_only": "deferred",

@@ -1,5 +1,6 @@
 """Write-once storage of finished videos in a folder or on S3: manifest last, every byte verifiable."""
 
+from prefect_ltx.archive.additions import Addition, addition_key, addition_name
 from prefect_ltx.archive.backend import Incoming, StoredFile, Weakness
 from prefect_ltx.archive.errors import (
     ArchiveConflict,
@@ -22,6 +23,7 @@ from prefect_ltx.archive.store import Archive
 from prefect_ltx.archive.verify import AlteredFile, VerifyProgress, VerifyReport
 
 __all__ = [
+    "Addition",
     "AlteredFile",
     "Ancestor",
     "Archive",
@@ -48,6 +50,8 @@ __all__ = [
     "VerifyProgress",
     "VerifyReport",
     "Weakness",
+    "addition_key",
+    "addition_name",
     "check_key",
     "fill_media",
     "folder_for",

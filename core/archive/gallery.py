@@ -28,6 +28,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from pydantic import BaseModel, Field, computed_field
 
+from prefect_ltx.archive.additions import Addition, addition_keys, read_additions
+from prefect_ltx.archive.additions import folder_of as addition_folder
 from prefect_ltx.archive.backend import Backend
 from prefect_ltx.archive.gallery_notes import NO_VERDICT, ClipNote, GalleryNotes
 from prefect_ltx.archive.keys import GALLERY_NAME, THUMBNAILS
@@ -69,12 +71,19 @@ async def write_gallery(
     """
     entries: list[tuple[str, Manifest]] = []
     report = GalleryReport(page=backend.url(GALLERY_NAME))
-    async for key, found in read_manifests(backend, manifest_keys(await backend.list(""))):
+    keys = await backend.list("")
+    async for key, found in read_manifests(backend, manifest_keys(keys)):
         if isinstance(found, Manifest):
             entries.append((folder_of(key), found))
         else:
             report.skipped.append(found.what)
     report.generations = len(entries)
+    additions: dict[str, list[Addition]] = {}
+    async for key, added in read_additions(backend, addition_keys(keys), dict(entries), despite_errors=False):
+        if isinstance(added, Addition):
+            additions.setdefault(addition_folder(key), []).append(added)
+        else:
+            report.skipped.append(added.what)
     posters = [file for _, manifest in entries if (file := manifest.file("poster")) is not None]
     thumbnails = await backend.list(THUMBNAILS)
     if thumbnail is not None:
@@ -82,7 +91,7 @@ async def write_gallery(
     else:
         there = thumbnails
     small = {file.sha256: key for file in posters if (key := thumbnail_key(file)) in there}
-    page = await asyncio.to_thread(render_gallery, entries, small, notes)
+    page = await asyncio.to_thread(render_gallery, entries, small, notes, additions)
     await backend.put_bytes(
         GALLERY_NAME, page.encode(), content_type="text/html; charset=utf-8", overwrite=True
     )
@@ -93,10 +102,15 @@ def render_gallery(
     entries: list[tuple[str, Manifest]],
     thumbnails: Mapping[str, str] | None = None,
     notes: GalleryNotes | None = None,
+    additions: Mapping[str, Sequence[Addition]] | None = None,
 ) -> str:
-    """Return the page for folders with their manifests, newest first; `thumbnails` by their posters' sha256."""
+    """Return the page for folders with their manifests, newest first; `thumbnails` by their posters' sha256, and
+    `additions` by their generation's folder."""
     notes = notes or GalleryNotes()
-    shown = [_entry(folder, manifest, thumbnails or {}, notes) for folder, manifest in _newest_first(entries)]
+    shown = [
+        _entry(folder, manifest, thumbnails or {}, notes, (additions or {}).get(folder, ()))
+        for folder, manifest in _newest_first(entries)
+    ]
     takes = Counter(entry["take"] for entry in shown)
     style, script = _file("gallery.css"), _file("gallery.js")
     billed = [manifest.price_billed_usd for _, manifest in entries if manifest.price_billed_usd is not None]
@@ -179,7 +193,11 @@ def _template(name: str) -> Any:
 
 
 def _entry(
-    folder: str, manifest: Manifest, thumbnails: Mapping[str, str], notes: GalleryNotes
+    folder: str,
+    manifest: Manifest,
+    thumbnails: Mapping[str, str],
+    notes: GalleryNotes,
+    additions: Sequence[Addition],
 ) -> dict[str, Any]:
     def link(*roles: str) -> str | None:
         found = next((each for role in roles if (each := manifest.file(role)) is not None), None)
@@ -206,6 +224,11 @@ def _entry(
         "links": [
             (each.role.replace("_", " "), quote(f"{folder}/{each.name}"), each.size)
             for each in manifest.files
+        ]
+        + [
+            (f"{added.recipe}: {each.role.replace('_', ' ')}", quote(f"{folder}/{each.name}"), each.size)
+            for added in additions
+            for each in added.files
         ],
         "manifest_link": quote(f"{folder}/manifest.json"),
         "width": facts.get("width"),

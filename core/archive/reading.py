@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from prefect_ltx.archive.backend import Backend
 from prefect_ltx.archive.errors import (
@@ -14,6 +14,8 @@ from prefect_ltx.archive.errors import (
 )
 from prefect_ltx.archive.keys import MANIFEST_NAME, check_key
 from prefect_ltx.archive.manifest import Manifest
+
+D = TypeVar("D", covariant=True)
 
 MOST_MANIFEST_BYTES: Final = 16 << 20
 
@@ -38,11 +40,29 @@ async def read_manifests(
     Raises:
         ArchiveError: one cannot be read now.
     """
+    async for each in read_documents(backend, keys, Manifest.from_bytes, despite_errors=despite_errors):
+        yield each
+
+
+class _Parse(Protocol[D]):
+    def __call__(self, data: bytes, *, name: str) -> D: ...
+
+
+async def read_documents(
+    backend: Backend, keys: list[str], parse: _Parse[D], *, despite_errors: bool = False
+) -> AsyncIterator[tuple[str, D | ManifestUnreadable]]:
+    """The same for another kind of document.
+
+    Raises:
+        ArchiveError: one cannot be read now.
+    """
     batch = backend.parallel * 2
     for start in range(0, len(keys), batch):
         some = keys[start : start + batch]
         for key, found in zip(
-            some, await asyncio.gather(*(_read(backend, key, despite_errors) for key in some)), strict=True
+            some,
+            await asyncio.gather(*(_read(backend, key, parse, despite_errors) for key in some)),
+            strict=True,
         ):
             if found is not None:
                 yield key, found
@@ -53,7 +73,9 @@ def shown(key: str) -> str:
     return key.encode("utf-8", "backslashreplace").decode()
 
 
-async def _read(backend: Backend, key: str, despite_errors: bool) -> Manifest | ManifestUnreadable | None:
+async def _read(
+    backend: Backend, key: str, parse: _Parse[D], despite_errors: bool
+) -> D | ManifestUnreadable | None:
     data = bytearray()
     try:
         check_key(key)
@@ -66,7 +88,7 @@ async def _read(backend: Backend, key: str, despite_errors: bool) -> Manifest | 
                 return ManifestUnreadable(
                     f"{backend.url(key)} is no manifest: more than {MOST_MANIFEST_BYTES >> 20} MiB"
                 )
-        return Manifest.from_bytes(bytes(data), name=backend.url(key))
+        return parse(bytes(data), name=backend.url(key))
     except ArchiveNotFound:
         return None
     except ManifestUnreadable as problem:

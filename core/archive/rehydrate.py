@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, computed_field
 
+from prefect_ltx.archive.additions import Addition, addition_keys, read_additions
+from prefect_ltx.archive.additions import folder_of as addition_folder
 from prefect_ltx.archive.backend import Backend, StoredFile
 from prefect_ltx.archive.errors import ArchiveCorrupt, ArchiveError, ArchiveUnavailable
 from prefect_ltx.archive.folder_writes import inside
@@ -28,6 +30,7 @@ class RehydrateReport(BaseModel):
     location: str
     folder: str
     generations: int = 0
+    additions: int = Field(default=0, description="Further renditions of a generation, made later.")
     files: int = Field(default=0, description="Fetched or there already, and checked.")
     bytes: int = 0
     fetched: int = 0
@@ -52,13 +55,20 @@ async def rehydrate_archive(
         ArchiveError: the archive cannot be listed, or the folder not be made.
     """
     report = RehydrateReport(location=backend.location, folder=str(folder))
-    keys = manifest_keys(await backend.list(""))
-    found: dict[str, Manifest] = {}
+    there = await backend.list("")
+    keys = manifest_keys(there)
+    found: dict[str, Manifest | Addition] = {}
     async for key, manifest in read_manifests(backend, keys, despite_errors=True):
         if isinstance(manifest, Manifest):
             found[key] = manifest
         else:
             report.failed.append(manifest.what)
+    manifests = {folder_of(key): each for key, each in found.items() if isinstance(each, Manifest)}
+    async for key, added in read_additions(backend, addition_keys(there), manifests):
+        if isinstance(added, Addition):
+            found[key] = added
+        else:
+            report.failed.append(added.what)
     work = _Rehydration(fetch, folder, report, asyncio.Semaphore(backend.parallel), on_progress)
     await work.run(found)
     report.failed.sort()
@@ -82,15 +92,15 @@ class _Rehydration:
         self._done = (0, 0)
         self._total = (0, 0)
 
-    async def run(self, manifests: dict[str, Manifest]) -> None:
+    async def run(self, manifests: dict[str, Manifest | Addition]) -> None:
         files = [file for manifest in manifests.values() for file in manifest.files]
         self._total = (len(files), sum(file.size for file in files))
         async with asyncio.TaskGroup() as group:
             for key, manifest in manifests.items():
                 group.create_task(self._generation(key, manifest))
 
-    async def _generation(self, key: str, manifest: Manifest) -> None:
-        folder = folder_of(key)
+    async def _generation(self, key: str, manifest: Manifest | Addition) -> None:
+        folder = folder_of(key) if isinstance(manifest, Manifest) else addition_folder(key)
         whole = await asyncio.gather(*(self._file(folder, file) for file in manifest.files))
         if not all(whole):
             return
@@ -100,7 +110,8 @@ class _Rehydration:
             what = error.what if isinstance(error, ArchiveError) else error.strerror or str(error)
             self._report.failed.append(f"{key}: {what}")
         else:
-            self._report.generations += 1
+            self._report.generations += isinstance(manifest, Manifest)
+            self._report.additions += isinstance(manifest, Addition)
 
     async def _file(self, folder: str, file: ArchivedFile) -> bool:
         key = f"{folder}/{file.name}"

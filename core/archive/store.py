@@ -40,6 +40,7 @@ from prefect_ltx.archive.verify import VerifyProgress, VerifyReport, verify_arch
 from prefect_ltx.reading import Unreadable, local_path
 
 if TYPE_CHECKING:
+    from prefect_ltx.archive.additions import Addition
     from prefect_ltx.archive.asked_rules import RuleAsked
     from prefect_ltx.bucket_rules import BucketRules
 
@@ -306,6 +307,44 @@ class Archive:
         keys = manifest_keys(await self._backend.list(""))
         async for key, found in read_manifests(self._backend, keys, despite_errors=True):
             yield shown(folder_of(key)), found
+
+    async def additions(self, folder: str) -> "Sequence[Addition]":
+        """What was added to a generation later, by name; what cannot be read or belongs to another one is left out.
+
+        Raises:
+            ArchiveError: the archive cannot be read now.
+        """
+        from prefect_ltx.archive.additions import Addition, addition_keys, read_additions
+
+        manifest = await self.manifest(folder)
+        if manifest is None:
+            return []
+        keys = addition_keys(await self._backend.list(f"{check_key(folder)}/"))
+        return [
+            found
+            async for _, found in read_additions(self._backend, keys, {folder: manifest})
+            if isinstance(found, Addition)
+        ]
+
+    async def add(self, folder: str, name: str, addition: "Addition") -> StoredFile:
+        """Write an addition to a generation, after everything that it names; with it its files count.
+
+        If the same addition is there already, that one stands (`existed`).
+
+        Raises:
+            ArchiveNotFound, ArchiveCorrupt: a file that it names is missing or has another size.
+        """
+        from prefect_ltx.archive.additions import addition_key
+
+        await asyncio.gather(*(self._is_there(folder, each) for each in addition.files))
+        key = addition_key(folder, name)
+        try:
+            return await self._backend.put_bytes(key, addition.to_bytes(), content_type="application/json")
+        except ArchiveConflict:
+            there = await self.read_bytes(key)
+            return StoredFile(
+                key=key, size=len(there), sha256=hashlib.sha256(there).hexdigest(), existed=True
+            )
 
     async def mark(self, ledger_id: str, generation_id: str, created_at: datetime) -> None:
         """Write down, before its manifest, that this ledger knows this generation; again is no error.

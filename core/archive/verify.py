@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, Field, computed_field
 
+from prefect_ltx.archive.additions import Addition, addition_keys, read_additions
+from prefect_ltx.archive.additions import folder_of as addition_folder
 from prefect_ltx.archive.backend import Backend
 from prefect_ltx.archive.errors import ArchiveError, ArchiveKeyInvalid, ArchiveNotFound
 from prefect_ltx.archive.keys import GALLERY_NAME, check_key
@@ -55,6 +57,7 @@ class VerifyReport(BaseModel):
 
     location: str
     generations: int = 0
+    additions: int = Field(default=0, description="Further renditions of a generation, made later.")
     files: int = 0
     bytes: int = 0
     missing: list[str] = Field(default_factory=list)
@@ -82,17 +85,28 @@ async def verify_archive(
     there = await backend.list("")
     expected: dict[str, _Expected] = {}
     listed = {GALLERY_NAME}
+    manifests: dict[str, Manifest] = {}
     async for key, found in read_manifests(backend, manifest_keys(there), despite_errors=True):
         listed.add(key)
         if not isinstance(found, Manifest):
             report.unreadable.append(found.what)
             continue
         report.generations += 1
+        manifests[folder_of(key)] = found
         for file in found.files:
             try:
                 expected[check_key(f"{folder_of(key)}/{file.name}")] = _Expected(file, _title(found, file))
             except ArchiveKeyInvalid as problem:
                 report.unreadable.append(f"{key}: {problem.what}")
+    async for key, added in read_additions(backend, addition_keys(there), manifests):
+        listed.add(key)
+        if not isinstance(added, Addition):
+            report.unreadable.append(added.what)
+            continue
+        report.additions += 1
+        for file in added.files:
+            # A manifest's own word counts more than an addition's.
+            expected.setdefault(f"{addition_folder(key)}/{file.name}", _Expected(file, None))
     report.missing = sorted(set(expected) - set(there))
     report.unlisted = sorted(map(shown, set(there) - set(expected) - listed))
     await _Checker(backend, report, on_progress).check(

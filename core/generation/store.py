@@ -334,7 +334,7 @@ def _manifest(
         delivered=video.delivered,
         differences=video.differences,
         quality=quality,
-        tools=_tools(services),
+        tools=tools(signed=services.options.signer is not None),
         stand_in=not services.client.hosts.is_fal,
         created_at=services.runtime.now(),
         folder=folder,
@@ -342,8 +342,9 @@ def _manifest(
     )
 
 
-def _tools(services: Services) -> dict[str, str]:
-    libraries = (*_LIBRARIES, *(("c2pa-python",) if services.options.signer else ()))
+def tools(*, signed: bool = False) -> dict[str, str]:
+    """The versions of what works on a video and its renditions; `signed`: with Content Credentials."""
+    libraries = (*_LIBRARIES, *(("c2pa-python",) if signed else ()))
     return {
         **{name: _version(name) for name in libraries},
         "python": platform.python_version(),
