@@ -41,7 +41,11 @@ setup: .venv/.ready ## Make .venv and install the package, its tools and its pin
 demo: setup ## Both endpoints end to end on the embedded fal: no key, no network, nothing spent
 	@.venv/bin/prefect-ltx demo $(if $(OUT),--out '$(OUT)')
 
-test: lint types contracts simulate unit e2e ## Everything CI asks for: lint, types, import contract, unit and end-to-end tests
+# What only reads the sources is done two at a time; tests that run programs have the machine to themselves.
+test: setup ## Everything CI asks for: lint, types, import contract, simulation, unit and end-to-end tests
+	@$(MAKE) --no-print-directory -j2 --output-sync=target lint types contracts simulate
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory e2e
 
 test-fast: unit ## Unit tests only
 
@@ -92,8 +96,8 @@ chromium: ## Install Chromium for the tests in a browser, where apt-get works; w
 	  echo "Installed Chromium."; \
 	else echo "No Chromium, and apt-get cannot install one here: the tests in a browser will be skipped."; fi
 
-chaos: setup ## Kills and races in their long form: CHAOS_ROUNDS (100) random instants, 50 races, 400 reservations
-	CHAOS_ROUNDS=$(CHAOS_ROUNDS) .venv/bin/pytest tests/chaos tests/generation/test_two_workers.py
+chaos: setup ## Kills and races in their long form: CHAOS_ROUNDS (100) random instants, 50 races, 400 reservations, 200 histories
+	CHAOS_ROUNDS=$(CHAOS_ROUNDS) .venv/bin/pytest tests/chaos tests/generation/test_two_workers.py tests/ledger/test_ledger_world.py
 
 chaos-workers: setup ## Two workers killed at random for five minutes under a batch of 100
 	CHAOS_SECONDS=300 .venv/bin/pytest -s tests/chaos/test_kill_workers.py

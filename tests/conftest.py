@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import gc
 import os
 import re
 import shutil
@@ -46,6 +47,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if expression.startswith("not e2e") and _ALL_END_TO_END.search(source):
         return True
     return None
+
+
+def pytest_collection_finish() -> None:
+    """Tell the collector of garbage to leave alone what is there for the whole run: all tests, and all of Prefect."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

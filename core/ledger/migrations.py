@@ -68,7 +68,7 @@ def _known(connection: Connection) -> dict[str, str] | None:
 
 
 def _create(connection: Connection, version: int) -> str:
-    metadata.create_all(connection)
+    metadata.create_all(connection, checkfirst=False)  # no table is there: `prepare` has looked
     sums.create(connection)
     ledger_id = str(uuid.uuid4())
     facts = {"application": APPLICATION, "schema_version": str(version), "ledger_id": ledger_id}

@@ -4,6 +4,7 @@ What must hold in all of them: no key is charged twice, states only go forward, 
 history ends with the paid video in the archive unless fal lost it.
 """
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -130,12 +131,16 @@ class Histories(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
+HISTORIES = 200 if os.environ.get("CHAOS_ROUNDS") else 20
+"""`make chaos` takes 200; longer histories of more of the world are those of tests/simulation."""
+
+
 def test_no_history_pays_twice_or_loses_a_paid_video() -> None:
     """Whatever crashes, lags, repeats or is cancelled: one charge, one archived video, a closed row."""
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=40,
+            max_examples=HISTORIES,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

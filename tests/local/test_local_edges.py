@@ -40,24 +40,22 @@ LOOKS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("route", list(ASK))
-@pytest.mark.parametrize("kind", list(LOOKS))
-def test_a_gateway_can_answer_for_fal_on_every_route(
-    fal: LocalFal, caller: Caller, route: Any, kind: Any
-) -> None:
-    """Its status and body, none of fal's headers; once, and on that route only."""
+def test_a_gateway_can_answer_for_fal_on_every_route(fal: LocalFal, caller: Caller, route: Any) -> None:
+    """In each of its forms its status and body, none of fal's headers; once, and on that route only."""
     before = ASK[route](caller)
-    fal.faults.add("edge_error", route=route, reply=kind, value=418)
-    for other, ask in ASK.items():
-        if other != route:
-            assert ask(caller).status_code != 418
-    reply = ASK[route](caller)
-    content_type, beginning = LOOKS[kind]
-    assert reply.status_code == 418
-    assert reply.headers.get("content-type", "") == content_type
-    assert reply.text.startswith(beginning)
-    assert bool(reply.content) == bool(beginning)
-    assert not {name for name in reply.headers if name.startswith("x-fal-")}
-    assert ASK[route](caller).status_code == before.status_code
+    for kind, (content_type, beginning) in LOOKS.items():
+        fal.faults.add("edge_error", route=route, reply=kind, value=418)
+        if kind == "html":
+            for other, ask in ASK.items():
+                if other != route:
+                    assert ask(caller).status_code != 418
+        reply = ASK[route](caller)
+        assert reply.status_code == 418, kind
+        assert reply.headers.get("content-type", "") == content_type
+        assert reply.text.startswith(beginning)
+        assert bool(reply.content) == bool(beginning)
+        assert not {name for name in reply.headers if name.startswith("x-fal-")}
+        assert ASK[route](caller).status_code == before.status_code
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 407, 422, 499, 500, 599])
