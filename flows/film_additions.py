@@ -26,8 +26,13 @@ _KINDS: Final = {
     "flac": (".flac", "audio/flac"),
     "ogg": (".ogg", "audio/ogg"),
     "mp4": (".m4a", "audio/mp4"),
+    "mov": (".mov", "video/quicktime"),
+    "webm": (".webm", "video/webm"),
+    "mkv": (".mkv", "video/x-matroska"),
+    "ts": (".ts", "video/mp2t"),
+    "avi": (".avi", "video/x-msvideo"),
 }
-"""A sound's container to its name's ending and content type; of a video it is the video's."""
+"""A sound's container to its name's ending and content type; a video may be given for its sound."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ async def fetch_additions(
         stay.callback(file.discard)
         found = await asyncio.to_thread(read_sound, file.path)
         path = await bring_sound(file.path, folder / f"{role}.mov")
-        own = _KINDS.get(found.container, (f".{found.container}", f"video/{found.container}"))
+        own = _KINDS[found.container]
         copy = folder / f"{role}{own[0]}"
         await asyncio.to_thread(shutil.copyfile, file.path, copy)
         facts = {"seconds": round(found.seconds, 6), "codec": found.codec}

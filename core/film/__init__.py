@@ -1,5 +1,6 @@
 """Films: a storyboard as a file, exact timelines, and clips joined to one film with its lineage."""
 
+from prefect_ltx.film.additions import Music, Subtitle, SubtitleStyle, Voice
 from prefect_ltx.film.errors import FilmError, FilmInvalid, Problem, StoryboardInvalid
 from prefect_ltx.film.join import Clip, JoinedFilm, check_film, frames_at, join_clips, skip_at
 from prefect_ltx.film.manifest import FilmLineage, FilmManifest, ShotLineage, film_folder, film_key
@@ -34,6 +35,7 @@ __all__ = [
     "FilmManifest",
     "JoinedFilm",
     "Location",
+    "Music",
     "Problem",
     "SheetPlan",
     "Shot",
@@ -41,8 +43,11 @@ __all__ = [
     "Span",
     "Storyboard",
     "StoryboardInvalid",
+    "Subtitle",
+    "SubtitleStyle",
     "TakePolicy",
     "Timeline",
+    "Voice",
     "check_film",
     "derived_seed",
     "film_folder",
