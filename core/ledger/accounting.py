@@ -12,6 +12,7 @@ from prefect_ltx.ledger.life.budget import BudgetLimit, BudgetStatus
 from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.records import Drift, Generation, Total
 from prefect_ltx.ledger.rows import generation_of
+from prefect_ltx.ledger.sums import exact_sum
 
 Grouping = Literal["day", "tag", "endpoint", "state"]
 
@@ -52,9 +53,9 @@ def totals(connection: Connection, by: Grouping, inside: ColumnElement[bool] | N
     query = select(
         name,
         func.count(),
-        func.sum(_table.c.price_expected_nano),
-        func.sum(_table.c.held_nano),
-        func.sum(_table.c.settled_nano),
+        exact_sum(_table.c.price_expected_nano),
+        exact_sum(_table.c.held_nano),
+        exact_sum(_table.c.settled_nano),
     ).group_by(name)
     if by == "tag":
         query = query.select_from(_table.join(schema.tag))

@@ -20,6 +20,7 @@ from prefect_ltx.ledger.life.states import State
 from prefect_ltx.ledger.records import DoubleCharge, Generation, Total
 from prefect_ltx.ledger.rows import generation_of
 from prefect_ltx.ledger.stops import Stop
+from prefect_ltx.ledger.sums import exact_sum
 
 REUSED: Final = "Reused"
 """The line of a row's history that says that its video was given out again instead of bought again."""
@@ -104,14 +105,14 @@ def spend(connection: Connection, period: Period, limits: Sequence[BudgetLimit],
     known = connection.execute(
         select(
             func.count(),
-            func.sum(_table.c.price_expected_nano),
+            exact_sum(_table.c.price_expected_nano),
             func.count().filter(_table.c.settled_nano != _table.c.price_expected_nano),
         ).where(inside, _table.c.settled_nano.is_not(None))
     ).one()
     lost = _rows(connection, select(_table).where(inside, _table.c.state == State.LOST.value))
     parked = _rows(connection, select(_table).where(inside, _table.c.state == State.PARKED.value))
     reuses, saved = connection.execute(
-        select(func.count(), func.sum(func.coalesce(_table.c.settled_nano, _table.c.price_expected_nano)))
+        select(func.count(), exact_sum(func.coalesce(_table.c.settled_nano, _table.c.price_expected_nano)))
         .select_from(schema.event.join(_table))
         .where(schema.event.c.event == REUSED, period.of(schema.event.c.at))
     ).one()

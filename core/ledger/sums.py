@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, bindparam, func, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from prefect_ltx.fal import nano_to_usd
 from prefect_ltx.ledger import schema
@@ -69,7 +71,7 @@ class WrongSum:
 def check(connection: Connection) -> list[WrongSum]:
     """Every sum that differs from its rows; reads all rows."""
     kept = _added(connection, _KEPT)
-    rows = _added(connection, FROM_ROWS_3)
+    rows = _added(connection, _boundless(connection, FROM_ROWS_3))
     wrong = []
     for place in sorted(kept.keys() | rows.keys()):
         (kept_held, kept_settled), (held, settled) = kept.get(place, (0, 0)), rows.get(place, (0, 0))
@@ -82,7 +84,7 @@ def check(connection: Connection) -> list[WrongSum]:
 def recount(connection: Connection) -> None:
     """Make the sums again from the rows. Nobody else may write meanwhile."""
     connection.execute(_sums.delete())
-    connection.exec_driver_sql(FILL_3)
+    connection.exec_driver_sql(_boundless(connection, FILL_3))
 
 
 def create(connection: Connection) -> None:
@@ -91,9 +93,50 @@ def create(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+class exact_sum(ColumnElement[int]):  # noqa: N801 - as SQLAlchemy spells its functions
+    """The sum of a column of nano-dollars that are 0 or more. SQLite ends with "integer overflow" where a sum of its
+    own takes more than 63 bits (9.2 billion dollars); this one is digits there, which `int` reads.
+    """
+
+    inherit_cache = True
+    type = BigInteger()
+
+    def __init__(self, column: ColumnElement[int]) -> None:
+        self.column = column
+
+
+@compiles(exact_sum)
+def _sum(element: exact_sum, compiler: SQLCompiler, **how: Any) -> str:
+    return f"sum({compiler.process(element.column, **how)})"
+
+
+@compiles(exact_sum, "sqlite")
+def _sum_in_sqlite(element: exact_sum, compiler: SQLCompiler, **how: Any) -> str:
+    return _digits(compiler.process(element.column, **how))
+
+
+def _digits(amount: str) -> str:
+    usd, rest = f"sum({amount} / 1000000000)", f"sum({amount} % 1000000000)"
+    whole = f"{usd} + {rest} / 1000000000"
+    return f"CASE WHEN count({amount}) > 0 THEN printf('%d%09d', {whole}, {rest} % 1000000000) END"
+
+
+def _boundless(connection: Connection, query: str) -> str:
+    """As the triggers add up: what takes more than 63 bits is a float in SQLite."""
+    if connection.dialect.name != "sqlite":
+        return query
+    for amount in ("g.held_nano", "coalesce(g.settled_nano, 0)"):
+        query = query.replace(f"sum({amount})", f"CAST({_digits(amount)} AS NUMERIC)")
+    return query
+
+
 def _added(connection: Connection, query: str) -> dict[tuple[str, str, str], tuple[int, int]]:
+    added: dict[tuple[str, str, str], tuple[int, int]] = {}
     found: Any = connection.exec_driver_sql(query)
-    return {(name, period, start): (int(held), int(settled)) for name, period, start, held, settled in found}
+    for name, period, start, held, settled in found:
+        so_far = added.get((name, period, start), (0, 0))
+        added[name, period, start] = (so_far[0] + int(held), so_far[1] + int(settled))
+    return added
 
 
-_KEPT: Final = "SELECT name, period, start, sum(held_nano), sum(settled_nano) FROM ltx_sum GROUP BY 1, 2, 3"
+_KEPT: Final = "SELECT name, period, start, held_nano, settled_nano FROM ltx_sum"

@@ -24,6 +24,7 @@ from prefect_ltx.ledger import (
     Ledger,
     LedgerError,
     NotSent,
+    Period,
     RemoteFailed,
     Resolved,
     Settled,
@@ -163,13 +164,21 @@ def test_what_somebody_else_writes_is_counted(ledger_url: str, clock: Clock) -> 
 
 
 def test_a_bill_beyond_all_bounds_is_recorded(ledger_url: str, clock: Clock) -> None:
-    """Sums of the largest bills that a row takes stand in no bill's way."""
+    """Sums of the largest bills that a row takes stand in no bill's way, nor in that of a report or a check."""
     with Ledger(ledger_url, clock=clock) as ledger:
         for number in range(300):
             row = submitted(ledger, a_plan(f"key-{number}"), ME, f"request-{number}")
             ledger.record(row.id, Settled(None, Decimal(10**9), "person"))
         (status,) = ledger.spending([BudgetLimit(Decimal(1))])
         assert status.settled_usd > Decimal(10**10)
+        bill = ledger.find(limit=1)[0].settled_usd
+        assert bill is not None
+        spent = ledger.spend(Period(), [])
+        assert (spent.billed_usd, spent.by["tag"]) == (bill * 300, [])
+        ledger.recount()
+        assert ledger.wrong_sums() == []
+        (again,) = ledger.spending([BudgetLimit(Decimal(1))])
+        assert float(again.settled_usd) == pytest.approx(float(bill * 300))
 
 
 @pytest.fixture
