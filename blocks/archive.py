@@ -1,13 +1,13 @@
 """Where finished videos are kept, as a Prefect block."""
 
-from typing import ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, get_args
 
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import Field, HttpUrl
 
 from prefect_ltx.archive import Archive
+from prefect_ltx.blocks._forms import EMPTY, LOGO, Secret, Text, WebAddress, one_of, page, whole
 from prefect_ltx.blocks._stored_places import StoresPlace
-from prefect_ltx.blocks.credentials import DOCUMENTATION
 from prefect_ltx.bucket_rules import Acl, BucketRules, StorageClass
 from prefect_ltx.places import Kind
 from prefect_ltx.settings import Settings
@@ -34,7 +34,8 @@ class VideoArchive(StoresPlace, Block):
 
     _block_type_name: ClassVar[str] = "Video Archive"
     _block_type_slug: ClassVar[str] = "video-archive"
-    _documentation_url: ClassVar[HttpUrl] = HttpUrl(DOCUMENTATION)
+    _documentation_url: ClassVar[HttpUrl] = page("operations")
+    _logo_url: ClassVar[HttpUrl] = LOGO
     _description: ClassVar[str] = "A write-once archive of videos and manifests, in a folder or an S3 bucket."
 
     location: str = Field(
@@ -44,35 +45,48 @@ class VideoArchive(StoresPlace, Block):
         min_length=1,
         json_schema_extra={"pattern": ABSOLUTE_ARCHIVE},
     )
-    endpoint_url: str | None = Field(
+    endpoint_url: WebAddress = Field(
         default=None,
+        json_schema_extra=EMPTY,
         title="S3 endpoint",
         description="URL of an S3 server other than AWS; empty for AWS or the environment's setting.",
     )
-    region: str | None = Field(
+    region: Text = Field(
         default=None,
+        json_schema_extra=EMPTY,
         title="Region",
         description="AWS region of the bucket; empty for the environment's setting.",
     )
-    access_key_id: SecretStr | None = Field(
-        default=None, title="Access key ID", description="Empty for the machine's own credentials."
+    access_key_id: Secret = Field(
+        default=None,
+        json_schema_extra=EMPTY,
+        title="Access key ID",
+        description="Empty for the machine's own.",
     )
-    secret_access_key: SecretStr | None = Field(
-        default=None, title="Secret access key", description="Belongs to the access key ID."
+    secret_access_key: Secret = Field(
+        default=None,
+        json_schema_extra=EMPTY,
+        title="Secret access key",
+        description="Belongs to the access key ID.",
     )
 
-    encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
+    encryption: Annotated[
+        Literal["AES256", "aws:kms", "aws:kms:dsse"] | None, *one_of("AES256", "aws:kms", "aws:kms:dsse")
+    ] = Field(
         default=None,
+        json_schema_extra=EMPTY,
         title="Encryption",
-        description="Server-side encryption of what is written into the bucket; empty for the environment's setting.",
+        description="Server-side encryption of what is written; empty for the environment's setting.",
     )
-    kms_key_id: str | None = Field(
+    kms_key_id: Text = Field(
         default=None,
+        json_schema_extra=EMPTY,
         title="KMS key",
         description="Id, ARN or alias of the key for aws:kms; empty for the account's own.",
     )
-    storage_class: StorageClass | None = Field(
+    storage_class: Annotated[StorageClass | None, *one_of(*get_args(StorageClass))] = Field(
         default=None,
+        json_schema_extra=EMPTY,
         title="Storage class",
         description="Of what is written into the bucket; only classes whose objects can be read at once.",
     )
@@ -81,17 +95,21 @@ class VideoArchive(StoresPlace, Block):
         title="Object tags",
         description="Tags of everything that is written into the bucket, at most ten.",
     )
-    acl: Acl | None = Field(
+    acl: Annotated[Acl | None, *one_of(*get_args(Acl))] = Field(
         default=None,
+        json_schema_extra=EMPTY,
         title="Access (ACL)",
         description="A canned access rule, such as bucket-owner-full-control for another account's bucket.",
     )
-    retention_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = Field(
+    retention_mode: Annotated[
+        Literal["GOVERNANCE", "COMPLIANCE"] | None, *one_of("GOVERNANCE", "COMPLIANCE")
+    ] = Field(
         default=None,
+        json_schema_extra=EMPTY,
         title="Retention",
         description="Object lock of what is written once; the bucket has to have object lock switched on.",
     )
-    retention_days: int | None = Field(
+    retention_days: Annotated[int | None, *whole(1, 36_500)] = Field(
         default=None, ge=1, le=36_500, title="Retention in days", description="How long it is locked."
     )
     legal_hold: bool = Field(

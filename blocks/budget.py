@@ -1,12 +1,11 @@
 """A ceiling on spending, as a Prefect block."""
 
-from decimal import Decimal
 from typing import ClassVar
 
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl
 
-from prefect_ltx.blocks.credentials import DOCUMENTATION
+from prefect_ltx.blocks._forms import LOGO, Dollars, OptionalDollars, page
 from prefect_ltx.ledger import BudgetLimit
 
 
@@ -29,16 +28,17 @@ class SpendingBudget(Block):
 
     _block_type_name: ClassVar[str] = "Spending Budget"
     _block_type_slug: ClassVar[str] = "spending-budget"
-    _documentation_url: ClassVar[HttpUrl] = HttpUrl(DOCUMENTATION)
+    _documentation_url: ClassVar[HttpUrl] = page("money")
+    _logo_url: ClassVar[HttpUrl] = LOGO
     _description: ClassVar[str] = "The most that may be spent: a day, a month, or a month for a tag."
 
-    per_day_usd: Decimal | None = Field(
+    per_day_usd: OptionalDollars = Field(
         default=None, ge=0, title="USD a day", description="Limit for each UTC day; empty for none."
     )
-    per_month_usd: Decimal | None = Field(
+    per_month_usd: OptionalDollars = Field(
         default=None, ge=0, title="USD a month", description="Limit for each UTC month; empty for none."
     )
-    per_tag_usd: dict[str, Decimal] = Field(
+    per_tag_usd: dict[str, Dollars] = Field(
         default_factory=dict,
         title="USD a month for a tag",
         description="Limit for each UTC month of the generations that carry a tag, by tag.",

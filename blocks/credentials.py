@@ -1,13 +1,12 @@
 """fal's key and hosts as a Prefect block."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import Field, HttpUrl, SecretStr, model_validator
+from pydantic import Field, HttpUrl, model_validator
 
+from prefect_ltx.blocks._forms import EMPTY, LOGO, Number, Secret, Text, WebAddress, one_of, page
 from prefect_ltx.fal import FalClient, FalHosts
-
-DOCUMENTATION = "https://fal.ai/models/fal-ai/ltx-2.3-quality/reference-video-to-video/api"
 
 
 class FalCredentials(CredentialsBlock):
@@ -28,51 +27,70 @@ class FalCredentials(CredentialsBlock):
 
     _block_type_name: ClassVar[str] = "fal Credentials"
     _block_type_slug: ClassVar[str] = "fal-credentials"
-    _documentation_url: ClassVar[HttpUrl] = HttpUrl(DOCUMENTATION)
+    _documentation_url: ClassVar[HttpUrl] = page("tasks")
+    _logo_url: ClassVar[HttpUrl] = LOGO
     _description: ClassVar[str] = "An account at fal: its API key, and the hosts it is used on."
 
-    api_key: SecretStr | None = Field(
+    api_key: Secret = Field(
         default=None,
+        json_schema_extra=EMPTY,
         title="API key",
         description="The key as fal shows it, id:secret; empty for a server without keys.",
     )
-    account: str | None = Field(
+    account: Text = Field(
         default=None,
+        json_schema_extra=EMPTY,
         title="Account",
         description="A name for the account, the same for all of its keys: what it bought stays known when a key "
         "is rotated. Empty: the name that fal gives, where the key may ask.",
     )
-    base_url: str | None = Field(
+    base_url: WebAddress = Field(
         default=None,
+        json_schema_extra=EMPTY,
         title="Base URL",
         description="One URL for all of fal's hosts, such as the embedded server's; empty for fal itself.",
     )
-    run_url: str | None = Field(default=None, title="Run URL", description="In place of https://fal.run.")
-    queue_url: str | None = Field(
-        default=None, title="Queue URL", description="In place of https://queue.fal.run."
+    run_url: WebAddress = Field(
+        default=None, json_schema_extra=EMPTY, title="Run URL", description="In place of https://fal.run."
     )
-    rest_url: str | None = Field(
-        default=None, title="REST URL", description="In place of https://rest.fal.ai."
+    queue_url: WebAddress = Field(
+        default=None,
+        json_schema_extra=EMPTY,
+        title="Queue URL",
+        description="In place of https://queue.fal.run.",
     )
-    cdn_url: str | None = Field(
-        default=None, title="CDN URL", description="In place of https://v3.fal.media."
+    rest_url: WebAddress = Field(
+        default=None,
+        json_schema_extra=EMPTY,
+        title="REST URL",
+        description="In place of https://rest.fal.ai.",
     )
-    api_url: str | None = Field(
-        default=None, title="Platform API URL", description="In place of https://api.fal.ai."
+    cdn_url: WebAddress = Field(
+        default=None,
+        json_schema_extra=EMPTY,
+        title="CDN URL",
+        description="In place of https://v3.fal.media.",
+    )
+    api_url: WebAddress = Field(
+        default=None,
+        json_schema_extra=EMPTY,
+        title="Platform API URL",
+        description="In place of https://api.fal.ai.",
     )
     is_gateway: bool = Field(
         default=False,
         title="The URL is a gateway to fal",
         description="Whether the base URL stands in front of fal: then the account is one of fal's.",
     )
-    listing_lag_seconds: float | None = Field(
+    listing_lag_seconds: Number = Field(
         default=None,
         ge=0,
         title="Listing lag",
         description="Seconds that fal's request listing may be behind; empty for 600, or what an embedded fal says.",
     )
-    absence_is_proof: bool | None = Field(
+    absence_is_proof: Annotated[bool | None, *one_of("yes", "no")] = Field(
         default=None,
+        json_schema_extra=EMPTY,
         title="Absence is proof",
         description=(
             "Whether a request that the listing does not show after the lag never ran and may be sent again; "

@@ -5,8 +5,8 @@ from typing import ClassVar, Final
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr
 
+from prefect_ltx.blocks._forms import EMPTY, LOGO, WebAddress, page
 from prefect_ltx.blocks._stored_places import StoresPlace
-from prefect_ltx.blocks.credentials import DOCUMENTATION
 from prefect_ltx.ledger import Ledger
 from prefect_ltx.places import Kind
 
@@ -35,7 +35,8 @@ class GenerationLedger(StoresPlace, Block):
 
     _block_type_name: ClassVar[str] = "Generation Ledger"
     _block_type_slug: ClassVar[str] = "generation-ledger"
-    _documentation_url: ClassVar[HttpUrl] = HttpUrl(DOCUMENTATION)
+    _documentation_url: ClassVar[HttpUrl] = page("money")
+    _logo_url: ClassVar[HttpUrl] = LOGO
     _description: ClassVar[str] = (
         "The database that remembers every generation, so that none is paid for twice."
     )
@@ -53,12 +54,15 @@ class GenerationLedger(StoresPlace, Block):
         default=120,
         gt=1,
         allow_inf_nan=False,
-        title="Lease",
+        # The form knows no other bound than this one; a shorter lease is refused in words where money is spent.
+        json_schema_extra={"minimum": 60},
+        title="Lease (seconds)",
         description="Seconds after which the work of a machine that vanished may be taken over; at least 60.",
     )
 
-    webhook_url: str | None = Field(
+    webhook_url: WebAddress = Field(
         default=None,
+        json_schema_extra=EMPTY,
         title="Webhook URL",
         description=(
             "Public base URL of the `prefect-ltx webhook` that records into this ledger; empty for none, or for "

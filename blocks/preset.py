@@ -7,7 +7,7 @@ from prefect.blocks.abstract import JobBlock, JobRun
 from prefect.runtime import flow_run
 from pydantic import Field, HttpUrl, JsonValue, field_validator
 
-from prefect_ltx.blocks.credentials import DOCUMENTATION
+from prefect_ltx.blocks._forms import LOGO, page
 from prefect_ltx.blocks.dispatch import either_way
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import EndpointName, FrameRule, GenerationRequest, parse_request
@@ -121,7 +121,8 @@ class GenerationPreset(JobBlock):  # type: ignore[type-arg]  # with one, Prefect
 
     _block_type_name: ClassVar[str] = "LTX Generation Preset"
     _block_type_slug: ClassVar[str] = "ltx-generation-preset"
-    _documentation_url: ClassVar[HttpUrl] = HttpUrl(DOCUMENTATION)
+    _documentation_url: ClassVar[HttpUrl] = page("events")
+    _logo_url: ClassVar[HttpUrl] = LOGO
     _description: ClassVar[str] = (
         "A way of making LTX-2.3 videos on fal: endpoint, defaults, style, account and archive."
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 from prefect.blocks.core import Block
+from pydantic import ValidationError
 
 from prefect_ltx.archive import Archive
 from prefect_ltx.blocks.archive import VideoArchive
@@ -14,7 +15,7 @@ from prefect_ltx.blocks.budget import SpendingBudget
 from prefect_ltx.blocks.credentials import FalCredentials
 from prefect_ltx.blocks.ledger import GenerationLedger
 from prefect_ltx.blocks.machines import several_machines
-from prefect_ltx.fal import FalClient
+from prefect_ltx.fal import FalClient, plain
 from prefect_ltx.generation import (
     Services,
     budget_from,
@@ -23,7 +24,7 @@ from prefect_ltx.generation import (
     refuse_unusable_places,
 )
 from prefect_ltx.ledger import AsyncLedger, BudgetLimit, Ledger
-from prefect_ltx.settings import Settings
+from prefect_ltx.settings import Settings, SettingsError
 
 B = TypeVar("B", bound=Block)
 
@@ -154,5 +155,23 @@ async def _limits(name: str, settings: Settings) -> tuple[BudgetLimit, ...]:
 
 
 async def _loaded(kind: type[B], name: str) -> B:
-    # Prefect's `aload` is typed as giving back anything.
-    return cast(B, await kind.aload(name))
+    """A stored block.
+
+    Raises:
+        SettingsError: a field of it cannot be used, by block and field. Nothing was sent or spent.
+    """
+    try:
+        # Prefect's `aload` is typed as giving back anything.
+        return cast(B, await kind.aload(name))
+    except RuntimeError as error:
+        # Prefect wraps it, with the advice to leave the check out.
+        if not isinstance(cause := error.__cause__ or error.__context__, ValidationError):
+            raise
+        fields = "; ".join(
+            f"{'.'.join(map(str, each['loc'])) or 'the block'}: {plain(each['msg'])}"
+            for each in cause.errors()
+        )
+        raise SettingsError(
+            f"The block {kind.get_block_type_slug()}/{name} cannot be used: {fields}. Nothing was sent or spent. "
+            "Edit it in the Prefect UI (Blocks)."
+        ) from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prefect_ltx.cli.frame import Output, command
+from prefect_ltx.cli.moving import copy_archive
 from prefect_ltx.cli.printing import can_move
 from prefect_ltx.cli.render import render
 from prefect_ltx.cli.review import gallery, review
@@ -30,6 +31,7 @@ def register(app: typer.Typer) -> None:
     command(group, "render")(render)
     command(group, "rehydrate")(rehydrate)
     command(group, "reproduce")(reproduce)
+    command(group, "copy")(copy_archive)
 
 
 async def verify(output: Output) -> bool:

@@ -71,6 +71,7 @@ async def deploy(
     from prefect_ltx.deployments import AUTOMATIONS_FILE, PREFECT_FILE
     from prefect_ltx.deployments.apply import DeployOptions
     from prefect_ltx.deployments.apply import deploy as deploy_to_server
+    from prefect_ltx.deployments.automated import NEEDS_A_BLOCK
 
     report = await deploy_to_server(
         DeployOptions(
@@ -101,6 +102,7 @@ async def deploy(
         "",
         _summary(report.changed, dry_run=dry_run, server=report.server),
         *(f"A worker for it: prefect worker start --pool {each}" for each in pools),
+        *([NOBODY_IS_TOLD] if any(NEEDS_A_BLOCK in each.note for each in report.entries) else []),
     )
     for each in report.refused:
         complain(
@@ -109,6 +111,13 @@ async def deploy(
             "(--blocks NAME), and run this again."
         )
     return not report.refused
+
+
+NOBODY_IS_TOLD = (
+    "Nobody is told yet when a run fails, a budget runs low, spending stops or something needs a person: make a "
+    "notification block in the Prefect UI (Blocks, such as Slack Webhook), then once: "
+    "prefect-ltx deploy --notify slack-webhook/NAME"
+)
 
 
 def _summary(changed: int, *, dry_run: bool, server: str) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from prefect_ltx.cli.film_animatic import make_animatic
 from prefect_ltx.cli.frame import FrameRuleOption, Output, RecipeOption, command, complain
+from prefect_ltx.cli.printing import write_note
 from prefect_ltx.cli.progress import say
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ async def plan_storyboard(output: Output, path: str, frame_rule: "FrameRule") ->
         board = load_storyboard(path)
         async with Services.from_settings(Settings(), to_spend=False) as services:
             if not services.has_account:
-                complain(f"Note: {NO_ACCOUNT}.")
+                write_note(f"Note: {NO_ACCOUNT}.")
             await check_additions(services, board)
             found = await plan_film(
                 services, board, await draw_sheets(services, board), frame_rule=frame_rule

@@ -10,6 +10,7 @@ from prefect_ltx.cli import accounts
 from prefect_ltx.cli.frame import AsCsv, Output, command
 from prefect_ltx.cli.ledger_repair import opened, person, rebuild, verify
 from prefect_ltx.cli.ledger_stops import let_buying_go_on
+from prefect_ltx.cli.moving import copy_ledger
 
 if TYPE_CHECKING:
     from prefect_ltx.ledger import Generation, Ledger
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
         ("resolve", resolve),
         ("rebuild", rebuild),
         ("verify", verify),
+        ("copy", copy_ledger),
     ):
         command(group, name)(function)
     accounts.register(group)

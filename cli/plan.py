@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefect_ltx.cli.frame import EndpointOption, FrameRuleOption, Output, command, complain, describe
+from prefect_ltx.cli.printing import write_note
 
 if TYPE_CHECKING:
     from prefect_ltx.batch import CheckedBatch, Row
@@ -65,7 +66,7 @@ async def _plan_lines(output: Output, found: "CheckedBatch", frame_rule: "FrameR
 
     async with Services.from_settings(Settings(), to_spend=False) as services:
         if not services.has_account:
-            complain(f"Note: {NO_ACCOUNT}.")
+            write_note(f"Note: {NO_ACCOUNT}.")
         entries: list[Entry] = []
         for row in found.batch.rows:
             report, error = await _planned(services, row, frame_rule)

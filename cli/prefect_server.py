@@ -1,6 +1,7 @@
 """A Prefect server of one's own: in its own folder, on a free port, gone when the block ends."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -9,11 +10,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-START_SECONDS = 120
-"""A first start migrates its database: 15 s were measured on two idle cores."""
+QUIET_SECONDS = 120
+"""How long a server that starts may neither write nor compute: a first start migrates its database, which takes 15 s on
+two idle cores and minutes on busy ones."""
 
 
 class PrefectServerError(Exception):
@@ -77,17 +79,35 @@ def _free_port() -> int:
 
 
 def _wait(server: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+    """Wait until it answers, as long as it gets on: its files grow, or it uses the processor."""
+    seen, since = _signs(server.pid, log.parent), time.monotonic()
+    while time.monotonic() - since < QUIET_SECONDS:
         if server.poll() is not None:
-            raise PrefectServerError(f"The Prefect server ended at its start: {_tail(log)}")
+            raise PrefectServerError(f"The Prefect server ended at its start. It said: {_tail(log)}")
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own loopback URL
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
-    raise PrefectServerError(f"The Prefect server did not answer within {START_SECONDS} s: {_tail(log)}")
+        if (now := _signs(server.pid, log.parent)) != seen:
+            seen, since = now, time.monotonic()
+    raise PrefectServerError(
+        f"The Prefect server has not got on for {QUIET_SECONDS} s and does not answer. It said: {_tail(log)}"
+    )
+
+
+def _signs(pid: int, home: Path) -> tuple[int, int]:
+    """What moves while a server starts: the bytes of its files, and, on Linux, its processor time."""
+    size = 0
+    for file in home.iterdir():
+        with suppress(OSError):
+            size += file.stat().st_size
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return size, int(fields[11]) + int(fields[12])
+    except (OSError, IndexError, ValueError):
+        return size, 0
 
 
 def _stop(server: "subprocess.Popen[bytes]") -> None:
@@ -102,5 +122,7 @@ def _stop(server: "subprocess.Popen[bytes]") -> None:
 
 
 def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n")
-    return " / ".join(line.strip() for line in lines if line.strip())[-400:]
+    """The end of a log in one line, without the banner that is drawn with letters."""
+    lines = (line.strip() for line in log.read_text(errors="replace").split("\n"))
+    words = [line for line in lines if re.search(r"[A-Za-z]{3,}", line)]
+    return " / ".join(words)[-400:] or "nothing"

@@ -17,6 +17,7 @@ from prefect_ltx.deployments.changes import Change, DeployError, Kind, differing
 
 NOTIFY = "{{ notify }}"
 """In automations.yaml: the notification block that `--notify` names."""
+NEEDS_A_BLOCK = "needs a notification block: --notify TYPE/NAME"
 
 PREFIX = "ltx: "
 """How the names of this package's automations begin."""
@@ -78,7 +79,7 @@ async def sync_automations(
                     kind="automation",
                     name=str(spec.get("name")),
                     what="left out",
-                    note="needs a notification block: --notify TYPE/NAME",
+                    note=NEEDS_A_BLOCK,
                 )
             )
             continue
@@ -130,7 +131,12 @@ async def _applied(
 
 
 def _trigger(deployment: str, number: int, spec: dict[str, Any], deployment_id: str | None) -> AutomationCore:
-    spec = {"name": f"{deployment}__automation_{number}", **spec}
+    events = ", ".join(map(str, spec.get("expect") or ["an event of its trigger"]))
+    spec = {
+        "name": f"{deployment}__automation_{number}",
+        "description": f"Starts a run of the deployment {deployment} for each event {events}.",
+        **spec,
+    }
     try:
         trigger = _TRIGGER.validate_python(spec)
     except ValidationError as error:

@@ -14,7 +14,6 @@ from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 from prefect.exceptions import ObjectNotFound
-from prefect.utilities.callables import parameter_schema
 
 import prefect_ltx
 from prefect_ltx.deployments.changes import Change, differing
@@ -113,7 +112,7 @@ def desired_of(
         parameters: default parameters besides the file's, which win over those on the server.
         environ: environment variables for its job variables.
     """
-    schema = parameter_schema(flow).model_dump(exclude_unset=True)
+    schema = flow.parameters.model_dump(exclude_unset=True)
     takes = schema["properties"]
     theirs = found.parameters if found else {}
     limit, options = _limit(wanted.concurrency_limit)

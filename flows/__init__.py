@@ -1,5 +1,5 @@
 """Steps composed into flows: one video from either endpoint, a batch, takes, a film, watched folders, the
-event-driven pair, the poller, the sweep and the spend report.
+event-driven pair, the poller, the sweep, the spend report and the decision about what needs a person.
 
 Each is built when it is first asked for: making the form of one costs a tenth of a second.
 """
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from prefect_ltx.flows.batch import generate_batch
+    from prefect_ltx.flows.decide import decide_generation
     from prefect_ltx.flows.deferred import finish_generation, submit_only
     from prefect_ltx.flows.film import storyboard_film
     from prefect_ltx.flows.generate import ingredient_to_video, reference_video_to_video
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "best_of_takes",
+    "decide_generation",
     "finish_generation",
     "generate_batch",
     "ingredient_to_video",
@@ -37,6 +39,7 @@ __all__ = [
 
 _FILES: Final = {
     "best_of_takes": "takes",
+    "decide_generation": "decide",
     "finish_generation": "deferred",
     "generate_batch": "batch",
     "ingredient_to_video": "generate",

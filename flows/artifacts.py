@@ -9,7 +9,7 @@ import base64
 from prefect.artifacts import acreate_markdown_artifact
 
 from prefect_ltx.archive import ArchiveError, Manifest
-from prefect_ltx.flows.naming import code_block, unmarked, words_of
+from prefect_ltx.flows.naming import REHEARSAL, code_block, unmarked, words_of
 from prefect_ltx.generation import ArchivedGeneration, Services
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.recovery import SweepReport
@@ -62,7 +62,8 @@ def generation_markdown(result: ArchivedGeneration, manifest: Manifest, picture:
         parts.append("Paid for by an earlier run; this one cost nothing.")
     if manifest.stand_in:
         parts.insert(
-            0, "**Rehearsal: made by a stand-in server, not by the model at fal. Nothing was paid.**"
+            0,
+            REHEARSAL,
         )
     parts += [f"- fal delivered {difference}" for difference in result.differences]
     parts += [*_findings(result), *_refused(result)]

@@ -5,6 +5,7 @@ the answer starts it again from its beginning. Any other run waits in its proces
 retry. A question that was asked in vain is asked anew; where nobody answered, nothing was agreed to.
 """
 
+import math
 from typing import Any, TypeVar
 
 from prefect import get_client
@@ -22,7 +23,7 @@ Answer = TypeVar("Answer", bound=RunInput)
 POLL_SECONDS = 2
 WHERE = (
     "To answer, open this run in the Prefect UI and press Resume: a button at the top right, or in the menu ⋮ there. "
-    "What the form says then is what happens."
+    "What the form says when you send it is what happens."
 )
 _KINDS = ("paused", "suspended")
 
@@ -57,14 +58,13 @@ async def asked(form: type[Answer], *, key: str, timeout: float) -> Answer:
         run_logger().info("Going on with the answer that was given before")
         return answer
     run_logger().info("Waiting for a person. %s", WHERE)
+    seconds = max(1, math.ceil(timeout))
     if run.deployment_id is not None and run.parent_task_run_id is None:
         # Raises Pause unless this very question is answered.
-        await asuspend_flow_run(wait_for_input=form, timeout=int(timeout), key=name)
+        await asuspend_flow_run(wait_for_input=form, timeout=seconds, key=name)
     else:
         try:
-            await apause_flow_run(
-                wait_for_input=form, timeout=int(timeout), poll_interval=POLL_SECONDS, key=name
-            )
+            await apause_flow_run(wait_for_input=form, timeout=seconds, poll_interval=POLL_SECONDS, key=name)
         except FlowPauseTimeout:
             raise NobodyAnswered(f"nobody answered within {timeout:g} s") from None
     # Prefect's own answer is a form with its defaults where nobody answered: that would be a yes that nobody said.

@@ -19,6 +19,7 @@ from prefect_ltx.flows.batch_artifacts import ProgressArtifact, publish_report
 from prefect_ltx.flows.batch_planning import BatchPlanning
 from prefect_ltx.flows.batch_report import check_report, write_report
 from prefect_ltx.flows.cancellation import cancel_paid_job
+from prefect_ltx.flows.decide import publish_needs_a_person
 from prefect_ltx.flows.forms import AtOnce, BatchSource, RecipeChoice, check_recipe
 from prefect_ltx.flows.parameters import flow
 from prefect_ltx.generation.inspection import QualityMode
@@ -172,6 +173,8 @@ async def generate_batch(
             await planning.aclose()
         ended = work.report()
         await publish_report(services, ended)
+        if not ended.ok:
+            await publish_needs_a_person(services)
         announce_end(ended)
         unwritten = await write_report(services.archive, report, ended) if report else ""
     return _end(ended, stopped, unwritten)  # type: ignore[return-value]  # Prefect gives the caller the state's data

@@ -15,7 +15,7 @@ from prefect.artifacts import (
 )
 
 from prefect_ltx.batch import BatchPlan, BatchReport, BatchRun, PlannedRow, RowResult
-from prefect_ltx.flows.naming import in_markdown, words_of
+from prefect_ltx.flows.naming import REHEARSAL, in_markdown, words_of
 from prefect_ltx.generation import Services
 from prefect_ltx.generation.posters import poster_sheet
 from prefect_ltx.ledger.life.budget import dollars
@@ -115,7 +115,7 @@ def report_markdown(report: BatchReport, sheet: bytes | None, *, stand_in: bool)
     """The sums, what went wrong, and the posters; every row is in the table artifact beside it."""
     parts = [f"**{_counted(report)}**"]
     if stand_in:
-        parts.append("**Rehearsal: made by a stand-in server, not by the model at fal. Nothing was paid.**")
+        parts.append(REHEARSAL)
     if sheet is not None and len(sheet) <= SHEET_LIMIT_BYTES:
         parts.append(f"![posters](data:image/jpeg;base64,{base64.b64encode(sheet).decode()})")
     parts.append(
@@ -165,7 +165,7 @@ class ProgressArtifact:
 
     async def _put(self) -> None:
         done, total = len(self._batch.ended), len(self._batch.rows)
-        if done == self._shown:
+        if done == self._shown or not done:  # none that stays at 0
             return
         self._shown = done
         failed = sum(not each.ok for each in self._batch.ended.values())

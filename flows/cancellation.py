@@ -6,9 +6,12 @@ from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
+from prefect.logging.loggers import flow_run_logger
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.ledger import Owner
+from prefect_ltx.ledger import Generation, Owner
+from prefect_ltx.ledger import State as GenerationState
+from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.tasks.context import run_logger
 from prefect_ltx.tasks.wait import cancel_generations_of
 
@@ -17,11 +20,30 @@ from prefect_ltx.tasks.wait import cancel_generations_of
 # knows is the run's id and parameters (reference prefect §10).
 async def cancel_paid_job(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Cancel what the flow run and its subflows have at fal, found through the ledger. Idempotent."""
+    # The process that this runs in has no run: the run's own log is named.
+    log = flow_run_logger(flow_run, flow)
     given = {name: flow_run.parameters.get(name) or "" for name in ("credentials", "ledger", "archive")}
     async with services_for(BlockNames(**given), checked=False) as services:
         for run_id in [str(flow_run.id), *await _subflows(flow_run)]:
             for generation in await cancel_generations_of(services, run_id, Owner.here()):
-                run_logger().warning("Generation %s was cancelled: %s now", generation.id, generation.state)
+                log.warning("%s", told(generation))
+
+
+def told(generation: Generation) -> str:
+    """What a cancel means for one generation and its money, in a line for the run's log."""
+    name, held = f"Generation {generation.id}", dollars(generation.held_usd)
+    if generation.state is GenerationState.CANCELLED and not generation.held_usd:
+        return f"{name} was cancelled before it ran: it costs nothing"
+    if generation.state is GenerationState.CANCELLED:
+        return f"{name} was cancelled while it ran: it may be billed up to {held}, which the sweep settles"
+    if generation.cancel_was_too_late:
+        return f"{name} was finished before the cancel reached fal: it costs {held}, and the sweep archives its video"
+    if generation.state is GenerationState.RELEASED:
+        return f"{name} was not sent: it costs nothing"
+    return (
+        f"{name}: fal was asked to cancel it. Until fal says more it may be billed up to {held}; the sweep asks again, "
+        "and archives the video if fal makes it"
+    )
 
 
 async def _subflows(run: FlowRun) -> list[str]:

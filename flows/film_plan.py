@@ -22,7 +22,7 @@ from prefect_ltx.film import (
 from prefect_ltx.flows.approval import purchase_of
 from prefect_ltx.flows.film_result import ArchivedFilm
 from prefect_ltx.flows.film_starts import archived_takes, stand_in_picture, start_picture
-from prefect_ltx.flows.naming import in_markdown, words_of
+from prefect_ltx.flows.naming import REHEARSAL, in_markdown, words_of
 from prefect_ltx.generation import PlanReport, Services, plan_request
 from prefect_ltx.ledger import Purchase
 from prefect_ltx.ledger.life.budget import dollars
@@ -261,9 +261,7 @@ def _cell(text: str) -> str:
 def film_markdown(film: ArchivedFilm) -> str:
     """The film as an artifact: what it is, where it lies, and where each shot came from."""
     lines = [
-        "**Rehearsal: made by a stand-in server, not by the model at fal. Nothing was paid.**\n"
-        if film.stand_in
-        else "",
+        f"{REHEARSAL}\n" if film.stand_in else "",
         f"{film.frames} frames, {film.duration_seconds} s at {film.fps} a second, {film.width}x{film.height}; "
         f"{film.paid_now} takes were paid for by this run, the film's shots cost {dollars(film.price_expected_usd)}.",
         f"\nFilm: `{film.video}`\n",

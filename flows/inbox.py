@@ -17,6 +17,7 @@ from prefect_ltx.fal import FrameRule, plain
 from prefect_ltx.flows.batch import generate_batch
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.forms import RecipeChoice
+from prefect_ltx.flows.only_one import another_run
 from prefect_ltx.flows.parameters import flow
 from prefect_ltx.generation.inspection import QualityMode
 from prefect_ltx.inbox import Inbox, InboxFile, Record, seed_scope, shown, whole_requests
@@ -96,6 +97,8 @@ async def watch_inbox(
         InboxNotWatched: nothing on this server listens; nothing was told, and the files stay new.
         ArchiveError: the inbox cannot be listed or its record not be written.
     """
+    if said := await another_run():
+        return Completed(message=said, data=WatchReport(inbox=inbox))  # type: ignore[return-value]
     report = await watch_once(inbox, settle=settle_seconds, most=most)
     log_report(report)
     new = [each for each in report.refused if each.new]

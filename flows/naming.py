@@ -1,8 +1,18 @@
 """What a run says it makes: the words of a prompt that tell one run from another."""
 
+import contextlib
 import re
 from pathlib import Path
+from typing import Final
+from uuid import UUID
 
+from prefect import get_client
+from prefect.runtime import flow_run
+
+REHEARSAL: Final = (
+    "**Rehearsal: made by a stand-in server, not by the model at fal. Prices are what fal would ask; nothing was "
+    "paid.**"
+)
 _SCENE = re.compile(r"\bgenerated video\s*:\s*", re.IGNORECASE)
 
 
@@ -47,3 +57,22 @@ def film_tags(title: str, storyboard: object) -> list[str]:
 def _short(name: str) -> str:
     # A tag of the ledger has 200 characters.
     return " ".join(name.split())[:150]
+
+
+def named(name: str) -> str:
+    """The run's name: the one that a person typed, else `name`. Prefect's own are two words, such as `brave-otter`."""
+    typed = str(flow_run.name or "")
+    return typed if typed and not _PREFECTS.fullmatch(typed) else name
+
+
+_PREFECTS = re.compile(r"[a-z]+-[a-z]+")
+
+
+async def show_drawn_seed(seed: int) -> None:
+    """Add a seed that was drawn to the name that the run was given by its request, so that equal ones differ."""
+    run_id, name = flow_run.id, str(flow_run.name or "")
+    if not run_id or not name.endswith(" frames)"):
+        return
+    with contextlib.suppress(Exception):  # a name must never end the work
+        async with get_client() as client:
+            await client.update_flow_run(UUID(str(run_id)), name=f"{name[:-1]}, seed {seed})")

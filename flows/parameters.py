@@ -9,6 +9,7 @@ or an event, are refused by the server itself.
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Mapping
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import Flow
@@ -23,6 +24,7 @@ from prefect_ltx.fal.sendable import unsendable
 from prefect_ltx.film import standalone_storyboard
 from prefect_ltx.flows.aside import Aside
 from prefect_ltx.flows.batch_report import placed_report
+from prefect_ltx.flows.naming import named
 from prefect_ltx.reading import scheme_of
 
 P = ParamSpec("P")
@@ -43,8 +45,41 @@ class ParametersTooLarge(ValueError):
     sent or spent."""
 
 
+_TITLES = {
+    "n": "Number of takes",
+    "stop": "When to stop",
+    "choose": "Who chooses",
+    "judge": "Judge",
+    "frame_rule": "Frame counts",
+    "seed_scope": "What seeds are drawn from",
+    "max_seeds": "Most takes where one is refused",
+    "max_requests": "Most requests",
+    "concurrency": "At fal at once",
+    "task_run_per_row_up_to": "Most rows with a task run each",
+    "approve": "Ask a person before spending",
+    "approve_within_seconds": "Seconds to wait for an approval",
+    "choice_timeout_seconds": "Seconds to wait for a person",
+    "fresh": "New videos for rows without a seed",
+    "source": "File or requests",
+    "credentials": "fal Credentials block",
+    "ledger": "Generation Ledger block",
+    "archive": "Video Archive block",
+    "budget": "Spending Budget block",
+    "again_after_seconds": "Seconds before a reminder",
+}
+"""What parameters are called in a run's form; all others by their names, as words."""
+
+
 class UserFlow(Flow[P, R]):
     """A flow that checks what it is called with, and puts aside what is too large, before its run is made."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        name_of = options.get("flow_run_name")
+        if callable(name_of):
+            options["flow_run_name"] = wraps(name_of)(lambda: named(name_of()))
+        super().__init__(*args, **options)
+        for name, field in self.parameters.properties.items():
+            field["title"] = _TITLES.get(name) or name.replace("_", " ").capitalize()
 
     def __call__(  # type: ignore[override]  # Prefect tells its types in overloads, one for each kind of function
         self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any

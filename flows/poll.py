@@ -1,8 +1,12 @@
 """One small poller for everything in flight, where no webhook can reach."""
 
+from datetime import UTC, datetime
+
+from prefect.states import Completed
 from pydantic import Field
 
 from prefect_ltx.blocks.services import BlockNames, services_for
+from prefect_ltx.flows.only_one import another_run
 from prefect_ltx.flows.parameters import flow
 from prefect_ltx.recovery import InFlightReport, ask_in_flight
 from prefect_ltx.tasks.context import run_logger
@@ -19,7 +23,11 @@ class PollIncomplete(Exception):
     """Something in flight could not be asked about because of an error nobody expected; all else was."""
 
 
-@flow(name="poll-in-flight")
+def _run_name() -> str:
+    return f"poll {datetime.now(UTC):%Y-%m-%d %H:%M}"
+
+
+@flow(name="poll-in-flight", flow_run_name=_run_name)
 async def poll_in_flight(
     credentials: str = "", ledger: str = "", again_after_seconds: float = 900
 ) -> PollReport:
@@ -33,6 +41,8 @@ async def poll_in_flight(
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         again_after_seconds: When a finished generation that nobody collected is told again for the first time.
     """
+    if said := await another_run():
+        return Completed(message=said, data=PollReport())  # type: ignore[return-value]  # the state's data
     names = BlockNames(credentials=credentials, ledger=ledger, archive=None)
     async with services_for(names) as services:
         found = await ask_in_flight(services)

@@ -105,7 +105,7 @@ class SpendReport(BaseModel, frozen=True):
 
 def _run_name() -> str:
     until = flow_run.parameters.get("until")
-    return f"spend report, {flow_run.parameters.get('days', 7)} days to {until or 'yesterday'}"
+    return f"spend report, {flow_run.parameters.get('days', 7)} days to {until or 'today'}"
 
 
 @flow(name="spend-report", flow_run_name=_run_name)
@@ -121,15 +121,15 @@ async def spend_report(
     far as the ledger knows, is shown as such: the sweep settles it.
 
     Args:
-        days: How many whole UTC days.
-        until: The first day that does not count, in UTC; empty for today, so that the report ends with yesterday.
+        days: How many UTC days.
+        until: The first day that does not count, in UTC; empty for tomorrow, so that the report ends with today so far.
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         budget: Name of a Spending Budget block; empty for PREFECT_LTX_BUDGET_USD.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    end = until or datetime.now(UTC).date()
+    end = until or datetime.now(UTC).date() + timedelta(days=1)
     period = Period(end - timedelta(days=days), end)
     settings = Settings()
     limits = (

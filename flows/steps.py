@@ -13,7 +13,9 @@ from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import FrameRule, GenerationRequest
 from prefect_ltx.flows.approve_requests import approved_request
 from prefect_ltx.flows.artifacts import publish_artifact
+from prefect_ltx.flows.decide import publish_needs_a_person
 from prefect_ltx.flows.forms import check_recipe
+from prefect_ltx.flows.naming import show_drawn_seed
 from prefect_ltx.generation import (
     ArchivedGeneration,
     CollectedVideo,
@@ -26,6 +28,7 @@ from prefect_ltx.generation import (
     generate,
     prepare,
 )
+from prefect_ltx.generation.errors import GenerationStopped
 from prefect_ltx.generation.inspection import Inspection, QualityMode
 from prefect_ltx.ledger import Generation, GenerationNotFound
 from prefect_ltx.media import Recipe, Rendition
@@ -67,6 +70,8 @@ async def make_video(
     async with services_for(names) as services, AsyncExitStack() as stay:
         order = order_of(recipe=recipe, tags=tags, quality=quality)
         ready = await prepared(services, request, order, frame_rule, stay)
+        if request.seed is None and ready.request.seed is not None:
+            await show_drawn_seed(ready.request.seed)
         if approve_within is not None:
             ready = await approved_request(
                 services,
@@ -75,7 +80,11 @@ async def make_video(
                 most=takes.most if takes else 1,
                 within=approve_within,
             )
-        return await generate(task_steps(services, names), ready, order, takes)
+        try:
+            return await generate(task_steps(services, names), ready, order, takes)
+        except GenerationStopped:
+            await publish_needs_a_person(services)
+            raise
 
 
 def order_of(*, recipe: str | Recipe = "web", tags: Sequence[str] = (), quality: QualityMode) -> Order:

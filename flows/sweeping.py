@@ -3,10 +3,13 @@
 from datetime import UTC, datetime
 
 from prefect.artifacts import acreate_markdown_artifact
+from prefect.states import Completed
 
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.flows.artifacts import sweep_markdown
+from prefect_ltx.flows.decide import publish_needs_a_person
 from prefect_ltx.flows.forms import RecipeChoice, check_recipe
+from prefect_ltx.flows.only_one import another_run
 from prefect_ltx.flows.parameters import flow
 from prefect_ltx.generation.inspection import KeepingMode
 from prefect_ltx.recovery import SweepReport, sweep_all
@@ -42,9 +45,12 @@ async def sweep(
             reject (archive it, marked, and name it in the report).
     """
     check_recipe(recipe)
+    if said := await another_run():
+        return Completed(message=said, data=SweepReport())  # type: ignore[return-value]  # the state's data
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive)
     async with services_for(names) as services:
         report = await sweep_all(services, current_owner(), recipe=recipe, quality=quality)
+        await publish_needs_a_person(services)
     log = run_logger()
     log.info(
         "%d generations looked at, %d need a person, %d orphans at fal",

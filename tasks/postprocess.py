@@ -78,7 +78,8 @@ class _Progress:
 
     async def put(self) -> None:
         """Write the artifact, where there is something new to say."""
-        if self._percent == self._shown:
+        # None that stays at 0: where nothing is rendered, or nothing was yet, there is nothing to show.
+        if self._percent == (self._shown or 0.0):
             return
         what = f"Renditions of {self._label}"
         try:

@@ -150,7 +150,8 @@ class _Display:
         shown = -1.0
         while True:
             await asyncio.sleep(1.0)
-            if self._percent != shown:
+            # While it waits in the queue there is nothing to show: an artifact that stays at 0 would be left.
+            if self._percent not in (shown, 0.0):
                 shown = self._percent
                 await self._put()
 

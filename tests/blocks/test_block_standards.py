@@ -1,14 +1,17 @@
 """The blocks meet Prefect's own standards for collections, and keep their secrets."""
 
+import tomllib
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 from support import SECRET
 
+from prefect_ltx import blocks
 from prefect_ltx.blocks import (
     FalCredentials,
     GenerationLedger,
@@ -16,6 +19,9 @@ from prefect_ltx.blocks import (
     SpendingBudget,
     VideoArchive,
 )
+from prefect_ltx.blocks._forms import SITE
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.parametrize(
@@ -27,8 +33,47 @@ class TestBlockStandards(BlockStandardTestSuite):
         return block
 
     def test_has_a_valid_image(self, block: type[Block]) -> None:
-        """No logo: Prefect wants one at a public URL, and this package has no public host to serve it from."""
-        assert block._logo_url is None
+        """The logo is on this project's site, square, and of a size that Prefect takes."""
+        name = str(block._logo_url).removeprefix(SITE)
+        with Image.open(DOCS / name) as logo:
+            assert logo.width == logo.height
+            assert 45 < logo.width < 1000
+
+    def test_its_documentation_is_this_project_s(self, block: type[Block]) -> None:
+        """The link leads to a page that there is, on the site that the package names."""
+        name = str(block._documentation_url).removeprefix(SITE)
+        assert (DOCS / f"{name.rstrip('/')}.md").is_file()
+        urls = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]["urls"]
+        assert urls["Documentation"] == SITE
+
+    def test_its_form_can_simply_be_filled_in(self, block: type[Block]) -> None:
+        """No field of text is a choice between text and nothing, none opens as None, money has one type."""
+        fields = block.model_json_schema()["properties"]
+        assert all(each["title"] and each["description"] for each in fields.values())
+        texts = {name: each for name, each in fields.items() if each.get("type") == "string"}
+        assert not [name for name, each in texts.items() if "default" in each and each["default"] is None]
+        assert {each.get("type") for name, each in fields.items() if "usd" in name} <= {"number", "object"}
+        assert not [name for name, each in fields.items() if "anyOf" in each]
+
+
+def test_the_catalogue_has_no_bogus_types() -> None:
+    """Registering the package makes its five blocks and nothing that is only a class of theirs."""
+    ours = {each for each in vars(blocks).values() if isinstance(each, type) and issubclass(each, Block)}
+    assert {each.__name__ for each in ours} == {
+        "FalCredentials",
+        "GenerationLedger",
+        "GenerationPreset",
+        "SpendingBudget",
+        "VideoArchive",
+    }
+    parents = {parent.__name__ for each in ours for parent in each.__mro__}
+    assert not [name for name in parents if "[" in name]
+
+
+def test_what_a_form_leaves_empty_is_none() -> None:
+    """An empty text, a blank one and nothing mean the same."""
+    block = FalCredentials.model_validate({"api_key": "", "base_url": " ", "account": ""})
+    assert (block.api_key, block.base_url, block.account) == (None, None, None)
 
 
 def test_slugs_are_what_stored_blocks_are_found_by() -> None:

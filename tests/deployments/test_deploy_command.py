@@ -105,7 +105,8 @@ def test_everything_is_on_the_server(deployed: Server) -> None:
     assert {"fal-credentials", "generation-ledger", "video-archive", "spending-budget"} <= slugs
     queues = {each["name"] for each in deployed.api.post("/work_pools/ltx/queues/filter", json={}).json()}
     assert {"generate", "collect"} <= queues
-    assert found["sweep"]["global_concurrency_limit"]["limit"] == 1
+    assert found["sweep"]["global_concurrency_limit"] is None
+    assert [name for name, each in deployed.automations().items() if not each["description"]] == []
 
 
 def test_second_run_changes_nothing_and_says_so(deployed: Server, tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ async def test_drift_is_brought_back_under_the_same_ids(deployed: Server) -> Non
     }
     after = deployed.deployments()["sweep"]
     assert after["id"] == before["id"]
-    assert after["global_concurrency_limit"]["limit"] == 1
+    assert after["global_concurrency_limit"] is None
     assert [each["id"] for each in after["schedules"]] == [schedule["id"]]
     assert deployed.automations()["ltx: a request is received"]["id"] == trigger["id"]
     assert deployed.automations()["ltx: a request is received"]["trigger"]["expect"] == [

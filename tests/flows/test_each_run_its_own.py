@@ -10,11 +10,13 @@ import pytest
 from generation_parts import cup_request
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from support import paused_run, submits
 
 from prefect_ltx.archive import ArchiveNotFound
 from prefect_ltx.fal import FalRateLimited, IngredientRequest
-from prefect_ltx.flows import best_of_takes, ingredient_to_video, submit_only
+from prefect_ltx.flows import best_of_takes, decide_generation, ingredient_to_video, submit_only
+from prefect_ltx.flows.decide import DecisionRefused
 from prefect_ltx.flows.take import NoTakePassed
 from prefect_ltx.generation import GenerationEnded, TakeNotMade
 from prefect_ltx.ledger import Ledger, State
@@ -135,6 +137,22 @@ async def test_a_parked_take_is_counted_with_what_it_may_have_cost(
     assert parked.id in said
     assert f"up to {dollars(parked.held_usd)} more may have been billed" in said
     assert "nothing more was sent" not in said
+
+    async with get_client() as client:
+        found = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["ltx-needs-a-person"]))
+        )
+    (shown,) = [str(each.data) for each in found if parked.id in str(each.data)]
+    assert "decide-generation" in shown
+    assert f"May have cost | {dollars(parked.held_usd)}" in shown
+    with pytest.raises(DecisionRefused, match="adopt needs fal's request id"):
+        await decide_generation(parked.id, "adopt")
+    decided = await decide_generation(parked.id, "write_off", name="Ada")
+    assert (decided.before, decided.after) == ("PARKED", "WRITTEN_OFF")
+    with pytest.raises(DecisionRefused, match="stays WRITTEN_OFF"):
+        await decide_generation(parked.id, "absent")
+    with Ledger(f"sqlite:///{ltx_env / 'ledger.db'}") as ledger:
+        assert "Ada" in {line.actor for line in ledger.events(parked.id)}
 
 
 async def test_takes_that_failed_are_in_the_result_of_those_that_passed(

@@ -81,7 +81,9 @@ async def test_a_night_makes_what_is_missing_once_and_its_report_agrees_with_the
     assert (usable.attempts, usable.usable, usable.unusable_usd) == (3, 3, 0)
     assert usable.usd_per_clip == usable.usable_usd / 3 == (spent.billed_usd + spent.open_usd) / 3
     assert {each.name: each.attempts for each in spent.usable.by_prompt} == {ROW["prompt"]: 3}
-    before = await spend_report(days=7)
+    today_so_far = await spend_report(days=1)
+    assert (today_so_far.generations, today_so_far.until) == (spent.generations, today + timedelta(days=1))
+    before = await spend_report(days=7, until=today)
     assert (before.generations, before.by_day, before.usable.total.attempts) == (0, [], 0)
 
 

@@ -169,15 +169,57 @@ def test_the_run_form_asks_for_what_the_endpoint_takes(seen: Seen, ui: str) -> N
     seen.shot(f"form{ui.replace('/', '-')}")
 
 
-def test_a_person_chooses_a_take_in_the_dialog(seen: Seen) -> None:
-    """Both interfaces show the takes in the dialog that resumes the run; answered there, the run goes on with one."""
-    paused = {"state": {"type": {"any_": ["PAUSED"]}}}
-    for _ in range(600):
-        if httpx.post(f"{seen.api}/flow_runs/filter", json={"flow_runs": paused}, timeout=60).json():
-            break
-        assert seen.takes.poll() is None
-        seen.page.evaluate("new Promise(done => setTimeout(done, 200))")
-    run = seen.one("flow_runs", flow_runs=paused)
+@INTERFACES
+def test_prices_and_sums_are_seen_without_scrolling(seen: Seen, ui: str) -> None:
+    """The spend report has today in it, the batch its rows, and neither shows a raw None or markup."""
+    for key, texts in (
+        ("ltx-spend", ["Billed", "Left"]),
+        ("ltx-batch-pans", ["Spent by this run", "archived"]),
+    ):
+        artifact = httpx.post(
+            f"{seen.api}/artifacts/filter", json={"artifacts": {"key": {"any_": [key]}}}, timeout=60
+        ).json()[0]
+        seen.open(f"{ui}/artifacts/artifact/{artifact['id']}")
+        text = seen.until_text(texts[0])
+        seen.shot(f"{key}{ui.replace('/', '-')}")
+        assert "None" not in text.replace("Tags\nNone", "")  # Prefect's own, of a run without tags
+        assert not [markup for markup in ("|---", "**", "&lt;") if markup in text]
+
+
+@INTERFACES
+@pytest.mark.parametrize(
+    "slug",
+    ["fal-credentials", "generation-ledger", "ltx-generation-preset", "spending-budget", "video-archive"],
+)
+def test_a_block_s_form_can_simply_be_filled_in(seen: Seen, ui: str, slug: str) -> None:
+    """Its fields have titles and words, and none opens as None."""
+    first = {
+        "fal-credentials": "API key",
+        "generation-ledger": "Database URL",
+        "ltx-generation-preset": "House style",
+        "spending-budget": "USD a day",
+        "video-archive": "Location",
+    }[slug]
+    seen.open(f"{ui}/blocks/catalog/{slug}/create")
+    text = seen.until_text(first)
+    seen.shot(f"block-{slug}{ui.replace('/', '-')}")
+    assert 'type "None"' not in text
+
+
+def test_a_person_approves_takes_and_chooses_one_in_the_dialogs(seen: Seen) -> None:
+    """Both interfaces show what the takes will cost and, once they are made, their pictures, in the dialog that resumes
+    the run; answered there, the run goes on with what was shown."""
+    run = waiting(seen)
+    assert len(seen.fal.bill) == 1
+    seen.open(f"/runs/flow-run/{run['id']}")
+    seen.page.until(click("button", "Resume"))
+    seen.page.until(moving_picture("jpeg", 1))
+    text = seen.until_text("At most", "2 takes")
+    seen.shot("approval")
+    assert "approve spending at most $" in text
+
+    resume_in_v2(seen, run, moving_picture("jpeg", 1), "approval-v2")
+    run = waiting(seen, bill=3)
 
     seen.open(f"/runs/flow-run/{run['id']}")
     seen.page.until(click("button", "Resume"))
@@ -185,20 +227,37 @@ def test_a_person_chooses_a_take_in_the_dialog(seen: Seen) -> None:
     seen.shot("choice")
     assert "<b>pan</b>" in seen.page.text()
 
+    resume_in_v2(seen, run, moving_picture("jpeg", 2), "choice-v2")
+    out, _ = seen.takes.communicate(timeout=120)
+    assert json.loads(out.splitlines()[-1]) == {"chosen": 1}
+    assert len(seen.fal.bill) == 3
+
+
+def waiting(seen: Seen, *, bill: int = 0) -> dict[str, Any]:
+    """The run that waits for a person, once so many are paid for."""
+    paused = {"state": {"type": {"any_": ["PAUSED"]}}}
+    for _ in range(900):
+        found = httpx.post(f"{seen.api}/flow_runs/filter", json={"flow_runs": paused}, timeout=60).json()
+        if found and len(seen.fal.bill) >= bill:
+            return dict(found[0])
+        assert seen.takes.poll() is None
+        seen.page.evaluate("new Promise(done => setTimeout(done, 200))")
+    raise AssertionError("no run waits for a person")
+
+
+def resume_in_v2(seen: Seen, run: dict[str, Any], shown: str, name: str) -> None:
+    """Open the newer interface's dialog, look at it, and press Resume there."""
     seen.open(f"/v2/runs/flow-run/{run['id']}")
     menu = "[...document.querySelectorAll('button[aria-haspopup=menu]')].at(-1)"
     press = f"(({menu})?.dispatchEvent(new PointerEvent('pointerdown', {{bubbles: true, button: 0}})), true)"
     seen.page.until(f"{click('[role=menuitem]', 'Resume')} || ({press} && false)")
-    seen.page.until(moving_picture("jpeg", 2))
-    seen.shot("choice-v2")
+    seen.page.until(shown)
+    seen.shot(name)
     seen.page.until(
         # A click on a form that is not ready does nothing.
         f"{click('[role=dialog] button', 'Resume')} && fetch('/api/flow_runs/{run['id']}')"
         ".then(r => r.json()).then(r => r.state_type !== 'PAUSED')"
     )
-    out, _ = seen.takes.communicate(timeout=120)
-    assert json.loads(out.splitlines()[-1]) == {"chosen": 1}
-    assert len(seen.fal.bill) == 3
 
 
 def click(selector: str, text: str) -> str:
