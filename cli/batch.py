@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefect_ltx.cli.frame import (
+    ApprovalDaysOption,
+    ApproveOption,
     FrameRuleOption,
     MaxSeedsOption,
     Output,
@@ -73,9 +75,8 @@ async def batch(
             help="Write the end of every row there too, as a table: .csv, .xlsx or .jsonl.",
         ),
     ] = None,
-    approve: Annotated[
-        bool, typer.Option("--approve", help="Pause for approval in the Prefect UI before anything is spent.")
-    ] = False,
+    approve: ApproveOption = False,
+    approval_days: ApprovalDaysOption = 7,
 ) -> bool:
     """Many requests: checked first, then at most --concurrency in flight; run again, it does only what is missing.
 
@@ -103,7 +104,14 @@ async def batch(
     except BatchInvalid as error:
         return refused(output, error)
     if plan:
-        return await show_plan(output, checked, frame_rule, fresh=fresh)
+        return await show_plan(
+            output,
+            checked,
+            frame_rule,
+            fresh=fresh,
+            approve_days=approval_days if approve else None,
+            takes=max_seeds if quality == "next_seed" else 1,
+        )
     Settings().require_fal()
 
     from prefect_ltx.cli import plain
@@ -120,9 +128,9 @@ async def batch(
         "fresh": fresh,
     }
     with shown_rows(len(checked.rows)):
-        if not plain.is_prefect_configured() and not approve:
+        if not plain.is_prefect_configured():
             say(plain.NOTICE)
-            ended = await plain.make_batch(checked, **how)
+            ended = await plain.make_batch(checked, approve=approve, **how)
         else:
             quieten_prefect()
             from prefect_ltx.flows import generate_batch
@@ -135,6 +143,7 @@ async def batch(
                 **how,
                 max_requests=max_requests,
                 approve=approve,
+                approval_days=approval_days,
             )
     show_report(output, ended)
     written = report is None or write_report(report, ended)
@@ -159,10 +168,19 @@ def is_storyboard(file: str) -> bool:
 
 
 async def show_plan(
-    output: Output, checked: "Batch", frame_rule: "FrameRule", *, fresh: bool = False
+    output: Output,
+    checked: "Batch",
+    frame_rule: "FrameRule",
+    *,
+    fresh: bool = False,
+    approve_days: float | None = None,
+    takes: int = 1,
 ) -> bool:
-    """What a checked batch would make and cost; False where the budget does not cover it. Spends nothing."""
-    from prefect_ltx.batch import BatchInvalid, plan_rows, summary
+    """What a checked batch would make and cost; False where the budget does not cover it. Spends nothing.
+
+    With `approve_days` the plan is approved as well, up to `takes` takes of each row, where the budget covers it.
+    """
+    from prefect_ltx.batch import BatchInvalid, plan_rows, purchases_of, summary
     from prefect_ltx.cli.batch_view import show_batch_plan
     from prefect_ltx.generation import Run, Services
     from prefect_ltx.settings import Settings
@@ -176,12 +194,26 @@ async def show_plan(
         finally:
             await run.aclose()
         found = await summary(services, checked.name, rows)
-    show_batch_plan(output, found, rows)
+        limits = services.limits
+    ok = not found.over_budget and not found.stopped
+    approval = None
+    if approve_days is not None and ok:
+        from prefect_ltx.cli.approving import approve_plan
+
+        approval = approve_plan(
+            f"Batch {found.name}",
+            purchases_of(rows),
+            limits,
+            to_send=found.to_send,
+            at_most_usd=found.price_upper_usd * takes,
+            days=approve_days,
+        )
+    show_batch_plan(output, found, rows, approval)
     for limit in found.over_budget:
         complain(f"Over budget: {limit} does not cover all of it. Nothing was sent or spent.")
     if found.stopped:
         complain(found.stopped)
-    return not found.over_budget and not found.stopped
+    return ok
 
 
 def refused(output: Output, error: "BatchInvalid") -> bool:

@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from prefect_ltx.cli.approving import approval_facts
 from prefect_ltx.cli.frame import Output, complain
 from prefect_ltx.cli.printing import can_move
 from prefect_ltx.cli.progress import say
@@ -25,6 +26,7 @@ from prefect_ltx.cli.tables import facts, grid
 if TYPE_CHECKING:
     from prefect_ltx.batch import BatchPlan, BatchReport, PlannedRow
     from prefect_ltx.generation.progress import Progress as Step
+    from prefect_ltx.ledger import Approval
 
 LINE_SECONDS = 5.0
 ROWS_SHOWN = 50
@@ -93,7 +95,9 @@ def write_report(path: Path, report: "BatchReport") -> bool:
     return True
 
 
-def show_batch_plan(output: Output, plan: "BatchPlan", rows: Sequence["PlannedRow"]) -> None:
+def show_batch_plan(
+    output: Output, plan: "BatchPlan", rows: Sequence["PlannedRow"], approval: "Approval | None" = None
+) -> None:
     """Row by row and in sum."""
     lines = [
         (
@@ -128,6 +132,7 @@ def show_batch_plan(output: Output, plan: "BatchPlan", rows: Sequence["PlannedRo
         {
             "ok": not plan.over_budget and not plan.stopped,
             "plan": plan,
+            "approval": approval_facts(approval),
             "rows": [dict(zip(names, line, strict=True)) for line in lines],
         },
         grid(columns, lines[:ROWS_SHOWN]),

@@ -1,13 +1,23 @@
 """`prefect-ltx film STORYBOARD.yaml`: a storyboard to one film, its plan, and its animatic at no cost."""
 
+import hashlib
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prefect_ltx.cli.approving import approve_plan
 from prefect_ltx.cli.film_animatic import make_animatic
-from prefect_ltx.cli.frame import FrameRuleOption, Output, RecipeOption, command, complain
+from prefect_ltx.cli.frame import (
+    ApprovalDaysOption,
+    ApproveOption,
+    FrameRuleOption,
+    Output,
+    RecipeOption,
+    command,
+    complain,
+)
 from prefect_ltx.cli.printing import write_note
 from prefect_ltx.cli.progress import say
 
@@ -31,14 +41,16 @@ async def film(
     ],
     animatic: Annotated[
         bool,
-        typer.Option("--animatic", help="The whole film on the embedded fal: shows timing, costs nothing."),
+        typer.Option(
+            "--animatic",
+            help="The whole film on the embedded fal: shows timing, costs nothing. With --approve, before the film.",
+        ),
     ] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what it would make and cost; spend nothing.")
     ] = False,
-    approve: Annotated[
-        bool, typer.Option("--approve", help="Pause for approval in the Prefect UI before anything is spent.")
-    ] = False,
+    approve: ApproveOption = False,
+    approval_days: ApprovalDaysOption = 7,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.mp4", help="Copy the film there too; an animatic has only this copy."),
@@ -63,39 +75,58 @@ async def film(
     from prefect_ltx.film import StoryboardInvalid, load_storyboard
     from prefect_ltx.settings import Settings
 
-    if timeline and (plan or animatic):
+    if timeline and (plan or (animatic and not approve)):
         raise typer.BadParameter("--timeline is of a film: leave out --plan and --animatic.")
     for path in timeline or []:
         _check_timeline(path)
     try:
         board = load_storyboard(storyboard)
         if plan:
-            return await plan_storyboard(output, storyboard, frame_rule)
+            days = approval_days if approve else None
+            return await plan_storyboard(output, storyboard, frame_rule, approve_days=days)
+        target = out
+        shown = ""
         if animatic:
             target = out or Path(f"{PurePosixPath(storyboard.partition('?')[0]).stem}.animatic.mp4")
             made = await make_animatic(board, target, lambda plain: _rehearsed(plain, concurrency))
-        else:
+            if approve:
+                shown = sha256_of(target)
+                say(f"The animatic is in {target}; it is part of what is approved (sha256 {shown})")
+        if not animatic or approve:
             Settings().require_fal()
             made = await _film(
                 _as_data(board),
                 concurrency=concurrency,
                 approve=approve,
+                approval_days=approval_days,
+                animatic_sha256=shown,
                 recipe=recipe,
                 tags=tag,
                 frame_rule=frame_rule,
             )
-            if out is not None:
+            if out is not None and not animatic:
                 await _copy(made, out)
             for path in timeline or []:
                 _write_timeline(made, path)
     except StoryboardInvalid as error:
         return _tell(output, error)
-    _show(output, made, out if not animatic else target, animatic=animatic)
+    _show(output, made, target, animatic=animatic and not approve)
     return True
 
 
-async def plan_storyboard(output: Output, path: str, frame_rule: "FrameRule") -> bool:
-    """Show the plan of a storyboard; for `film --plan` and for `plan`. Spends nothing."""
+def sha256_of(path: Path) -> str:
+    """Of a file on this machine, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+async def plan_storyboard(
+    output: Output, path: str, frame_rule: "FrameRule", *, approve_days: float | None = None
+) -> bool:
+    """Show the plan of a storyboard; for `film --plan` and for `plan`. Spends nothing.
+
+    With `approve_days` the plan is approved as well, where the budget covers it.
+    """
     from prefect_ltx.cli.progress import quieten_prefect
     from prefect_ltx.film import StoryboardInvalid, load_storyboard
     from prefect_ltx.settings import Settings
@@ -116,10 +147,20 @@ async def plan_storyboard(output: Output, path: str, frame_rule: "FrameRule") ->
             found = await plan_film(
                 services, board, await draw_sheets(services, board), frame_rule=frame_rule
             )
+            limits = services.limits
     except StoryboardInvalid as error:
         return _tell(output, error)
     for line in found.over_budget:
         complain(f"Over budget: {line} Nothing was sent or spent.")
+    if approve_days is not None and not found.over_budget:
+        approve_plan(
+            f"The film {found.title}",
+            found.purchases,
+            limits,
+            to_send=found.to_send,
+            at_most_usd=found.price_upper_usd,
+            days=approve_days,
+        )
     rows = [
         (
             each.title,

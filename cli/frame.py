@@ -143,6 +143,16 @@ KeepingOption = Annotated[
 MaxSeedsOption = Annotated[
     int, typer.Option("--max-seeds", min=1, max=8, help="With --quality next_seed: takes at most.")
 ]
+ApproveOption = Annotated[
+    bool,
+    typer.Option(
+        "--approve",
+        help="Nothing is spent before a person approved this very plan: in the Prefect UI, or with --plan --approve.",
+    ),
+]
+ApprovalDaysOption = Annotated[
+    float, typer.Option("--approval-days", min=0.001, max=366, help="How many days an approval holds.")
+]
 AsCsv = Annotated[
     bool, typer.Option("--csv", help="A table as CSV on stdout, for a spreadsheet.", show_default=False)
 ]

@@ -7,18 +7,25 @@ import tomllib
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from prefect_ltx.batch import Batch, BatchReport, BatchRun, plan_rows, summary
+from prefect_ltx.batch import Batch, BatchReport, BatchRun, PlannedRow, plan_rows, purchases_of, summary
 from prefect_ltx.batch.run import AHEAD
 from prefect_ltx.cli.progress import say
 from prefect_ltx.fal import FrameRule, GenerationRequest
 from prefect_ltx.generation import ArchivedGeneration, Order, Run, Services, Takes, generate, prepare
 from prefect_ltx.generation.inspection import QualityMode
 from prefect_ltx.generation.steps import plain_steps
-from prefect_ltx.ledger import Owner
+from prefect_ltx.ledger import Owner, approval_tag, budget_terms, plan_digest
+from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.settings import Settings
+
+
+class PlanNotApproved(Exception):
+    """Nobody approved the plan. Nothing was sent or spent."""
+
 
 NOTICE = (
     "No Prefect server is configured, so this runs without one. Set PREFECT_API_URL to see it as a flow run."
@@ -75,11 +82,13 @@ async def make_batch(
     frame_rule: FrameRule,
     fresh: bool,
     tags: Sequence[str] | None,
+    approve: bool = False,
     **how: Any,
 ) -> BatchReport:
     """Every row of a checked batch to its end; `how` is `BatchRun`'s recipe, quality and max_seeds.
 
     Raises:
+        PlanNotApproved: with `approve`, and nobody has approved this very plan. Nothing was sent or spent.
         BatchInvalid: rows that cannot be run. Nothing was sent or spent.
     """
     async with Services.from_settings(Settings()) as services:
@@ -91,7 +100,11 @@ async def make_batch(
                 say(warning)
             for limit in plan.over_budget:
                 say(f"{limit} does not cover all of it: rows beyond it will fail and cost nothing")
-            work = BatchRun(run, batch.name, rows, at_fal=concurrency, tags=tuple(tags or ()), **how)
+            marks = tuple(tags or ())
+            if approve and plan.to_send:
+                takes = how["max_seeds"] if how.get("quality") == "next_seed" else 1
+                marks += (await _approval(services, batch.name, rows, plan.price_upper_usd * takes),)
+            work = BatchRun(run, batch.name, rows, at_fal=concurrency, tags=marks, **how)
             waiting = iter(rows)
 
             async def lane() -> None:
@@ -102,6 +115,20 @@ async def make_batch(
         finally:
             await run.aclose()
         return work.report()
+
+
+async def _approval(services: Services, name: str, rows: Sequence[PlannedRow], most: Decimal) -> str:
+    """The tag of what is bought by the approval of this plan."""
+    digest = plan_digest(purchases_of(rows), budget_terms(services.limits))
+    known = await services.ledger.approval(digest, at_most_usd=most)
+    if known is None:
+        raise PlanNotApproved(
+            f"Nobody has approved this plan of batch {name} (requests, prices and budget), or it holds no more. "
+            "Nothing was sent or spent. `--plan --approve` shows it and approves it; with a Prefect server a person is "
+            "asked there."
+        )
+    say(f"Batch {name}: {known}, at most {dollars(known.at_most_usd)}")
+    return approval_tag(known)
 
 
 def _toml(path: Path) -> dict[str, Any]:

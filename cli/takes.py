@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from prefect_ltx.cli.frame import EndpointOption, FrameRuleOption, Output, RecipeOption, RequestFile, command
+from prefect_ltx.cli.frame import (
+    ApprovalDaysOption,
+    ApproveOption,
+    EndpointOption,
+    FrameRuleOption,
+    Output,
+    RecipeOption,
+    RequestFile,
+    command,
+)
 from prefect_ltx.cli.progress import say
 
 
@@ -43,6 +52,8 @@ async def takes(
     recipe: RecipeOption = "web",
     tag: Annotated[list[str] | None, typer.Option(help="A tag for the ledger; may be repeated.")] = None,
     frame_rule: FrameRuleOption = "as_is",
+    approve: ApproveOption = False,
+    approval_days: ApprovalDaysOption = 7,
 ) -> None:
     """Several takes of one request: defects rejected, ranked, compared on one page.
 
@@ -59,8 +70,8 @@ async def takes(
     from prefect_ltx.cli.tables import facts, grid
     from prefect_ltx.flows import best_of_takes
 
-    if choose == "person":
-        say(f"The run will pause; choose in Prefect's UI: {ui_address()}")
+    if choose == "person" or approve:
+        say(f"The run will pause; answer in Prefect's UI: {ui_address()}")
     if judge:
         # As for uvicorn and gunicorn, a module beside the user is found.
         sys.path.insert(0, os.getcwd())
@@ -75,6 +86,8 @@ async def takes(
             recipe=recipe,
             tags=[*(tag or []), *row.tags],
             frame_rule=frame_rule,
+            approve=approve,
+            approval_days=approval_days,
         )
     rows: list[tuple[object, ...]] = [
         (

@@ -5,7 +5,7 @@ again: other rows, other files, a higher price.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from prefect.input import RunInput
@@ -16,6 +16,7 @@ from prefect_ltx.flows.asking import WHERE, NobodyAnswered, asked, must_say
 from prefect_ltx.flows.naming import in_markdown
 from prefect_ltx.generation import PlanReport
 from prefect_ltx.ledger import Approval, AsyncLedger, Purchase, plan_digest
+from prefect_ltx.ledger.approvals import APPROVAL_SECONDS
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.tasks.context import run_logger
 
@@ -56,11 +57,13 @@ class ShownPlan:
     at_most_usd: Decimal
     """What is still to be sent can cost no more."""
     markdown: str
+    beside: dict[str, str] = field(default_factory=dict)
+    """What belongs to the plan beside its purchases: the budget (`budget_terms`), and what was made to decide by."""
 
     @property
     def digest(self) -> str:
         """What the approval is bound to."""
-        return plan_digest(self.purchases)
+        return plan_digest(self.purchases, self.beside)
 
     @property
     def question(self) -> str:
@@ -81,11 +84,13 @@ async def approved(
     again: Callable[[], Awaitable[ShownPlan]],
     *,
     within: float,
+    holds: float = APPROVAL_SECONDS,
     refusal: type[Exception] = NotApproved,
-) -> None:
+) -> Approval | None:
     """Ask until a person has approved the plan as it then is; `again` makes it anew after each answer.
 
-    A plan that buys nothing needs nobody. What was approved before, here or with the command line, is not asked again.
+    A plan that buys nothing needs nobody: None. What was approved before, here or with the command line, is not asked
+    again while it holds; an approval holds for `holds` seconds.
 
     Raises:
         refusal: they said no, or nobody answered within `within` seconds.
@@ -95,8 +100,8 @@ async def approved(
         known = await ledger.approval(plan.digest, at_most_usd=plan.at_most_usd)
         if known is not None:
             run_logger().info("%s: %s, at most %s", plan.title, known, dollars(known.at_most_usd))
-            return
-        await _ask(ledger, plan, within, refusal)
+            return known
+        await _ask(ledger, plan, within, holds, refusal)
         fresh = await again()
         if fresh.digest != plan.digest or fresh.at_most_usd > plan.at_most_usd:
             run_logger().warning(
@@ -106,9 +111,12 @@ async def approved(
                 dollars(fresh.at_most_usd),
             )
         plan = fresh
+    return None
 
 
-async def _ask(ledger: AsyncLedger, plan: ShownPlan, within: float, refusal: type[Exception]) -> Approval:
+async def _ask(
+    ledger: AsyncLedger, plan: ShownPlan, within: float, holds: float, refusal: type[Exception]
+) -> Approval:
     form = PlanApproval.with_initial_data(description=plan.question)
     key = f"approve-{plan.digest[:16]}-{usd_to_nano(plan.at_most_usd)}"
     try:
@@ -123,4 +131,6 @@ async def _ask(ledger: AsyncLedger, plan: ShownPlan, within: float, refusal: typ
             f"{plan.title} was not approved by {who}. Nothing was sent or spent. Run it again to be asked again."
         )
     run_logger().info("%s was approved by %s: at most %s", plan.title, who, dollars(plan.at_most_usd))
-    return await ledger.approve(plan.digest, title=plan.title, at_most_usd=plan.at_most_usd, by=who)
+    return await ledger.approve(
+        plan.digest, title=plan.title, at_most_usd=plan.at_most_usd, by=who, valid_seconds=holds
+    )

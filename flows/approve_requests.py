@@ -9,7 +9,8 @@ from prefect_ltx.flows.input_pictures import pictures_of
 from prefect_ltx.flows.naming import code_block, words_of
 from prefect_ltx.generation import PlanReport, Prepared, Run, Services, plan_request
 from prefect_ltx.generation.plan import Estimate
-from prefect_ltx.ledger import Purchase
+from prefect_ltx.ledger import Approval, Purchase, budget_terms
+from prefect_ltx.ledger.approvals import APPROVAL_SECONDS
 from prefect_ltx.ledger.life.budget import dollars
 
 
@@ -51,8 +52,13 @@ async def approved_request(
 
 
 async def approve_takes(
-    services: Services, requests: Sequence[GenerationRequest], *, all_made: bool, within: float
-) -> None:
+    services: Services,
+    requests: Sequence[GenerationRequest],
+    *,
+    all_made: bool,
+    within: float,
+    holds: float = APPROVAL_SECONDS,
+) -> Approval | None:
     """Ask a person for the takes of one request, each with its seed; without `all_made` the first may do.
 
     Raises:
@@ -73,7 +79,7 @@ async def approve_takes(
             takes=f"{'' if all_made else 'up to '}{len(requests)} takes",
         )
 
-    await approved(services.ledger, await shown(), shown, within=within)
+    return await approved(services.ledger, await shown(), shown, within=within, holds=holds)
 
 
 def _sum(reports: Sequence[PlanReport]) -> Decimal:
@@ -117,4 +123,5 @@ async def _shown(
         to_send=to_send,
         at_most_usd=at_most_usd,
         markdown="\n\n".join(parts),
+        beside=budget_terms(services.limits),
     )

@@ -20,11 +20,11 @@ from prefect_ltx.flows.batch_planning import BatchPlanning
 from prefect_ltx.flows.batch_report import check_report, write_report
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.decide import publish_needs_a_person
-from prefect_ltx.flows.forms import AtOnce, BatchSource, RecipeChoice, check_recipe
+from prefect_ltx.flows.forms import DAY, ApprovalDays, AtOnce, BatchSource, RecipeChoice, check_recipe
 from prefect_ltx.flows.parameters import flow
 from prefect_ltx.generation.inspection import QualityMode
 from prefect_ltx.generation.retake import MOST_SEEDS, SEEDS
-from prefect_ltx.ledger import LedgerError
+from prefect_ltx.ledger import LedgerError, approval_tag
 from prefect_ltx.tasks.batch import announce, announce_end, cancel_batch, generate_row, generate_rows, running
 from prefect_ltx.tasks.context import cancelled_by_person, flow_run_id, run_logger
 from prefect_ltx.tasks.life import only_ends
@@ -75,6 +75,7 @@ async def generate_batch(
     fresh: bool = False,
     approve: bool = False,
     approve_within_seconds: Annotated[int, Field(ge=1)] = 24 * 3600,
+    approval_days: ApprovalDays = 7,
     seed_scope: str = "",
     report: str = "",
 ) -> BatchReport:
@@ -107,6 +108,7 @@ async def generate_batch(
         fresh: New videos for rows without a seed, even where an earlier run of this batch archived some.
         approve: Publish the plan and wait until a person approves it in the UI, before anything is spent.
         approve_within_seconds: How long to wait for that.
+        approval_days: How many days an approval of this very plan holds, for runs that come later.
         seed_scope: What seeds of rows without one are drawn from; empty for the name of the batch. Two runs of the
             same rows in the same scope are one purchase, even at the same time.
         report: A .csv, .xlsx or .jsonl file that gets the end of every row as a table: by its absolute path on the
@@ -148,12 +150,14 @@ async def generate_batch(
         )
         try:
             await planning.make()
+            bought_by = None
             if approve:
-                await approved(
+                bought_by = await approved(
                     services.ledger,
                     await planning.shown(),
                     planning.again,
                     within=approve_within_seconds,
+                    holds=approval_days * DAY,
                     refusal=BatchNotApproved,
                 )
             work = BatchRun(
@@ -165,7 +169,7 @@ async def generate_batch(
                 quality=quality,
                 max_seeds=max_seeds,
                 flow_run_id=flow_run_id(),
-                tags=tuple(tags or ()),
+                tags=(*(tags or ()), *([approval_tag(bought_by)] if bought_by else ())),
                 on_end=lambda result: announce(result, planning.batch.name),
             )
             stopped = await _carried_out(work, per_row=len(planning.rows) <= task_run_per_row_up_to)

@@ -9,6 +9,7 @@ from prefect_ltx.flows.approval import ShownPlan
 from prefect_ltx.flows.batch_artifacts import plan_markdown, publish_plan
 from prefect_ltx.flows.input_pictures import pictures_of
 from prefect_ltx.generation import Run, Services
+from prefect_ltx.ledger import budget_terms
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.tasks.context import run_logger
 
@@ -58,6 +59,7 @@ class BatchPlanning:
             to_send=self.plan.to_send,
             at_most_usd=self.plan.price_upper_usd * self._takes,
             markdown=plan_markdown(self.plan, self.rows, pictures),
+            beside=budget_terms(self._services.limits),
         )
 
     async def again(self) -> ShownPlan:

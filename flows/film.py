@@ -16,11 +16,21 @@ from prefect_ltx.flows.film_planning import FilmPlanning
 from prefect_ltx.flows.film_result import ArchivedFilm
 from prefect_ltx.flows.film_shots import FilmIncomplete, make_shots
 from prefect_ltx.flows.film_store import finish_film
-from prefect_ltx.flows.forms import AtOnce, RecipeChoice, Seconds, StoryboardSource
+from prefect_ltx.flows.forms import (
+    DAY,
+    AnimaticHash,
+    ApprovalDays,
+    AtOnce,
+    RecipeChoice,
+    Seconds,
+    StoryboardSource,
+)
 from prefect_ltx.flows.naming import film_tags
 from prefect_ltx.flows.parameters import flow
 from prefect_ltx.flows.take import check_archived
 from prefect_ltx.flows.takes import CHOICE_SECONDS
+from prefect_ltx.ledger import approval_tag
+from prefect_ltx.ledger.approvals import TAG
 from prefect_ltx.media import recipe_named
 from prefect_ltx.tasks.context import run_logger
 
@@ -38,6 +48,8 @@ async def storyboard_film(
     storyboard: StoryboardSource,
     concurrency: AtOnce = 4,
     approve: bool = False,
+    approval_days: ApprovalDays = 7,
+    animatic_sha256: AnimaticHash = "",
     choice_timeout_seconds: Seconds = CHOICE_SECONDS,
     credentials: str = "",
     ledger: str = "",
@@ -56,6 +68,8 @@ async def storyboard_film(
         storyboard: Path of a YAML file on the machine that runs the flow, the YAML itself, or its content.
         concurrency: How many shots and takes are made at the same time.
         approve: Show the plan and wait until a person approves it in the UI; nothing is sent before.
+        approval_days: How many days an approval of this very plan holds, for runs that come later.
+        animatic_sha256: SHA-256 of an animatic that was made to decide by: then it is part of what is approved.
         choice_timeout_seconds: How long to wait for a person, for the approval and for each choice of a take.
         credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
@@ -68,15 +82,23 @@ async def storyboard_film(
     renditions = recipe_named(recipe) if isinstance(recipe, str) else recipe
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
     async with services_for(names) as services:
-        planning = FilmPlanning(services, lambda: storyboard_from(storyboard), frame_rule)
+        planning = FilmPlanning(
+            services,
+            lambda: storyboard_from(storyboard),
+            frame_rule,
+            animatic_sha256=animatic_sha256,
+        )
         await planning.make()
+        marks = [*film_tags(planning.board.title, storyboard), *(tags or [])]
         if approve:
-            await approved(
+            bought_by = await approved(
                 services.ledger,
                 await planning.shown(),
                 planning.again,
                 within=choice_timeout_seconds,
+                holds=approval_days * DAY,
             )
+            marks += [approval_tag(bought_by)] if bought_by else []
             # A person may take days, and the sweep clears drawings after one.
             await planning.draw()
         board = planning.board
@@ -89,13 +111,14 @@ async def storyboard_film(
             concurrency=concurrency,
             choice_timeout=choice_timeout_seconds,
             recipe=recipe,
-            tags=[*film_tags(board.title, storyboard), *(tags or [])],
+            tags=marks,
             frame_rule=frame_rule,
         )
         for row, take in chosen:
             # Choices may have taken days.
             await check_archived(services, row, take)
-        film = await finish_film(services, board, chosen, recipe=renditions, tags=tags or [])
+        approvals = [each for each in marks if each.startswith(TAG)]
+        film = await finish_film(services, board, chosen, recipe=renditions, tags=[*(tags or []), *approvals])
     for warning in film.warnings:
         run_logger().warning("%s", warning)
     await acreate_markdown_artifact(

@@ -15,6 +15,7 @@ from prefect_ltx.flows.input_pictures import pictures_of
 from prefect_ltx.flows.judge import Judge, load_judge
 from prefect_ltx.flows.sheeting import draw_sheets
 from prefect_ltx.generation import Run, Services
+from prefect_ltx.ledger import budget_terms
 from prefect_ltx.sheets import ReferenceSheet
 from prefect_ltx.tasks.context import run_logger
 
@@ -22,8 +23,16 @@ from prefect_ltx.tasks.context import run_logger
 class FilmPlanning:
     """One plan of a film after the other. `read` gives the storyboard as it says now."""
 
-    def __init__(self, services: Services, read: Callable[[], Storyboard], frame_rule: FrameRule) -> None:
+    def __init__(
+        self,
+        services: Services,
+        read: Callable[[], Storyboard],
+        frame_rule: FrameRule,
+        *,
+        animatic_sha256: str = "",
+    ) -> None:
         self._services, self._read, self._frame_rule = services, read, frame_rule
+        self._stage = {"animatic": animatic_sha256} if animatic_sha256 else {}
         self.board: Storyboard
         self.sheets: dict[str, ReferenceSheet]
         self.plan: FilmPlan
@@ -65,12 +74,17 @@ class FilmPlanning:
             pictures = await pictures_of(run, [self._requests[shot.id] for shot in self.board.shots])
         finally:
             await run.aclose()
+        said = [
+            f"**{name.capitalize()}** that is part of what is approved: `{sha256}`"
+            for name, sha256 in self._stage.items()
+        ]
         return ShownPlan(
             title=f"The film {self.plan.title}",
             purchases=self.plan.purchases,
             to_send=self.plan.to_send,
             at_most_usd=self.plan.price_upper_usd,
-            markdown=plan_markdown(self.plan, self._prompts(), pictures),
+            markdown="\n\n".join([*said, plan_markdown(self.plan, self._prompts(), pictures)]),
+            beside=budget_terms(self._services.limits) | self._stage,
         )
 
     async def again(self) -> ShownPlan:

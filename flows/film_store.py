@@ -34,6 +34,7 @@ from prefect_ltx.flows.film_result import ArchivedFilm, archived_film
 from prefect_ltx.flows.film_subtitles import subtitle_files
 from prefect_ltx.flows.take_row import Take, TakeRow
 from prefect_ltx.generation import Services, tell
+from prefect_ltx.generation.store import approval_of
 from prefect_ltx.generation.work_folders import FILMS, own_folder
 from prefect_ltx.media import (
     ContactSheet,
@@ -246,6 +247,7 @@ async def _stored(
         created_at=datetime.now(UTC),
         folder=folder,
         tags=list(tags),
+        approval=await approval_of(services, tags),
         made_of=[
             Ancestor(
                 generation_id=shot.generation_id,

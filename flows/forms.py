@@ -13,12 +13,15 @@ from prefect_ltx.film.takes import MOST_TAKES
 from prefect_ltx.media import Recipe, recipe_named
 from prefect_ltx.media.recipes import RECIPES
 
+DAY: Final = 24 * 3600.0
 MOST_AT_FAL: Final = 40
 """fal runs 2 requests at once for a new account, and 40 at most, in steps that it grants."""
 
 
 # The flow itself refuses another name, in words of its own and before anything is sent.
 RecipeChoice: TypeAlias = Annotated[str, Field(json_schema_extra={"enum": list(RECIPES)})] | Recipe
+ApprovalDays: TypeAlias = Annotated[float, Field(gt=0, le=366, allow_inf_nan=False)]
+AnimaticHash: TypeAlias = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 AtOnce: TypeAlias = Annotated[int, Field(ge=1, le=MOST_AT_FAL)]
 TakesCount: TypeAlias = Annotated[int, Field(ge=1, le=MOST_TAKES)]
 JudgeName: TypeAlias = Annotated[str, Field(pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_][\w.]*)?$")]

@@ -13,7 +13,7 @@ from prefect_ltx.film import TakePolicy, take_seeds
 from prefect_ltx.flows.approve_requests import approve_takes
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.choice import person_chooses, publish_comparison
-from prefect_ltx.flows.forms import AtOnce, JudgeName, RecipeChoice, Seconds, TakesCount
+from prefect_ltx.flows.forms import DAY, ApprovalDays, AtOnce, JudgeName, RecipeChoice, Seconds, TakesCount
 from prefect_ltx.flows.judge import Judge, load_judge
 from prefect_ltx.flows.naming import words_of
 from prefect_ltx.flows.parameters import flow
@@ -21,6 +21,7 @@ from prefect_ltx.flows.take import check_archived, draw_posters, make_takes, ran
 from prefect_ltx.flows.take_row import FailedTake, Take, TakeRow
 from prefect_ltx.generation import Services, draw_seed
 from prefect_ltx.generation.store import QUALITY_CONTROL
+from prefect_ltx.ledger import approval_tag
 from prefect_ltx.tasks.context import flow_run_id
 
 CHOICE_SECONDS = 24 * 3600.0
@@ -62,6 +63,7 @@ async def best_of_takes(
     tags: list[str] | None = None,
     frame_rule: FrameRule = "as_is",
     approve: bool = False,
+    approval_days: ApprovalDays = 7,
 ) -> TakesResult:
     """Make several takes of one request, reject those with defects, and choose one.
 
@@ -85,6 +87,7 @@ async def best_of_takes(
         tags: Words to find it by in the ledger; budgets may be set for a tag.
         frame_rule: as_is sends the frame count as asked; nearest and floor fit it to 8k+1, as the model works.
         approve: Show what the takes will cost and wait until a person approves it in the UI; nothing is sent before.
+        approval_days: How many days an approval of these very takes holds, for runs that come later.
     """
     policy = TakePolicy(
         n=n, stop=stop or ("all" if choose == "person" or judge else "first_pass"), choose=choose, judge=judge
@@ -95,14 +98,17 @@ async def best_of_takes(
     if request.seed is None:
         request = request.with_seed(draw_seed(flow_run_id()))
     async with services_for(names) as services:
+        marks = list(tags or [])
         if approve:
             seeds = take_seeds(cast(int, request.seed), n)
-            await approve_takes(
+            bought_by = await approve_takes(
                 services,
                 [request.with_frames(frame_rule).with_seed(seed) for seed in seeds],
                 all_made=policy.stop == "all",
                 within=choice_timeout_seconds,
+                holds=approval_days * DAY,
             )
+            marks += [approval_tag(bought_by)] if bought_by else []
         row = await make_takes(
             services,
             request,
@@ -110,7 +116,7 @@ async def best_of_takes(
             policy,
             slots=asyncio.Semaphore(concurrency),
             recipe=recipe,
-            tags=tags or [],
+            tags=marks,
             frame_rule=frame_rule,
         )
         label = f"“{words_of(request.prompt, 60)}”"

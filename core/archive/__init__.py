@@ -16,7 +16,7 @@ from prefect_ltx.archive.gallery import GalleryReport
 from prefect_ltx.archive.gallery_notes import ClipCost, ClipNote, GalleryNotes
 from prefect_ltx.archive.keys import check_key, folder_for
 from prefect_ltx.archive.manifest import ArchivedFile, InputFile, Manifest, manifest_schema, schema_document
-from prefect_ltx.archive.manifest_records import Ancestor, QualityRecord, RecordedFinding
+from prefect_ltx.archive.manifest_records import Ancestor, ApprovalRecord, QualityRecord, RecordedFinding
 from prefect_ltx.archive.rehydrate import RehydrateReport
 from prefect_ltx.archive.reproduce import fill_media, reproduce
 from prefect_ltx.archive.store import Archive
@@ -26,6 +26,7 @@ __all__ = [
     "Addition",
     "AlteredFile",
     "Ancestor",
+    "ApprovalRecord",
     "Archive",
     "ArchiveConflict",
     "ArchiveCorrupt",

@@ -26,7 +26,7 @@ from pydantic import (
 
 from prefect_ltx.archive.errors import ManifestUnreadable
 from prefect_ltx.archive.keys import check_key
-from prefect_ltx.archive.manifest_records import SHA256, Ancestor, QualityRecord
+from prefect_ltx.archive.manifest_records import SHA256, Ancestor, ApprovalRecord, QualityRecord
 from prefect_ltx.fal.safe_text import strip_url
 
 SCHEMA_VERSION: Final = 1
@@ -117,6 +117,9 @@ class Manifest(BaseModel):
     )
     quality: QualityRecord | None = Field(
         default=None, description="What quality control found; None where it did not look."
+    )
+    approval: ApprovalRecord | None = Field(
+        default=None, description="Who approved buying it; None where nobody was asked."
     )
     made_of: list[Ancestor] = Field(
         default_factory=list, description="Archived generations that this video was made of, in order."

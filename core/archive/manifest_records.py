@@ -4,7 +4,7 @@ These shapes are the archive's own and outlive the checks that filled them in; r
 that they do not know as plain words.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 SHA256 = Field(pattern=r"^[0-9a-f]{64}$")
 
@@ -17,6 +17,20 @@ class Ancestor(BaseModel):
     generation_id: str
     manifest_sha256: str = SHA256
     role: str
+
+
+class ApprovalRecord(BaseModel):
+    """The approval because of which it was bought: who said yes to which plan, when, and up to which amount."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str = Field(description="The ledger's id of the approval.")
+    plan: str = Field(description="The plan's digest: its requests, prices and budget.")
+    title: str = ""
+    approved_by: str
+    approved_at: AwareDatetime
+    valid_until: AwareDatetime
+    at_most_usd: str = Field(description="What the plan might cost at most, in USD.")
 
 
 class RecordedFinding(BaseModel):

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from prefect_ltx.archive import (
+    ApprovalRecord,
     ArchiveConflict,
     ArchivedFile,
     ArchiveNotFound,
@@ -25,6 +26,7 @@ from prefect_ltx.generation.paid import told_as_paid
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import Archived, Generation, State
+from prefect_ltx.ledger.approvals import TAG
 from prefect_ltx.media import Rendition, ffmpeg_version, sha256_file
 from prefect_ltx.provenance import mark_rendition
 
@@ -209,6 +211,7 @@ async def _store(
         await archive.mark(services.ledger.id, generation.id, generation.created_at)
         tell("before-manifest", generation.id)
         manifest = _manifest(services, generation, video, folder, files, quality)
+        manifest.approval = await approval_of(services, generation.tags)
         if (await archive.publish(manifest)).existed:
             # Where another writer was first, its manifest stands, and that is the one to remember.
             manifest = await archive.manifest(folder) or manifest
@@ -223,6 +226,26 @@ async def _store(
         )
     clean_up(services, generation.id)
     return manifest
+
+
+async def approval_of(services: Services, tags: Sequence[str]) -> ApprovalRecord | None:
+    """The approval because of which something with these tags was bought, as the ledger has it."""
+    ids = [each.removeprefix(TAG) for each in tags if each.startswith(TAG)]
+    if not ids:
+        return None
+    known = {each.id: each for each in await services.ledger.approvals()}
+    found = next((known[each] for each in reversed(ids) if each in known), None)
+    if found is None:
+        return None
+    return ApprovalRecord(
+        id=found.id,
+        plan=found.plan,
+        title=found.title,
+        approved_by=found.approved_by,
+        approved_at=found.approved_at,
+        valid_until=found.valid_until,
+        at_most_usd=f"{found.at_most_usd:f}",
+    )
 
 
 def why_rejected(manifest: Manifest) -> str:

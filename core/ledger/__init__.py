@@ -5,7 +5,7 @@ The promise: a generation is paid for once, and a paid video is never lost.
 
 from prefect_ltx.ledger.accounts import Acting, KnownAccount, NamedBy
 from prefect_ltx.ledger.announcing import Announcement
-from prefect_ltx.ledger.approvals import Approval, Purchase, plan_digest
+from prefect_ltx.ledger.approvals import Approval, Purchase, approval_tag, budget_terms, plan_digest
 from prefect_ltx.ledger.asynchronous import AsyncLedger
 from prefect_ltx.ledger.deliveries import Delivery, Receipt
 from prefect_ltx.ledger.errors import (
@@ -149,6 +149,8 @@ __all__ = [
     "Verdict",
     "WebhookReceived",
     "advance",
+    "approval_tag",
+    "budget_terms",
     "generation_key",
     "generation_keys",
     "plan_digest",

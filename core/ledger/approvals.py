@@ -10,16 +10,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, select
 
 from prefect_ltx.fal import nano_to_usd, usd_to_nano
 from prefect_ltx.ledger import schema
+from prefect_ltx.ledger.life.budget import BudgetLimit
 from prefect_ltx.ledger.rows import moment, storable
 
 APPROVAL_SECONDS: Final = 7 * 24 * 3600.0
 """How long an approval holds where nobody says otherwise."""
+
+TAG: Final = "approval:"
 
 _approvals = schema.approval
 
@@ -50,13 +54,26 @@ class Approval:
         return f"approved by {self.approved_by} on {self.approved_at:%Y-%m-%d %H:%M} UTC"
 
 
-def plan_digest(purchases: Iterable[Purchase]) -> str:
-    """What names a plan: the SHA-256, in hex, of all its purchases in any order.
+def plan_digest(purchases: Iterable[Purchase], beside: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What names a plan: the SHA-256, in hex, of all its purchases in any order, and of what is `beside` them.
 
     Those that are paid for already belong to it, so that a plan of which a part is made meanwhile is still the same.
+    Beside them are the budget that holds (`budget_terms`) and what was shown to decide by, such as an animatic.
     """
-    lines = sorted([key, *map(_exact, (expected, upper))] for key, expected, upper in purchases)
+    lines: list[Any] = sorted([key, *map(_exact, (expected, upper))] for key, expected, upper in purchases)
+    if beside:
+        lines = [lines, sorted(beside.items())]
     return hashlib.sha256(json.dumps(lines, separators=(",", ":")).encode()).hexdigest()
+
+
+def budget_terms(limits: Iterable[BudgetLimit]) -> dict[str, str]:
+    """The budget as a part of a plan: every limit, not what is left of it, which each purchase changes."""
+    return {f"budget {each}": _exact(each.usd) for each in limits}
+
+
+def approval_tag(approval: Approval) -> str:
+    """The ledger's tag of what was bought because of an approval."""
+    return f"{TAG}{approval.id}"
 
 
 def approve(

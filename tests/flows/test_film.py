@@ -16,12 +16,13 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from support import paused_run, submits
 from told import told
 
-from prefect_ltx.archive import Archive
+from prefect_ltx.archive import Archive, Manifest
 from prefect_ltx.film import StoryboardInvalid, read_storyboard, take_seeds
 from prefect_ltx.flows import storyboard_film
 from prefect_ltx.flows.approval import NotApproved
 from prefect_ltx.flows.film import FilmIncomplete
 from prefect_ltx.flows.film_plan import OverBudget
+from prefect_ltx.ledger import Ledger
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import verify_video
 
@@ -211,8 +212,10 @@ async def test_people_approve_the_plan_and_choose_a_take(
     assert submits(fal) == 0
 
     small["shots"][1]["takes"] = {"n": 2, "stop": "all", "choose": "person"}
-    running = asyncio.create_task(storyboard_film(small, approve=True, recipe="none"))
-    await answered(approve=True)
+    running = asyncio.create_task(
+        storyboard_film(small, approve=True, approval_days=2, animatic_sha256="a" * 64, recipe="none")
+    )
+    await answered(approve=True, name="Ada")
     async with asyncio.timeout(60):
         while len(fal.bill) < 3:
             await asyncio.sleep(0.2)
@@ -222,3 +225,15 @@ async def test_people_approve_the_plan_and_choose_a_take(
     seeds = [board.seed_of(shot) for shot in board.shots]
     assert [shot.seed for shot in film.shots] == [seeds[0], take_seeds(seeds[1], 2)[1]]
     assert len(fal.bill) == 3
+    # Who approved which plan, when and how long, is in the ledger, and in the manifests of the film and its shots.
+    with Ledger(f"sqlite:///{ltx_env / 'ledger.db'}") as ledger:
+        (approval,) = ledger.approvals()
+        assert len(ledger.find(tag=f"approval:{approval.id}")) == 3
+    assert (approval.approved_by, approval.title) == ("Ada", "The film " + board.title)
+    assert (approval.valid_until - approval.approved_at).days == 2
+    manifests = [Manifest.from_bytes(path.read_bytes()) for path in ltx_env.rglob("manifest.json")]
+    assert len(manifests) == 4
+    assert {(each.approval.id, each.approval.plan) for each in manifests if each.approval} == {
+        (approval.id, approval.plan)
+    }
+    assert all(each.approval for each in manifests)
