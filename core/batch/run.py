@@ -57,6 +57,10 @@ STOPS_ALL = (
 )
 
 
+def _this_process() -> Owner:
+    return Owner.here(announces_posts=True)
+
+
 @dataclass
 class BatchRun:
     """The rows of one batch on their way. `on_end` is called once a row, in the event loop, and must be quick."""
@@ -72,6 +76,8 @@ class BatchRun:
     flow_run_id: str | None = None
     tags: tuple[str, ...] = ()
     on_end: Callable[[RowResult], None] | None = None
+    new_owner: Callable[[], Owner] = _this_process
+    """Who works on a row: an owner for each."""
     ended: dict[int, RowResult] = field(default_factory=dict)
     working_on: set[str] = field(default_factory=set)
     """Keys of the rows that are under way."""
@@ -154,7 +160,7 @@ class BatchRun:
             # Looked up when the batch was planned, which may be hours ago.
             plan = await looked_up(self.run.services, plan)
         order = Order(
-            Owner.here(announces_posts=True),
+            self.new_owner(),
             self.flow_run_id,
             (batch_tag(self.name), *self.tags, *planned.row.tags),
             self.recipe,

@@ -11,6 +11,8 @@ from loop import current
 from material import FRAMES, SIZE, material
 from world import EXPLAINED, Want, World
 
+from prefect_ltx.batch import Batch, BatchInvalid, BatchRun, plan_rows
+from prefect_ltx.batch.rows import Row
 from prefect_ltx.fal import IngredientRequest
 from prefect_ltx.generation import Services, prepare
 from prefect_ltx.generation.cancel import cancel
@@ -58,31 +60,46 @@ async def run_twice(world: World, want: Want) -> None:
 
         async def once() -> None:
             ready = await prepare(services, request_of(want), owner=owner, seed_scope=want.run_id)
-            want.seeds.add(ready.plan.seed)
             await generate(plain_steps(services), ready, Order(owner, want.run_id, recipe="none"))
 
         await asyncio.gather(*(_tried(world, want, once) for _ in range(2)))
 
 
-async def run_batch(world: World, wants: list[Want], *, at_fal: int = 2) -> None:
-    """Several at once, which share uploads and one poller."""
+async def run_batch(world: World, wants: list[Want]) -> None:
+    """A batch of these, as the command line runs one."""
     async with _Opened(world) as services:
-        run = Run.begin(services, at_fal=at_fal)
-        try:
-            steps = run.steps()
+        await _batch(world, services, wants)
 
-            async def one(want: Want) -> None:
-                async def made() -> None:
-                    owner = world.owner()
-                    ready = await prepare(services, request_of(want), owner=owner, seed_scope=want.run_id)
-                    want.seeds.add(ready.plan.seed)
-                    await generate(steps, ready, Order(owner, want.run_id, recipe="none"))
 
-                await _tried(world, want, made)
-
-            await asyncio.gather(*(one(want) for want in wants))
-        finally:
-            await run.aclose()
+async def _batch(world: World, services: Services, wants: list[Want]) -> None:
+    run = Run.begin(services, at_fal=2)
+    world.chance.happened[f"batch/{_me(world)}"] = "batch"
+    for want in wants:
+        want.tries += 1
+        if want.seed is None:
+            world.chance.happened[f"batch/{want.run_id}"] = "row without a seed in a batch"
+    try:
+        rows = [Row(place, want.run_id, request_of(want)) for place, want in enumerate(wants, 1)]
+        batch = Batch("batch", tuple(rows))
+        planned = await plan_rows(run, batch, flow_run_id="batch")
+        work = BatchRun(run, batch.name, planned, 2, "none", flow_run_id="batch", new_owner=world.owner)
+        ends = await asyncio.gather(*(work.do(each) for each in planned))
+    except (BatchInvalid, *EXPLAINED) as error:
+        ends = []
+        for want in wants:
+            want.ends.append(f"{type(error).__name__}: {error}")
+        world.words.say(f"{type(error).__name__}: {error}")
+    finally:
+        await run.aclose()
+    for want, result in zip(wants, ends, strict=False):
+        had = result.status in ("archived", "reused")
+        end = "archived" if had else f"row {result.status}: {result.reason}"
+        want.ends.append(end)
+        want.archived = want.archived or had
+        if "unexpected " in result.reason:
+            world.failures.append(f"a batch met {result.reason}")
+        world.words.say(end)
+        world.tell(_me(world), f"{want.run_id} is {end}")
 
 
 async def submit_only(world: World, want: Want) -> None:
@@ -92,7 +109,6 @@ async def submit_only(world: World, want: Want) -> None:
         async def begun() -> None:
             owner = world.owner()
             ready = await prepare(services, request_of(want), owner=owner, seed_scope=want.run_id)
-            want.seeds.add(ready.plan.seed)
             async with AsyncExitStack() as stay:
                 await begin(plain_steps(services), ready, Order(owner, want.run_id, recipe="none"), stay)
 
@@ -119,7 +135,9 @@ async def end(world: World) -> None:
         lacking = [want for want in world.wants if not want.archived]
         if not lacking and world.chance.fraction("what is had is asked for again") < 0.3:
             lacking = world.wants[:1]
-        for want in lacking:
+        if any(want.in_batch for want in lacking):
+            await _batch(world, services, [want for want in world.wants if want.in_batch])
+        for want in (each for each in lacking if not each.in_batch):
             await _tried(world, want, lambda want=want: _generated(world, services, want))
         if await _is_left(services):
             await asyncio.sleep(400)
@@ -165,9 +183,15 @@ async def poll(world: World) -> None:
 
 
 async def cancel_something(world: World) -> None:
-    """A person cancels what is under way."""
+    """A person waits until something is under way, and cancels it."""
     async with _Opened(world) as services:
-        rows = [row for row in await services.ledger.find(live=True, states=UNFINISHED) if row.is_live]
+        rows: list[Generation] = []
+        for _ in range(20):
+            rows = [row for row in await services.ledger.find(live=True, states=UNFINISHED) if row.is_live]
+            if rows:
+                break
+            await asyncio.sleep(3)
+        await asyncio.sleep(world.chance.skewed(f"{_me(world)}/thinks", 0.01, 3))
         for row in rows[:1]:
             world.tell(_me(world), f"cancels {row.id[:8]}")
             world.chance.happened[world.chance.numbered("cancel")] = "person cancels"
@@ -181,7 +205,6 @@ async def cancel_something(world: World) -> None:
 async def _generated(world: World, services: Services, want: Want) -> None:
     owner = world.owner()
     ready = await prepare(services, request_of(want), owner=owner, seed_scope=want.run_id)
-    want.seeds.add(ready.plan.seed)
     await generate(plain_steps(services), ready, Order(owner, want.run_id, recipe="none"))
 
 

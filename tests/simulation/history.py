@@ -11,7 +11,7 @@ from machines import DISKS
 from snapshot import Snapshot, taken
 from webhook_server import forge, serve_webhooks
 from wire import Weather
-from world import Want, World
+from world import Machine, Want, World
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -59,9 +59,9 @@ class History:
         if world.trouble.webhooks:
             await serve_webhooks(world)
         self._draw_actors()
-        if world.trouble.clock_jump is not None:
-            at, by = world.trouble.clock_jump
-            world.loop.call_later(at, self._clock_jumps, by)
+        for machine, jump in zip(world.machines, world.trouble.clock_jumps, strict=True):
+            if jump is not None:
+                world.loop.call_later(jump[0], self._clock_jumps, machine, jump[1])
         await asyncio.sleep(TROUBLED)
         world.heal()
         await self._all_end("after the world has healed")
@@ -78,7 +78,11 @@ class History:
                 wants.append(Want(f"run-{number}-{run}", f"Generated video: scene {number}", seed))
         self.world.wants = wants
         if len(wants) > 1 and chance.fraction("batch") < 0.4:
+            for want in wants:
+                want.in_batch = True
             self._worker("batch", lambda: actors.run_batch(self.world, wants))
+            if chance.fraction("batch/twice") < 0.3:
+                self._worker("batch begun twice", lambda: actors.run_batch(self.world, wants))
         else:
             for want in wants:
                 self._one(want)
@@ -90,7 +94,7 @@ class History:
             self._worker("poller", lambda: actors.poll(self.world))
         if self.world.trouble.webhooks and chance.fraction("forger") < 0.25:
             self._worker("forger", lambda: forge(self.world))
-        if chance.fraction("person") < 0.12:
+        if chance.fraction("person") < 0.15:
             self._worker("person", lambda: actors.cancel_something(self.world))
 
     def _one(self, want: Want) -> None:
@@ -137,6 +141,10 @@ class History:
             kind, least, most = chance.pick(f"{mark}/killed/where", _KILLS)
             count = int(chance.skewed(f"{mark}/killed/when", least, most + 0.99))
             process.dies_at = {kind: count}
+        # What a failed commit may do is worst where the process dies soon after it.
+        likely = 0.5 if "message submit" in process.dies_at else 0.08
+        if not world.healed and chance.fault("commit fails once", f"{mark}/commit", likely):
+            process.fails_commit = int(chance.between(f"{mark}/commit/when", 1, 13))
 
         def again(dead: Process, where: str) -> None:
             world.deaths[dead.name] = where
@@ -162,9 +170,9 @@ class History:
             self.world.loop.resume(process)
             self.world.tell(process.name, "goes on")
 
-    def _clock_jumps(self, by: float) -> None:
-        self.world.machines[0].skew += by
-        self.world.tell("machine", f"its clock jumps by {by:.0f} s")
+    def _clock_jumps(self, machine: Machine, by: float) -> None:
+        machine.skew += by
+        self.world.tell(machine.name, f"its clock jumps by {by:.0f} s")
 
     # -- its end -------------------------------------------------------------------------------------------
 
@@ -184,10 +192,12 @@ class History:
         """Sweeps, with time between them, and what was wanted once more."""
         world = self.world
         await asyncio.sleep(400)
-        await self._alone("the end", lambda: actors.end(world))
+        for machine in world.machines[1:]:  # what its disk has, only it can bring
+            await self._alone("the other end", lambda: actors.sweep(world), machine)
+        await self._alone("the end", lambda: actors.end(world), world.machines[0])
 
-    async def _alone(self, name: str, work: Work) -> None:
-        process = self.world.process(name)
+    async def _alone(self, name: str, work: Work, machine: Machine) -> None:
+        process = self.world.process(name, machine)
         self.world.tell(name, "begins")
         task = self.world.start(process, work())
         done, _ = await asyncio.wait({task}, timeout=PATIENCE)

@@ -54,6 +54,13 @@ def a_run_buys_one_video(found: Snapshot) -> Iterator[str]:
 
 
 @invariant
+def who_lives_keeps_his_video(found: Snapshot) -> Iterator[str]:
+    """A run without a seed goes on with another's video only where that one failed, was killed or was stopped."""
+    if not found.clocks_jump and not found.stopped:
+        yield from found.robbed
+
+
+@invariant
 def a_refusal_is_not_paid_for_again_and_again(found: Snapshot) -> Iterator[str]:
     """What fal refuses and bills all the same costs no more than once for each try of a run."""
     for prompt in sorted({job.prompt for job in found.jobs}):
@@ -109,11 +116,17 @@ def what_is_archived_is_not_fetched_again(found: Snapshot) -> Iterator[str]:
 
 @invariant
 def nothing_is_lost_that_fal_still_has(found: Snapshot) -> Iterator[str]:
-    """A row is LOST only where fal has deleted the result or the file of its request."""
+    """A row is LOST only where fal has deleted the result or the file of its request; for a while also where fal itself
+    said so although it was not."""
     for row in found.rows:
         job = _job_of(found, row)
-        if row.state == "LOST" and not (job is not None and job.gone):
+        if job is not None and job.gone:
+            continue
+        if row.state == "LOST":
             yield f"{row.id} is LOST, and fal has request {row.request_id}"
+        for event in (event for each, event in found.lost if each == row.id):
+            if not {"false_404", "result_404", "expired_file"} & found.faults.keys():
+                yield f"{row.id} was LOST by {event}, and fal has request {row.request_id}"
 
 
 @invariant
@@ -201,7 +214,7 @@ _ID_KEPT = "checkpoint after-reply 1"
 @invariant
 def a_run_is_refused_for_good_once(found: Snapshot) -> Iterator[str]:
     """What fal refuses whatever is tried, and may bill, is not sent again by the same run."""
-    refused: Counter[str | None] = Counter()
+    refused: Counter[tuple[str | None, str, int | None]] = Counter()
     for row in found.rows:
         job = _job_of(found, row)
         if (
@@ -210,10 +223,19 @@ def a_run_is_refused_for_good_once(found: Snapshot) -> Iterator[str]:
             and job.status == 422
             and "file_download_error" not in row.reason
         ):
-            refused[row.flow_run_id] += 1
+            refused[row.flow_run_id, row.prompt, row.seed] += 1
     for run, count in refused.items():
         if count > 1:
             yield f"{run} was refused for good {count} times"
+
+
+@invariant
+def a_dead_upload_is_not_sent_again(found: Snapshot) -> Iterator[str]:
+    """Once the ledger knows that fal could not read an upload, no new generation is begun with it."""
+    for url, at in found.unread if not found.clocks_jump else ():
+        for row in found.rows:
+            if row.image_url == url and row.created > at + 100:  # who had looked already may be slow
+                yield f"{row.id} was begun {row.created - at:.0f} s after fal could not read {url}"
 
 
 @invariant
@@ -274,6 +296,16 @@ def _fal_ended_it(found: Snapshot, want: Want) -> bool:
     return any(job.prompt == want.prompt and job.status != 200 for job in found.jobs)
 
 
+def _fal_refused_it(found: Snapshot, want: Want) -> bool:
+    # A file that fal could not read is uploaded again, now that the world is well; fal's own host is trusted for a day.
+    unread = "file_download_error" in want.ends[-1] and not found.is_fal
+    return _fal_ended_it(found, want) and not unread
+
+
+def _any_of_them(found: Snapshot, want: Want) -> bool:
+    return any(is_true(found, want) for is_true in (_budget_is_used, _bill_was_absurd, _fal_refused_it))
+
+
 def _another_account_was_here(found: Snapshot, want: Want) -> bool:
     return found.strangers
 
@@ -283,9 +315,14 @@ _REASONS: dict[str, Callable[[Snapshot, Want], bool]] = {
     "SpendingStopped": _bill_was_absurd,
     "GenerationParked": _person_is_asked,
     "PaidVideoLost": _video_is_lost,
-    "GenerationEnded": _fal_ended_it,
+    "GenerationEnded": _fal_refused_it,
     "FalGenerationFailed": _fal_ended_it,
-    "FalValidationError": _fal_ended_it,
+    "FalValidationError": _fal_refused_it,
+    "row parked": _person_is_asked,
+    "row lost": _video_is_lost,
+    "row cancelled": _fal_ended_it,
+    "row failed": _any_of_them,
+    "row not_started": _any_of_them,
     "AccountUnclear": _another_account_was_here,
 }
 """The errors that may stand at the end, and whether what they say is so."""

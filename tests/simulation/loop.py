@@ -102,6 +102,11 @@ class Process:
     dies_at: dict[str, int] = field(default_factory=dict)
     """What kind of moment, and the how manieth of it, it dies at."""
     met: dict[str, int] = field(default_factory=dict)
+    writes: bool = False
+    """Whether its open transaction is a writer's."""
+    commits: int = 0
+    fails_commit: int = 0
+    """The how manieth COMMIT of a writer fails."""
     on_death: Callable[["Process", str], None] | None = None
     pid: int = 0
     executor: OneThread = field(default_factory=OneThread)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import sqlite3
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -12,6 +13,9 @@ from world import OTHER_SECRET, SECRET, Want, World
 
 from prefect_ltx.local.bill import Bill
 from prefect_ltx.local.store import DATABASE_NAME
+
+_OWNER = re.compile(r"(?:second )?machine:(\d+):\w+")
+"""How an owner is named in a row's history."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class Row:
     sha256: str | None
     folder: str | None
     flow_run_id: str | None
+    image_url: str
+    created: float
+    """Unix seconds by the ledger's clock."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,16 @@ class Snapshot:
     failures: list[str] = field(default_factory=list)
     history: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     """What happened to the rows, in order: row, event, its detail."""
+    lost: list[tuple[str, str]] = field(default_factory=list)
+    """Every row that ever became LOST, with the event that made it so."""
+    unread: list[tuple[str, float]] = field(default_factory=list)
+    """Every file that fal said it could not read, and when the ledger learned of it."""
+    robbed: list[str] = field(default_factory=list)
+    """Rows that another run went on with although their own had not failed, nor was killed or stopped."""
+    clocks_jump: bool = False
+    """Whether a lease may have ended, or not been renewed, while its owner lived."""
+    stopped: bool = False
+    is_fal: bool = False
     heard: list[tuple[str, str, int | None]] = field(default_factory=list)
     """Submits whose acceptance came back whole: who sent it, prompt, seed."""
     deaths: dict[str, str] = field(default_factory=dict)
@@ -133,6 +150,12 @@ def taken(world: World) -> Snapshot:
     found.strangers = not world.trouble.account_name and any(
         each.name.startswith("stranger") for each in world.processes.values()
     )
+    trouble = world.trouble
+    found.clocks_jump = any(trouble.clock_jumps) or bool(
+        trouble.ledger_full or trouble.ledger_locked or trouble.commit_fails
+    )
+    found.stopped = "process stopped" in world.chance.happened.values()
+    found.is_fal = trouble.service == "fal"
     found.disk_full = world.trouble.disk_full is not None
     found.words += world.words.texts
     if world.reports:
@@ -185,12 +208,27 @@ def _ledger(world: World, found: Snapshot) -> None:
                 row["sha256"],
                 row["folder"],
                 row["flow_run_id"],
+                body["image_url"],
+                row["created_at"],
             )
         )
         found.words.append(repr(tuple(row)))
+    harmed = {pid for pid, each in world.processes.items() if each.name in world.deaths or each.fails_commit}
+    whose: dict[str, tuple[int | None, bool]] = {}
     for row in _read(file, "SELECT * FROM ltx_event ORDER BY id"):
+        pid, left = whose.get(row["generation_id"], (None, False))
+        if row["event"] == "Adopted" and pid is not None and pid not in harmed and not left:
+            found.robbed.append(f"{row['generation_id']} of {world.processes[pid].name} by {row['actor']}")
+        if row["event"] in ("Intended", "Claimed", "Adopted", "LeftBehind"):
+            match = _OWNER.fullmatch(row["actor"])
+            whose[row["generation_id"]] = (int(match[1]) if match else None, row["event"] == "LeftBehind")
         found.words.append(repr(tuple(row)))
         found.history.append((row["generation_id"], row["event"], json.loads(row["detail"])))
+        if row["event"] == "RemoteFailed" and "file_download_error" in row["detail"]:
+            url = next(each.image_url for each in found.rows if each.id == row["generation_id"])
+            found.unread.append((url, row["at"]))
+        if row["to_state"] == "LOST" != row["from_state"]:
+            found.lost.append((row["generation_id"], row["event"]))
     found.strays = [
         (row["request_id"], row["kind"]) for row in _read(file, "SELECT * FROM ltx_stray ORDER BY request_id")
     ]

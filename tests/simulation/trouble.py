@@ -29,9 +29,10 @@ class Trouble:
     slow_listings: float = 0.0
     """How likely an answer of the listing is under way for long."""
     render_seconds: float = 4.0
-    clock_skew: float = 0.0
-    clock_jump: tuple[float, float] | None = None
-    """When the machine's clock jumps, and by how much."""
+    clock_skews: tuple[float, ...] = (0.0,)
+    """How wrong the clock of each machine is."""
+    clock_jumps: tuple[tuple[float, float] | None, ...] = (None,)
+    """When the clock of each machine jumps, and by how much."""
     absence_is_proof: bool | None = None
     said_lag: float | None = None
     account_name: str = ""
@@ -71,17 +72,27 @@ class Trouble:
                 self.messages[kind] = level
 
     def _machine(self, chance: Chance) -> None:
-        if chance.fault("machine clock skew", "machine/skew", 0.3):
-            self.clock_skew = chance.pick("machine/skew/sign", (-1, 1)) * chance.skewed(
-                "machine/skew/by", 1, 5000
-            )
-        if chance.fault("machine clock jump", "machine/jump", 0.15):
-            by = chance.pick("machine/jump/sign", (-1, 1)) * chance.skewed("machine/jump/by", 1, 5000)
-            self.clock_jump = (chance.between("machine/jump/at", 1, 120), by)
+        machines = ["machine", "second machine"][: 2 if chance.fraction("machines") < 0.2 else 1]
+        self.clock_skews = tuple(self._skew(chance, name) for name in machines)
+        self.clock_jumps = tuple(self._jump(chance, name) for name in machines)
         for kind in ("disk_full", "ledger_full", "ledger_locked", "commit_fails", "archive_away"):
             if chance.fraction(f"machine/{kind}") < 0.08:
                 begin = chance.between(f"machine/{kind}/from", 0, 80)
                 setattr(self, kind, (begin, begin + chance.skewed(f"machine/{kind}/for", 0.5, 100)))
+
+    @staticmethod
+    def _skew(chance: Chance, machine: str) -> float:
+        if not chance.fault(f"{machine} clock skew", f"{machine}/skew", 0.3):
+            return 0.0
+        by = chance.skewed(f"{machine}/skew/by", 1, 5000)
+        return chance.pick(f"{machine}/skew/sign", (-1, 1)) * by
+
+    @staticmethod
+    def _jump(chance: Chance, machine: str) -> tuple[float, float] | None:
+        if not chance.fault(f"{machine} clock jump", f"{machine}/jump", 0.15):
+            return None
+        by = chance.pick(f"{machine}/jump/sign", (-1, 1)) * chance.skewed(f"{machine}/jump/by", 1, 5000)
+        return (chance.between(f"{machine}/jump/at", 1, 120), by)
 
     def _fal(self, chance: Chance) -> None:
         listing = (
@@ -112,6 +123,10 @@ class Trouble:
             self.render_seconds = chance.skewed(
                 "render seconds", 8.0, 120.0
             )  # what is hidden is hidden for long
+        if "split_billing" in self.faults and chance.fault("", "fal/split_billing_late", 0.5):
+            self.faults["split_billing_late"] = {
+                "value": round(chance.skewed("fal/split_billing_late/by", 60, 3000))
+            }
         if "date_skew" in self.faults:
             stays.add("date_skew")
         self.stays = frozenset(stays)
@@ -174,7 +189,6 @@ _FAL: tuple[tuple[str, float, Any], ...] = (
     ("billing_lag_seconds", 0.08, {"value": 300}),
     ("billing_missing", 0.04, True),
     ("split_billing", 0.06, {"value": 3}),
-    ("split_billing_late", 0.04, {"value": 200}),
     ("no_billable_units", 0.06, True),
     ("lost_webhooks", 0.08, {"times": 2}),
     ("duplicate_webhooks", 0.06, {"times": 3, "value": 2}),
@@ -191,7 +205,7 @@ _FAL: tuple[tuple[str, float, Any], ...] = (
     ("job_fails", 0.05, True),
     ("job_422", 0.05, {"times": 3}),
     ("bill_422", 0.08, True),
-    ("cancel_ignored", 0.05, True),
+    ("cancel_ignored", 0.12, True),
     ("bill_cancelled", 0.05, True),
     ("status_5xx", 0.06, {"times": 3}),
     ("result_5xx", 0.06, {"times": 3}),
@@ -206,7 +220,7 @@ _FAL: tuple[tuple[str, float, Any], ...] = (
     ("corrupted_download", 0.04, {"times": 1}),
     ("expired_file", 0.05, {"times": 2}),
     ("refused_upload", 0.04, {"times": 2}),
-    ("upload_gone", 0.04, True),
+    ("upload_gone", 0.06, True),
     ("refused_cdn_token", 0.03, True),
     ("overbill", 0.04, {"value": 1}),
     ("absurd_bill", 0.04, {"value": 1000}),

@@ -53,9 +53,14 @@ async def serve_webhooks(world: World) -> None:
 async def forge(world: World) -> None:
     """Somebody who learned nonces and request ids: he tells the receiver of ends that fal never signed, and has fal
     sign requests of his own account for our addresses."""
-    for number in range(5):
-        await asyncio.sleep(world.chance.between(f"forged/{number}/pause", 0.5, 20))
-        await _forge(world, number)
+    seen, number = len(world.network.seen), 0
+    while number < 6 and not world.healed:
+        await asyncio.sleep(1)
+        if len(world.network.seen) != seen:
+            seen = len(world.network.seen)
+            await asyncio.sleep(world.chance.skewed(f"forged/{number}/pause", 0.01, 10))
+            await _forge(world, number)
+            number += 1
 
 
 async def _forge(world: World, number: int) -> None:

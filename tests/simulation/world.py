@@ -53,8 +53,6 @@ class Machine:
     name: str
     loop: SimulatedLoop
     skew: float = 0.0
-    disk_full: bool = False
-    archive_away: bool = False
 
     def time(self) -> float:
         """Unix seconds by its clock."""
@@ -73,8 +71,8 @@ class Want:
     ends: list[str] = field(default_factory=list)
     """How each try ended."""
     archived: bool = False
-    seeds: set[int] = field(default_factory=set)
-    """The seeds that its tries settled on."""
+    in_batch: bool = False
+    """Whether it is a row of the batch."""
 
 
 @dataclass
@@ -135,10 +133,13 @@ class World:
         shutil.copytree(made.fal, self.folder / "fal")
         shutil.copyfile(made.ledger, self.folder / "ledger.db")
         made.current.path = self.folder / "ledger.db"
-        (self.folder / "home" / "work").mkdir(parents=True)
+        self.machines = [
+            Machine(name, self.loop, skew)
+            for name, skew in zip(("machine", "second machine"), self.trouble.clock_skews, strict=False)
+        ]
+        for machine in self.machines:
+            (self.folder / "home" / machine.name / "work").mkdir(parents=True)
         (self.folder / "archive").mkdir()
-        self.machines = [Machine("machine", self.loop)]
-        self.machines[0].skew = self.trouble.clock_skew
         self.fal_process = Process("fal", pid=1)
         self.faults = Faults()
         runtime = Runtime(
@@ -222,7 +223,11 @@ class World:
         pid = len(self.processes) + 100
         process = Process(name, pid=pid, on_death=self._died)
         self.processes[pid] = process
-        self.machine_of[pid] = machine or self.machines[0]
+        if machine is None:
+            machine = self.machines[int(self.chance.fraction(f"{name}/machine") * len(self.machines))]
+        if machine is not self.machines[0]:
+            self.chance.happened[f"{name}/machine"] = "second machine"
+        self.machine_of[pid] = machine
         return process
 
     def owner(self) -> Owner:
@@ -244,7 +249,7 @@ class World:
     def _sees(self, process: Process) -> str:
         """Whose processes it can see: one in a container sees its own only, and is seen by nobody."""
         alone = self.chance.fault("process in a container", f"{process.name}/container", 0.2)
-        return process.name if alone else "machine"
+        return process.name if alone else self.machine_of[process.pid].name
 
     def is_dead(self, owner: Owner) -> bool:
         """Whether the owner is provably dead, as seen from the running process."""
@@ -275,6 +280,7 @@ class World:
         )
         ledger = Ledger(
             f"sqlite:///{self.folder}/ledger.db",
+            clock=machine.time if len(self.machines) == 1 else self._database_time,
             lease_seconds=LEASE,
             runtime=runtime,
             is_dead=self.is_dead,
@@ -282,7 +288,7 @@ class World:
         )
         settings = _SETTINGS.model_copy(
             update={
-                "home": self.folder / "home",
+                "home": self.folder / "home" / machine.name,
                 "fal_key": SecretStr(secret),
                 "fal_url": url,
                 "account": self.trouble.account_name or None if not other else "strangers",
@@ -302,6 +308,10 @@ class World:
             process=shared.Process(leases=_keeper(loop)),
             runtime=runtime,
         )
+
+    def _database_time(self) -> float:
+        """What the ledger's server says, where several machines share one: SQLite stands for PostgreSQL there."""
+        return EPOCH + self.loop.time()
 
     @property
     def limits(self) -> tuple[BudgetLimit, ...]:
@@ -370,14 +380,18 @@ class World:
         if self.healed or statement.startswith(("PRAGMA", "SELECT", "ROLLBACK")):
             return
         if statement.startswith("BEGIN"):
+            process.writes = statement == "BEGIN IMMEDIATE"
             if statement == "BEGIN IMMEDIATE" and self._window("ledger locked", self.trouble.ledger_locked):
                 self.loop.advance(30)  # SQLite waits that long for its turn
                 self.tell(process.name, "finds the ledger locked")
                 raise sqlite_error("database is locked", "SQLITE_BUSY")
             return
-        if statement == "COMMIT" and self._window("commit fails", self.trouble.commit_fails):
-            self.tell(process.name, "cannot commit")
-            raise sqlite_error("disk I/O error", "SQLITE_IOERR_FSYNC")
+        if statement == "COMMIT":
+            process.commits += process.writes
+            once = process.writes and process.commits == process.fails_commit
+            if once or self._window("commit fails", self.trouble.commit_fails):
+                self.tell(process.name, "cannot commit")
+                raise sqlite_error("disk I/O error", "SQLITE_IOERR_FSYNC")
         if self._window("ledger full", self.trouble.ledger_full):
             self.tell(process.name, "finds the ledger's disk full")
             raise sqlite_error("database or disk is full", "SQLITE_FULL")
