@@ -192,7 +192,8 @@ class World:
     def tell(self, who: str, what: str) -> None:
         """A line of the story."""
         if self.telling:
-            self.story.append(f"{self.loop.time():10.3f}  {who}: {what}")
+            told = what.replace(str(self.folder), "...")  # its place is the runner's, and never the same
+            self.story.append(f"{self.loop.time():10.3f}  {who}: {told}")
 
     # -- fal -------------------------------------------------------------------------------------------------
 
