@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Started in the background by a shell, this process ignores SIGINT and hands that on, and a Prefect worker that
 # ignores it cannot be stopped: a SIGTERM becomes a SIGINT inside of it.
@@ -32,6 +33,10 @@ from support import environment
 from prefect_ltx.cli.prefect_server import without_prefect
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import make_reference_clip, make_reference_sheet
+
+# How fast examples come is the machine's affair: nothing here asserts a time.
+settings.register_profile("ltx", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ltx")
 
 _ALL_END_TO_END = re.compile(r"^pytestmark = (?:\[\s*)?pytest\.mark\.e2e\b", re.MULTILINE)
 
