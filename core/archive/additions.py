@@ -75,7 +75,7 @@ class Addition(BaseModel):
         """Read one; `name` is what an error calls it.
 
         Raises:
-            ManifestUnreadable: it is none, or not what its own hash says.
+            ManifestUnreadable: it cannot be read, or is not what its own hash says.
         """
         try:
             found = json.loads(data, parse_constant=_no_number)
@@ -121,7 +121,7 @@ def addition_keys(keys: Iterable[str]) -> list[str]:
 
 
 def folder_of(key: str) -> str:
-    """The generation's folder that an addition lies in; empty where the key is none of an addition."""
+    """The generation's folder that an addition lies in; empty for the key of anything else."""
     found = _NAME.fullmatch(key)
     return found["folder"] if found else ""
 
