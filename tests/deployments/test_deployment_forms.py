@@ -146,6 +146,8 @@ def of_the_rest() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "nightly-batch", {}
     for change in ({}, {"days": 0}, {"until": None}, {"until": "2026-11-01"}):
         yield "spend-report", change
+    for change in ({}, {"recipe": "wbe"}, {"tags": ["client:acme"]}, {"tags": 7}):
+        yield "render-archive", change
     yield "poll-in-flight", {}
     yield "poll-in-flight", {"again_after_seconds": "soon"}
 
