@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
+from prefect import Task
 from prefect.context import FlowRunContext, TaskRunContext
 
 P = ParamSpec("P")
@@ -38,3 +39,26 @@ def _in_synchronous_run() -> bool:
     except RuntimeError:
         return TaskRunContext.get() is not None or FlowRunContext.get() is not None
     return False
+
+
+class EitherTask(Task[P, R]):
+    """A task whose call gives a coroutine in asynchronous code, and its result in a synchronous flow."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task, as Prefect's own."""
+        return called(cast(Any, Task.__call__)(self, *args, **kwargs))
+
+    def with_options(self, **options: Any) -> Any:
+        """See Prefect: the same task with other options."""
+        changed = cast(Any, Task.with_options)(self, **options)
+        changed.__class__ = type(self)
+        return changed
+
+
+def task(**options: Any) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Task[P, Coroutine[Any, Any, R]]]:
+    """Prefect's `@task`, for a step that users call in flows of both kinds."""
+
+    def made(function: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, Coroutine[Any, Any, R]]:
+        return EitherTask(function, **options)
+
+    return made

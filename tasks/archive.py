@@ -6,6 +6,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from prefect_ltx.archive import QualityRecord
+from prefect_ltx.blocks.dispatch import task
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.generation import (
     ArchivedGeneration,
@@ -19,7 +20,6 @@ from prefect_ltx.generation import (
 from prefect_ltx.ledger import State
 from prefect_ltx.media import Rendition
 from prefect_ltx.tasks.context import current_owner, run_logger
-from prefect_ltx.tasks.dispatch import task
 from prefect_ltx.tasks.handle import GenerationHandle
 from prefect_ltx.tasks.policy import free_to_repeat
 

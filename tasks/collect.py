@@ -3,12 +3,12 @@
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
+from prefect_ltx.blocks.dispatch import task
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.generation import CollectedVideo, collect, hold, outcome
 from prefect_ltx.generation.store import collected_before
 from prefect_ltx.ledger import State
 from prefect_ltx.tasks.context import current_owner, run_logger
-from prefect_ltx.tasks.dispatch import task
 from prefect_ltx.tasks.handle import GenerationHandle
 from prefect_ltx.tasks.policy import free_to_repeat
 

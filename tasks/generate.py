@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 
+from prefect_ltx.blocks.dispatch import task
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import GenerationRequest, media_kind
 from prefect_ltx.generation import (
@@ -19,7 +20,6 @@ from prefect_ltx.generation.steps import submit
 from prefect_ltx.ledger import State
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.tasks.context import current_owner, flow_run_id, run_logger
-from prefect_ltx.tasks.dispatch import task
 from prefect_ltx.tasks.handle import GenerationHandle
 from prefect_ltx.tasks.policy import GenerationCachePolicy
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from prefect.cache_policies import NO_CACHE
 
+from prefect_ltx.blocks.dispatch import task
 from prefect_ltx.generation import CollectedVideo
 from prefect_ltx.generation.inspection import Inspection, inspect_delivery
 from prefect_ltx.quality import PolicyName
 from prefect_ltx.tasks.context import run_logger
-from prefect_ltx.tasks.dispatch import task
 
 
 @task(name="inspect video", cache_policy=NO_CACHE)

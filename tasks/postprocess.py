@@ -10,10 +10,10 @@ from uuid import UUID
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
+from prefect_ltx.blocks.dispatch import task
 from prefect_ltx.generation import CollectedVideo, tell
 from prefect_ltx.media import Progress, Recipe, Rendition, render_renditions
 from prefect_ltx.tasks.context import flow_run_id, run_logger
-from prefect_ltx.tasks.dispatch import task
 
 _SHOW_SECONDS = 1.0
 

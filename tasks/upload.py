@@ -5,10 +5,10 @@ from typing import Literal
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
+from prefect_ltx.blocks.dispatch import task
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.generation import InputMedia, UploadedMedia, upload
 from prefect_ltx.tasks.context import run_logger
-from prefect_ltx.tasks.dispatch import task
 from prefect_ltx.tasks.policy import free_to_repeat
 
 

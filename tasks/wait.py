@@ -9,13 +9,13 @@ from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifa
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
+from prefect_ltx.blocks.dispatch import task
 from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import QueueStatus
 from prefect_ltx.generation import Services, cancel, hold, outcome, wait_for, with_price
 from prefect_ltx.ledger import Generation, Owner, State
 from prefect_ltx.ledger.life.budget import dollars
 from prefect_ltx.tasks.context import cancelled_by_person, current_owner, flow_run_id, run_logger
-from prefect_ltx.tasks.dispatch import task
 from prefect_ltx.tasks.handle import GenerationHandle
 from prefect_ltx.tasks.policy import free_to_repeat
 

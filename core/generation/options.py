@@ -1,19 +1,26 @@
 """How long to wait and how much to believe: what is set, what was learned, and what a service says of itself."""
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, Self
+from urllib.parse import urlsplit
 
-from prefect_ltx.fal import Service
-from prefect_ltx.generation.callback import public_base
+from prefect_ltx.fal import Service, strip_url
 from prefect_ltx.generation.learned import Learned, read_learned
-from prefect_ltx.ledger import STOP_FACTOR
+from prefect_ltx.ledger import STOP_FACTOR, Generation
 from prefect_ltx.provenance import Signer, SigningFailed
-from prefect_ltx.settings import Settings
+from prefect_ltx.settings import Settings, SettingsError
 
 FAL_LISTING_LAG: Final = 600.0
 """Seconds that fal's listing is given to show a request, as long as nobody has measured it."""
+
+PATH: Final = "/fal/"
+"""What stands between the public base URL and the nonce."""
+NONCE: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
+"""What names a generation in its webhook's URL before fal's request id is known, so that a submit whose reply was lost
+is found again. It is no secret that could cost money: fal's signature is what is believed."""
 
 
 @dataclass(frozen=True)
@@ -97,3 +104,33 @@ def signer_from(settings: Settings) -> Signer | None:
     signer = Signer(settings.c2pa_certificate, settings.c2pa_key, settings.c2pa_timestamp_url)
     signer.check()
     return signer
+
+
+def public_base(url: str) -> str:
+    """The public base URL of the receiver, checked and without a slash at its end.
+
+    Raises:
+        SettingsError: it is not a plain http or https URL; nothing was sent or spent.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise _unusable("it cannot be read") from None
+    if not usable:
+        raise _unusable(f"{strip_url(url)} is not an http or https URL with a host")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise _unusable("it may have a path, and no query, fragment, user or password")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def callback_url(base: str | None, generation: Generation) -> str | None:
+    """Where fal tells that this generation is done; None where no receiver is configured."""
+    return None if base is None else f"{base}{PATH}{generation.nonce}"
+
+
+def _unusable(why: str) -> SettingsError:
+    return SettingsError(
+        f"The webhook URL cannot be used: {why}. Nothing was sent or spent: set PREFECT_LTX_WEBHOOK_URL to the "
+        "public base URL of `prefect-ltx webhook`, such as https://hooks.example.org."
+    )

@@ -8,8 +8,7 @@ from typing import Final, Self
 from prefect_ltx.archive import Archive
 from prefect_ltx.fal import FAL, FalClient, FalError, FalHosts, Service, custom_service
 from prefect_ltx.generation.accounts import Account, decide, nobody_answered
-from prefect_ltx.generation.callback import public_base
-from prefect_ltx.generation.options import Options
+from prefect_ltx.generation.options import Options, public_base
 from prefect_ltx.generation.pricing import UnitPrice, unit_price
 from prefect_ltx.generation.process import Process, this_process
 from prefect_ltx.generation.sharing import refuse_unshared

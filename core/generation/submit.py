@@ -13,11 +13,11 @@ from prefect_ltx.fal import FalError, FalNotSent
 from prefect_ltx.generation.accounts import bought_elsewhere
 from prefect_ltx.generation.asking import ask_about_lost, question_about, trust
 from prefect_ltx.generation.behind import refuse_ledger_behind_archive
-from prefect_ltx.generation.callback import callback_url
 from prefect_ltx.generation.errors import ended, lost, not_recorded, parked
 from prefect_ltx.generation.kept import forget_kept, keep_request_id, kept_request
 from prefect_ltx.generation.lease import BUSY_POLL_SECONDS, keep
 from prefect_ltx.generation.looking import look_again, look_for
+from prefect_ltx.generation.options import callback_url
 from prefect_ltx.generation.progress import tell
 from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import (

@@ -40,7 +40,7 @@ from prefect_ltx.fal.webhooks import (
     TIMESTAMP_HEADER,
     USER_ID_HEADER,
 )
-from prefect_ltx.generation.callback import NONCE, PATH
+from prefect_ltx.generation.options import NONCE, PATH
 from prefect_ltx.ledger import Delivery, LedgerError, Receipt
 from prefect_ltx.receiver.announcer import Announcer
 from prefect_ltx.receiver.connections import UnambiguousFraming
