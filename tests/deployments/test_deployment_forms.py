@@ -148,6 +148,15 @@ def of_the_rest() -> Iterator[tuple[str, dict[str, Any]]]:
         yield "spend-report", change
     for change in ({}, {"recipe": "wbe"}, {"tags": ["client:acme"]}, {"tags": 7}):
         yield "render-archive", change
+    for generation, decision in (
+        ("abc", "absent"),
+        ("abc", "adopt"),
+        ("", "absent"),
+        ("abc", "perhaps"),
+        (5, "absent"),
+    ):
+        yield "decide-generation", {"generation": generation, "decision": decision}
+    yield "decide-generation", {"generation": "abc"}
     yield "poll-in-flight", {}
     yield "poll-in-flight", {"again_after_seconds": "soon"}
 
