@@ -84,6 +84,12 @@ async def film(
         if plan:
             days = approval_days if approve else None
             return await plan_storyboard(output, storyboard, frame_rule, approve_days=days)
+        if approve or not animatic:
+            Settings().require_fal()
+        if approve:  # before the minutes that an animatic takes
+            from prefect_ltx.cli.takes import ui_address
+
+            ui_address()
         target = out
         shown = ""
         if animatic:
@@ -93,7 +99,6 @@ async def film(
                 shown = sha256_of(target)
                 say(f"The animatic is in {target}; it is part of what is approved (sha256 {shown})")
         if not animatic or approve:
-            Settings().require_fal()
             made = await _film(
                 _as_data(board),
                 concurrency=concurrency,

@@ -122,7 +122,7 @@ def ui_address() -> str:
 
     if not PREFECT_API_URL.value():
         raise NoServerToChooseOn(
-            "A person chooses in Prefect's UI, so a Prefect server is needed: start one with `prefect server start` "
+            "A person decides in Prefect's UI, so a Prefect server is needed: start one with `prefect server start` "
             "and name it in PREFECT_API_URL. Nothing was sent or spent."
         )
     return str(PREFECT_UI_URL.value() or PREFECT_API_URL.value())
