@@ -296,8 +296,7 @@ class Archive:
 
     async def manifests(self) -> AsyncIterator[Manifest]:
         """Read all manifests, in the order of their folders; `verify` names those that are unreadable."""
-        keys = manifest_keys(await self._backend.list(""))
-        async for _, found in read_manifests(self._backend, keys, despite_errors=True):
+        async for _, found in self.every_manifest():
             if isinstance(found, Manifest):
                 yield found
 
