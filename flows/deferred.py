@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 from prefect.runtime import flow_run
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.fal import AnyRequest, FrameRule
+from prefect_ltx.fal import FrameRule
 from prefect_ltx.flows.cancellation import cancel_paid_job
-from prefect_ltx.flows.forms import GenerationName, RecipeChoice, check_recipe
+from prefect_ltx.flows.forms import GenerationName, OneRequest, RecipeChoice, check_recipe
 from prefect_ltx.flows.generate import run_name
 from prefect_ltx.flows.parameters import flow
 from prefect_ltx.flows.steps import order_of, prepared, task_steps
@@ -21,7 +21,7 @@ from prefect_ltx.tasks import GenerationHandle
 
 @flow(name="submit-only", flow_run_name=run_name, on_cancellation=[cancel_paid_job])
 async def submit_only(
-    request: AnyRequest,
+    request: OneRequest,
     credentials: str = "",
     ledger: str = "",
     budget: str = "",

@@ -4,11 +4,16 @@ A Prefect server checks a run's parameters against the deployment's JSON schema 
 checks them again. Each type here says the same to both.
 """
 
+from decimal import ROUND_UP, Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from prefect_ltx.fal import AnyRequest, IngredientRequest, ReferenceVideoRequest, price_usd
+from prefect_ltx.fal.fields import PRESET_SIZES
 from prefect_ltx.film.takes import MOST_TAKES
 from prefect_ltx.media import Recipe, recipe_named
 from prefect_ltx.media.recipes import RECIPES
@@ -51,6 +56,112 @@ StoryboardSource: TypeAlias = Annotated[
         }
     ),
 ]
+
+
+class _AsForm:
+    """Shows a request in a form: what is missing or wrong is named by its field, sizes have prices, and none is chosen
+    without a word.
+
+    A form sends nothing for a size where a person has opened the list of sizes and chosen none, and ingredient's
+    default is eleven times as dear as the smallest: so a form has to send one, while Python may leave it out.
+    """
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        shown = handler(schema)
+        references = shown.get("anyOf", [shown])
+        models = [handler.resolve_ref_schema(each) for each in references]
+        for model in models:
+            _as_form(model, handler)
+        if len(models) == 1:
+            return shown
+        tabs = [_loose(each, handler) for each in models]
+        return shown | {"anyOf": tabs} | _held_to_one(references, models)
+
+
+def _as_form(model: dict[str, Any], handler: GetJsonSchemaHandler) -> None:
+    fields = model["properties"]
+    for field in fields.values():
+        if field.get("pattern") == r"\S":
+            field["pattern"] = _BLANK
+    size = fields["resolution"]
+    for each in size["anyOf"]:
+        if "$ref" not in each:
+            each["title"] = "Named size"
+            continue
+        pixels = handler.resolve_ref_schema(each)
+        pixels["title"] = "Width and height"
+        for side in pixels["properties"].values():
+            if side.pop("exclusiveMinimum", None) == 0:
+                side["minimum"] = 1
+    if _PRICES not in size["description"]:  # two endpoints may share the description
+        size["description"] = f"{size['description']} {_PRICES}"
+    if size["default"] != "auto":
+        model["required"] = sorted({*model.get("required", []), "resolution"})
+
+
+def _loose(part: dict[str, Any], handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    """A tab of the form, which refuses as little as can be: of what is wrong, `_held_to_one` names the field."""
+    if "$ref" in part:
+        part = handler.resolve_ref_schema(part)
+    loose = {name: value for name, value in part.items() if name not in _BOUNDS}
+    if "anyOf" in loose:
+        loose["anyOf"] = [_loose(each, handler) for each in loose["anyOf"]]
+    if "properties" in loose:
+        loose["properties"] = {name: _loose(field, handler) for name, field in loose["properties"].items()}
+    return loose
+
+
+def _held_to_one(references: list[dict[str, Any]], models: list[dict[str, Any]]) -> dict[str, Any]:
+    """The schema of one model, told from the fields that only this one has."""
+    rest: list[dict[str, Any]] = []
+    branches: list[tuple[list[dict[str, Any]], dict[str, Any]]] = []
+    for reference, model in zip(references, models, strict=True):
+        others = {name for each in models if each is not model for name in each["properties"]}
+        own = [name for name in model["properties"] if name not in others]
+        if set(own) & set(model.get("required", [])):
+            branches.append(([{"required": [name]} for name in own], reference))
+        else:
+            rest.append(reference)
+    if not rest:
+        rest.append(branches.pop()[1])
+    held: dict[str, Any] = dict(rest[0]) if len(rest) == 1 else {"anyOf": rest}
+    for signs, reference in reversed(branches):
+        held = {"if": {"anyOf": signs}, "then": reference, "else": held}
+    return held
+
+
+_BOUNDS: Final = frozenset(
+    (
+        "pattern",
+        "minLength",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "additionalProperties",
+        "propertyNames",
+    )
+)
+_FRAMES: Final = 121
+_BLANK: Final = r"(?!)must not be blank|\S"
+"""Takes what is not blank. The first half fits nothing: Prefect's server gives the pattern as its only reason."""
+
+
+def _prices() -> str:
+    """What the named sizes cost, and that which the form opens with."""
+    default = IngredientRequest.model_fields["resolution"].default
+    sizes = {f"{name} ({width}x{height})": (width, height) for name, (width, height) in PRESET_SIZES.items()}
+    sizes[f"{default.width}x{default.height}"] = (default.width, default.height)
+    priced = sorted((price_usd(*size, _FRAMES), name) for name, size in sizes.items())
+    listed = ", ".join(f"{name} ${price.quantize(Decimal('0.01'), ROUND_UP)}" for price, name in priced)
+    return f"{_FRAMES} frames at fal's list price: {listed}."
+
+
+_PRICES: Final = _prices()
+MotionRequest: TypeAlias = Annotated[ReferenceVideoRequest, _AsForm()]
+SheetRequest: TypeAlias = Annotated[IngredientRequest, _AsForm()]
+OneRequest: TypeAlias = Annotated[AnyRequest, _AsForm()]
 
 
 def check_recipe(recipe: str | Recipe) -> None:

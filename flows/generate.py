@@ -6,10 +6,10 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from prefect_ltx.blocks.services import BlockNames
-from prefect_ltx.fal import AnyRequest, FrameRule, IngredientRequest, ReferenceVideoRequest
+from prefect_ltx.fal import FrameRule
 from prefect_ltx.flows.approval import APPROVE_SECONDS
 from prefect_ltx.flows.cancellation import cancel_paid_job
-from prefect_ltx.flows.forms import RecipeChoice, Seconds
+from prefect_ltx.flows.forms import MotionRequest, OneRequest, RecipeChoice, Seconds, SheetRequest
 from prefect_ltx.flows.naming import words_of
 from prefect_ltx.flows.parameters import flow
 from prefect_ltx.flows.steps import make_video
@@ -28,7 +28,7 @@ def run_name() -> str:
 
 @flow(name="reference-video-to-video", flow_run_name=run_name, on_cancellation=[cancel_paid_job])
 async def reference_video_to_video(
-    request: ReferenceVideoRequest,
+    request: MotionRequest,
     credentials: str = "",
     ledger: str = "",
     archive: str = "",
@@ -75,7 +75,7 @@ async def reference_video_to_video(
 
 @flow(name="ingredient-to-video", flow_run_name=run_name, on_cancellation=[cancel_paid_job])
 async def ingredient_to_video(
-    request: IngredientRequest,
+    request: SheetRequest,
     credentials: str = "",
     ledger: str = "",
     archive: str = "",
@@ -122,7 +122,7 @@ async def ingredient_to_video(
 
 @flow(name="request-to-video", flow_run_name=run_name, on_cancellation=[cancel_paid_job])
 async def request_to_video(
-    request: AnyRequest,
+    request: OneRequest,
     credentials: str = "",
     ledger: str = "",
     archive: str = "",

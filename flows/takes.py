@@ -8,12 +8,21 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.fal import AnyRequest, FrameRule
+from prefect_ltx.fal import FrameRule
 from prefect_ltx.film import TakePolicy, take_seeds
 from prefect_ltx.flows.approve_requests import approve_takes
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.choice import person_chooses, publish_comparison
-from prefect_ltx.flows.forms import DAY, ApprovalDays, AtOnce, JudgeName, RecipeChoice, Seconds, TakesCount
+from prefect_ltx.flows.forms import (
+    DAY,
+    ApprovalDays,
+    AtOnce,
+    JudgeName,
+    OneRequest,
+    RecipeChoice,
+    Seconds,
+    TakesCount,
+)
 from prefect_ltx.flows.judge import Judge, load_judge
 from prefect_ltx.flows.naming import words_of
 from prefect_ltx.flows.parameters import flow
@@ -48,7 +57,7 @@ def _run_name() -> str:
 
 @flow(name="best-of-takes", flow_run_name=_run_name, on_cancellation=[cancel_paid_job])
 async def best_of_takes(
-    request: AnyRequest,
+    request: OneRequest,
     n: TakesCount = 4,
     stop: Literal["first_pass", "all"] | None = None,
     choose: Literal["judge", "person"] = "judge",

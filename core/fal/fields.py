@@ -23,7 +23,10 @@ REFERENCE_VIDEO_NEGATIVE_PROMPT: Final = (
 )
 INGREDIENT_NEGATIVE_PROMPT: Final = "worst quality, inconsistent motion, blurry, jittery, distorted"
 
-LOCAL_MEDIA_NOTE: Final = " A local path, an s3:// URL or a data URI is uploaded first."
+LOCAL_MEDIA_NOTE: Final = (
+    " A path on the disk of the machine that runs this (with Prefect, the worker's), an s3:// URL or a data URI is "
+    "uploaded first."
+)
 
 MediaKind = Literal["video", "image"]
 _KINDS: Final[dict[str, MediaKind]] = {

@@ -8,6 +8,7 @@ that were hashed.
 import asyncio
 import hashlib
 import secrets
+import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,7 +241,9 @@ async def _to_file(services: Services, source: str) -> tuple[Path, str]:
     except Unreadable as error:
         raise FalRequestInvalid(error.what) from None
     if not is_file(path):
-        raise FileNotFoundError("there is no such file")
+        raise FileNotFoundError(
+            f"there is no such file on {socket.gethostname()}, the machine that this runs on"
+        )
     if path.stat().st_size > MAX_INPUT_BYTES:
         raise OSError(f"larger than {MAX_INPUT_BYTES >> 30} GiB")
     return path, path.name

@@ -1,5 +1,6 @@
 """The run forms accept and refuse what the models do: the server's verdict on each run is that of the flow."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from prefect_ltx.flows.forms import check_recipe
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
-SHEET = {"prompt": "A harbour.", "image_url": "sheet.png"}
+SHEET = {"prompt": "A harbour.", "image_url": "sheet.png", "resolution": "square"}
 MOTION = {"prompt": "A harbour.", "video_url": "dance.mp4"}
 FLOWS = {getattr(flows, name).name: getattr(flows, name) for name in flows.__all__}
 
@@ -207,6 +208,69 @@ async def test_the_server_refuses_what_the_flow_refuses(fresh: Server) -> None:
     assert wrong == []
     assert set(seen) == set(FLOWS)
     assert all(verdicts == {True, False} for verdicts in seen.values()), seen
+
+
+UNSIZED = {name: value for name, value in SHEET.items() if name != "resolution"}
+IN_WORDS: list[tuple[dict[str, Any], str]] = [
+    # H13: the list of sizes opened and nothing chosen sends no size at all.
+    (UNSIZED, "'request'. Failure reason: 'resolution' is a required property"),
+    # H18.
+    (
+        {"prompt": "A harbour.", "resolution": "auto", "ingredient_strength": 1},
+        "'image_url' is a required property",
+    ),
+    (
+        {"prompt": "A harbour.", "resolution": "auto", "video_strength": 0.6},
+        "'video_url' is a required property",
+    ),
+    ({**SHEET, "prompt": " "}, "'request.prompt'. Failure reason: ' ' does not match '(?!)must not be blank"),
+    (
+        {**SHEET, "image_url": " "},
+        "'request.image_url'. Failure reason: ' ' does not match '(?!)must not be blank",
+    ),
+    (
+        {**MOTION, "video_url": " "},
+        "'request.video_url'. Failure reason: ' ' does not match '(?!)must not be blank",
+    ),
+    ({**SHEET, "resolution": {"width": 0, "height": 64}}, "is less than the minimum of 1"),
+    ({**MOTION, "resolution": {"width": 64, "height": 0}}, "is less than the minimum of 1"),
+    ({**SHEET, "num_frames": 8}, "'request.num_frames'. Failure reason: 8 is less than the minimum of 9"),
+    ({**MOTION, "seed": -1}, "-1 "),
+    ({**MOTION, "promt": "x"}, "'promt' was unexpected"),
+]
+
+
+async def test_what_is_wrong_in_a_form_is_one_field_in_words(fresh: Server) -> None:
+    """A form refuses by naming the field, never with a page of schema, also where either kind of request may stand; and
+    a size that was not chosen is not the dearest one."""
+    with temporary_settings({PREFECT_API_URL: fresh.url}):
+        await deploy(DeployOptions())
+    ids = {name: each["id"] for name, each in fresh.deployments().items()}
+    for request, words in IN_WORDS:
+        own = (
+            "reference-video-to-video"
+            if {"video_url", "video_strength"} & request.keys()
+            else "ingredient-to-video"
+        )
+        for name in (own, "submit-only", "best-of-takes"):
+            answer = fresh.api.post(
+                f"/deployments/{ids[name]}/create_flow_run", json={"parameters": {"request": request}}
+            )
+            assert answer.status_code == 409, (name, request)
+            assert words in answer.json()["detail"], (name, request, answer.text)
+            assert len(answer.text) < 300, (name, answer.text)
+
+
+def test_a_form_names_every_size_with_its_price() -> None:
+    """What is chosen is seen before: the named sizes in pixels and dollars, the tabs by words."""
+    from prefect.utilities.callables import parameter_schema
+
+    for name in ("ingredient-to-video", "reference-video-to-video", "submit-only", "best-of-takes"):
+        text = json.dumps(parameter_schema(FLOWS[name]).model_dump(exclude_unset=True))
+        assert "square (512x512) $0.08" in text
+        assert "1536x896 $0.41" in text
+        assert '"title": "Named size"' in text
+        assert "the worker's" in text
 
 
 def test_prompts_are_text_areas_and_choices_are_lists() -> None:
