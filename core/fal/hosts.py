@@ -8,7 +8,7 @@ serves users' files and users' apps from subdomains of its own.
 import hashlib
 import ipaddress
 import re
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final, Self
 
 import httpx
@@ -134,6 +134,7 @@ def _checked(url: str) -> str:
     return base
 
 
+@lru_cache(maxsize=64)
 def _origin(url: str) -> Origin | None:
     """(scheme, host, port) as the HTTP client itself will read `url`; None for anything at all unusual.
 

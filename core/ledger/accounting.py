@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, select
 
 from prefect_ltx.fal import nano_to_usd
 from prefect_ltx.ledger import schema, sums
@@ -67,6 +68,11 @@ def totals(connection: Connection, by: Grouping, inside: ColumnElement[bool] | N
 
 def unsettled(connection: Connection, before: float, *, by_billing: bool) -> list[Generation]:
     """Finished rows that nobody has priced, or with `by_billing` none but fal's billing events could."""
+    return [generation_of(row) for row in connection.execute(_unsettled(by_billing), {"before": before})]
+
+
+@lru_cache(maxsize=2)
+def _unsettled(by_billing: bool) -> Select[Any]:
     open_ones: ColumnElement[bool] = _table.c.settled_by.is_(None) & or_(
         _table.c.billed.is_(None), _table.c.billed != "no"
     )
@@ -75,27 +81,34 @@ def unsettled(connection: Connection, before: float, *, by_billing: bool) -> lis
     query = select(_table).where(
         _table.c.state.in_([state.value for state in _PRICED]),
         _table.c.request_id.is_not(None),
-        func.coalesce(_table.c.completed_at, _table.c.closed_at, _table.c.updated_at) <= before,
+        func.coalesce(_table.c.completed_at, _table.c.closed_at, _table.c.updated_at) <= bindparam("before"),
         open_ones,
     )
-    return [generation_of(row) for row in connection.execute(query.order_by(_table.c.created_at))]
+    return query.order_by(_table.c.created_at)
 
 
 def billed_since(connection: Connection, since: float) -> list[Generation]:
     """Rows made since then that billing events have settled: more of these may still come."""
-    query = select(_table).where(_table.c.settled_by == "billing_events", _table.c.created_at >= since)
-    return [generation_of(row) for row in connection.execute(query.order_by(_table.c.created_at))]
+    return [generation_of(row) for row in connection.execute(_BILLED, {"since": since})]
 
 
 def drift(connection: Connection) -> list[Drift]:
     """Settled rows that cost something else than expected, the newest first."""
-    query = (
-        select(_table)
-        .where(_table.c.settled_nano.is_not(None), _table.c.settled_nano != _table.c.price_expected_nano)
-        .order_by(_table.c.created_at.desc())
-    )
-    rows = [generation_of(row) for row in connection.execute(query)]
+    rows = [generation_of(row) for row in connection.execute(_DRIFT)]
     return [Drift(row, row.price_expected_usd, row.settled_usd or Decimal(0)) for row in rows]
+
+
+# Built once: building a statement costs more than running it.
+_BILLED: Final = (
+    select(_table)
+    .where(_table.c.settled_by == "billing_events", _table.c.created_at >= bindparam("since"))
+    .order_by(_table.c.created_at)
+)
+_DRIFT: Final = (
+    select(_table)
+    .where(_table.c.settled_nano.is_not(None), _table.c.settled_nano != _table.c.price_expected_nano)
+    .order_by(_table.c.created_at.desc())
+)
 
 
 def _usd(nano: Any) -> Decimal:

@@ -4,9 +4,10 @@ A row belongs to an account of a service. Another account's rows are listed and 
 is asked with this account's key says anything about them. Rows of version 1 name no service and go by the account.
 """
 
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, or_, select
 
 from prefect_ltx.ledger import schema
 from prefect_ltx.ledger.errors import AnotherAccount
@@ -72,20 +73,23 @@ def known_accounts(
     connection: Connection, *, service: str | None = None, key_id: str | None = None
 ) -> list[KnownAccount]:
     """Every key and its account, the last used first."""
-    query = select(_accounts)
-    if service is not None:
-        query = query.where(_accounts.c.service == service)
-    if key_id is not None:
-        query = query.where(_accounts.c.key_id == key_id)
-    rows = connection.execute(query.order_by(_accounts.c.last_seen.desc(), _accounts.c.key_id))
+    asked = {name: value for name, value in (("service", service), ("key_id", key_id)) if value is not None}
+    rows = connection.execute(_known(frozenset(asked)), asked)
     return [KnownAccount(**row._mapping) for row in rows]
+
+
+@lru_cache(maxsize=4)
+def _known(names: frozenset[str]) -> Select[Any]:
+    query = select(_accounts).order_by(_accounts.c.last_seen.desc(), _accounts.c.key_id)
+    for column in (_accounts.c.service, _accounts.c.key_id):
+        if column.name in names:
+            query = query.where(column == bindparam(column.name))
+    return query
 
 
 def accounts_of_rows(connection: Connection, service: str) -> list[str]:
     """The accounts that have rows on this service, or rows that name no service; the last used first."""
-    last = func.max(_table.c.created_at)
-    query = select(_table.c.account).where(or_(_table.c.service == service, _table.c.service == ""))
-    return list(connection.scalars(query.group_by(_table.c.account).order_by(last.desc())))
+    return list(connection.scalars(_OF_ROWS, {"on": service}))
 
 
 def note_account(
@@ -99,8 +103,8 @@ def note_account(
     named_by: NamedBy,
 ) -> KnownAccount:
     """Write down that this key of this service belongs to `account`, or that it was used again."""
-    mine = and_(_accounts.c.key_id == key_id, _accounts.c.service == service)
-    known = connection.execute(select(_accounts).where(mine)).one_or_none()
+    mine = {"of_key": key_id, "on": service}
+    known = connection.execute(_MINE, mine).one_or_none()
     values: dict[str, Any] = {
         "key_id": key_id,
         "service": service,
@@ -111,7 +115,19 @@ def note_account(
         "last_seen": now,
     }
     if known is None:
-        connection.execute(_accounts.insert().values(values))
+        connection.execute(_accounts.insert(), values)
     else:
-        connection.execute(_accounts.update().where(mine).values(values))
+        connection.execute(_AGAIN, values | mine)
     return KnownAccount(**values)
+
+
+# Built once: building a statement costs more than running it.
+_OF_ROWS: Final = (
+    select(_table.c.account)
+    .where(or_(_table.c.service == bindparam("on"), _table.c.service == ""))
+    .group_by(_table.c.account)
+    .order_by(func.max(_table.c.created_at).desc())
+)
+_IS_MINE: Final = and_(_accounts.c.key_id == bindparam("of_key"), _accounts.c.service == bindparam("on"))
+_MINE: Final = select(_accounts).where(_IS_MINE)
+_AGAIN: Final = _accounts.update().where(_IS_MINE)

@@ -242,8 +242,8 @@ class Database:
             self._same_file.check(bill)
         with self._connected().connect() as connection:
             if self.is_sqlite:
-                connection.execution_options(**sqlite_file.options(writes=writes))
                 with dropped_if_broken(connection), connection.begin():
+                    connection.exec_driver_sql(sqlite_file.begin_statement(writes=writes))
                     self._was_open = True
                     result = work(connection)
             else:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Connection, inspect, select
+from sqlalchemy.exc import NoSuchTableError
 
 from prefect_ltx.ledger import sums, upgrades
 from prefect_ltx.ledger.errors import LedgerSchemaUnknown
@@ -53,12 +54,13 @@ def identify(connection: Connection) -> tuple[str, int] | None:
 
 
 def _known(connection: Connection) -> dict[str, str] | None:
-    tables = set(inspect(connection).get_table_names())
-    if meta.name not in tables:
-        if tables:
-            raise _not_a_ledger(f"it holds {len(tables)} tables of something else")
+    inspector = inspect(connection)
+    try:
+        columns = {column["name"] for column in inspector.get_columns(meta.name)}
+    except NoSuchTableError:
+        if tables := inspector.get_table_names():
+            raise _not_a_ledger(f"it holds {len(tables)} tables of something else") from None
         return None
-    columns = {column["name"] for column in inspect(connection).get_columns(meta.name)}
     if not {"name", "value"} <= columns:
         raise _not_a_ledger(f"its table {meta.name} is something else")
     known: dict[str, str] = {row[0]: row[1] for row in connection.execute(select(meta.c.name, meta.c.value))}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, bindparam, or_, select
+from sqlalchemy import CompoundSelect, Connection, Select, bindparam, or_, select
 
 from prefect_ltx.ledger import schema
 from prefect_ltx.ledger.errors import GenerationNotFound
@@ -106,12 +106,18 @@ def events(connection: Connection, generation_id: str) -> list[LedgerEvent]:
 
 def claimed_request_ids(connection: Connection, endpoint: str | None) -> frozenset[str]:
     """Every request id that a row, closed ones included, or a stray already has."""
+    known = connection.scalars(_claimed(endpoint is not None), {"endpoint": endpoint} if endpoint else {})
+    return frozenset(known)
+
+
+@lru_cache(maxsize=2)
+def _claimed(of_endpoint: bool) -> CompoundSelect[Any]:
     rows = select(_table.c.request_id).where(_table.c.request_id.is_not(None))
     strays = select(schema.stray.c.request_id)
-    if endpoint is not None:
-        rows = rows.where(_table.c.endpoint == endpoint)
-        strays = strays.where(schema.stray.c.endpoint == endpoint)
-    return frozenset(connection.scalars(rows)) | frozenset(connection.scalars(strays))
+    if of_endpoint:
+        rows = rows.where(_table.c.endpoint == bindparam("endpoint"))
+        strays = strays.where(schema.stray.c.endpoint == bindparam("endpoint"))
+    return rows.union(strays)
 
 
 def with_request(connection: Connection, ids: Collection[str]) -> set[str]:
@@ -143,17 +149,20 @@ def strays(
     adopted: bool | None = None,
 ) -> list[Stray]:
     """Requests kept beside the rows, the oldest first."""
+    asked = {name: value for name, value in (("key", key), ("kind", kind)) if value is not None}
+    return [stray_of(row) for row in connection.execute(_strays(frozenset(asked), adopted), asked)]
+
+
+@lru_cache(maxsize=12)
+def _strays(names: frozenset[str], adopted: bool | None) -> Select[Any]:
     table = schema.stray
-    query = select(table)
-    if key is not None:
-        query = query.where(table.c.key == key)
-    if kind is not None:
-        query = query.where(table.c.kind == kind)
+    query = select(table).order_by(table.c.noticed_at, table.c.request_id)
+    for column in (table.c.key, table.c.kind):
+        if column.name in names:
+            query = query.where(column == bindparam(column.name))
     if adopted is not None:
         query = query.where(table.c.adopted_by.is_not(None) if adopted else table.c.adopted_by.is_(None))
-    return [
-        stray_of(row) for row in connection.execute(query.order_by(table.c.noticed_at, table.c.request_id))
-    ]
+    return query
 
 
 def double_charges(connection: Connection) -> list[DoubleCharge]:
@@ -161,6 +170,8 @@ def double_charges(connection: Connection) -> list[DoubleCharge]:
     extra: dict[str, list[str]] = {}
     for each in strays(connection, kind="double_charge", adopted=False):
         extra.setdefault(each.generation_id, []).append(each.request_id)
+    if not extra:
+        return []
     rows = connection.execute(
         select(_table).where(_table.c.id.in_(extra)).order_by(_table.c.created_at)
     ).all()
@@ -189,14 +200,8 @@ class StoredUpload:
 
 def stored_upload(connection: Connection, account: str, sha256: str, now: float) -> StoredUpload | None:
     """The upload of these bytes that is remembered and should still be there."""
-    table = schema.upload
-    row = connection.execute(
-        select(table.c.url, table.c.saved_at).where(
-            table.c.account == account,
-            table.c.sha256 == sha256,
-            or_(table.c.expires_at.is_(None), table.c.expires_at > now),
-        )
-    ).one_or_none()
+    asked = {"of_account": account, "bytes": sha256, "until": now}
+    row = connection.execute(_STORED, asked).one_or_none()
     return None if row is None else StoredUpload(row.url, max(0.0, now - row.saved_at))
 
 
@@ -227,6 +232,11 @@ _BY_ID: Final = select(_table).where(_table.c.id == bindparam("name"))
 _BY_REQUEST: Final = _newest(
     select(_table).where(_table.c.request_id == bindparam("name")), live_first=True
 ).limit(1)
+_STORED: Final = select(schema.upload.c.url, schema.upload.c.saved_at).where(
+    schema.upload.c.account == bindparam("of_account"),
+    schema.upload.c.sha256 == bindparam("bytes"),
+    or_(schema.upload.c.expires_at.is_(None), schema.upload.c.expires_at > bindparam("until")),
+)
 _EVENTS: Final = (
     select(schema.event)
     .where(schema.event.c.generation_id == bindparam("wanted"))

@@ -12,14 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from prefect_ltx.ledger.errors import LedgerUnavailable
 
 BUSY_SECONDS: Final = 30
 """How long a transaction waits for its turn before the ledger counts as unavailable."""
-WRITES: Final = "prefect_ltx_writes"
 _ENGINE: Final[dict[str, Any]] = {"hide_parameters": True, "max_overflow": 40, "pool_timeout": BUSY_SECONDS}
 
 
@@ -58,6 +57,7 @@ class SameFile:
     def __init__(self, path: Path) -> None:
         """Nothing is looked at yet."""
         self.path = path
+        self._log_path = f"{path}-wal"
         self._open: tuple[int, int] | None = None
         self._log: tuple[int, int] | None = None
 
@@ -65,13 +65,13 @@ class SameFile:
         """Compare the path, and that of its write-ahead log, with what was there before."""
         self._open = self._compare(self.path, self._open, bill)
         # The log is only removed by the last who closes the file, which nobody is who still uses it.
-        self._log = self._compare(self.path.with_name(f"{self.path.name}-wal"), self._log, bill)
+        self._log = self._compare(self._log_path, self._log, bill)
 
     def forget_log(self) -> None:
         """This process has the file open nowhere any more, so the next one to open it may make a new log."""
         self._log = None
 
-    def _compare(self, path: Path, known: tuple[int, int] | None, bill: str) -> tuple[int, int] | None:
+    def _compare(self, path: Path | str, known: tuple[int, int] | None, bill: str) -> tuple[int, int] | None:
         try:
             found = os.stat(path)
             now = (found.st_dev, found.st_ino)
@@ -89,15 +89,12 @@ class SameFile:
 
 def _writers(engine: Engine) -> Engine:
     event.listen(engine, "connect", _on_connect)
-    event.listen(engine, "begin", _on_begin)
     return engine
 
 
 def _readers(path: Path) -> Engine:
     """Connections that cannot write."""
-    engine = create_engine("sqlite://", creator=lambda: _open_to_read(path), hide_parameters=True)
-    event.listen(engine, "begin", _on_begin)
-    return engine
+    return create_engine("sqlite://", creator=lambda: _open_to_read(path), hide_parameters=True)
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
@@ -133,15 +130,10 @@ def _make_folder(folder: Path) -> None:
 
 
 def _on_connect(connection: sqlite3.Connection, record: object) -> None:
-    connection.isolation_level = None  # transactions are begun below, by name
+    connection.isolation_level = None  # transactions are begun by name, see `begin_statement`
     _patiently(connection, "PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
-
-
-def _on_begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _patiently(connection: sqlite3.Connection, statement: str) -> None:
@@ -157,6 +149,10 @@ def _patiently(connection: sqlite3.Connection, statement: str) -> None:
             time.sleep(0.02)
 
 
-def options(*, writes: bool) -> dict[str, Any]:
-    """SQLAlchemy's options of a transaction: BEGIN IMMEDIATE for a writer."""
-    return {WRITES: writes}
+def begin_statement(*, writes: bool) -> str:
+    """What begins a transaction; a writer's waits for its turn at once.
+
+    It is executed, and not left to an event of SQLAlchemy's: an engine with a listener asks at every statement
+    who wants to know of it.
+    """
+    return "BEGIN IMMEDIATE" if writes else "BEGIN"

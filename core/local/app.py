@@ -72,11 +72,11 @@ def build_app(site: Site) -> FastAPI:
     )
     serve_from(app, site)
     # The routes of a request, and submit last of all, match any path: what is named exactly comes first.
-    for part in (page, wellknown, control, platform, platform_requests, platform_money, storage, files):
-        app.include_router(part.router)
-    app.include_router(queue.router)
-    app.include_router(submit.run_router)
-    app.include_router(submit.submit_router)
+    # They are the app's own, in one list: routers that are included are matched one within the other, and twice.
+    for part in (page, wellknown, control, platform, platform_requests, platform_money, storage, files, queue):
+        app.router.routes.extend(part.router.routes)
+    app.router.routes.extend(submit.run_router.routes)
+    app.router.routes.extend(submit.submit_router.routes)
     return app
 
 
