@@ -191,7 +191,7 @@ async def cancel_something(world: World) -> None:
             if rows:
                 break
             await asyncio.sleep(3)
-        await asyncio.sleep(world.chance.skewed(f"{_me(world)}/thinks", 0.01, 3))
+        await asyncio.sleep(world.chance.skewed(f"{_me(world)}/thinks", 0.01, 30))
         for row in rows[:1]:
             world.tell(_me(world), f"cancels {row.id[:8]}")
             world.chance.happened[world.chance.numbered("cancel")] = "person cancels"

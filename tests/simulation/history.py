@@ -94,7 +94,7 @@ class History:
             self._worker("poller", lambda: actors.poll(self.world))
         if self.world.trouble.webhooks and chance.fraction("forger") < 0.25:
             self._worker("forger", lambda: forge(self.world))
-        if chance.fraction("person") < 0.15:
+        if chance.fraction("person") < 0.3:
             self._worker("person", lambda: actors.cancel_something(self.world))
 
     def _one(self, want: Want) -> None:
@@ -123,6 +123,10 @@ class History:
         )
         if name.startswith("run-") and name.endswith("-1") and self.chance.fraction(f"{name}/together") < 0.5:
             begins = self._begins.get(f"{name[:-1]}0", begins)  # somebody pressed twice
+        if name.startswith("run-") and self.chance.fault("run begun late", f"{name}/very late", 0.08):
+            begins = self.chance.between(
+                f"{name}/very late/begins", 121, 220
+            )  # when the lease of others has ended
         self._begins[name] = begins
         self.world.loop.call_later(begins, self._begin, name, work, 1)
         if self.chance.fault("process stopped", f"{name}/stops", 0.12):
@@ -144,7 +148,8 @@ class History:
         # What a failed commit may do is worst where the process dies soon after it.
         likely = 0.5 if "message submit" in process.dies_at else 0.08
         if not world.healed and chance.fault("commit fails once", f"{mark}/commit", likely):
-            process.fails_commit = int(chance.between(f"{mark}/commit/when", 1, 13))
+            last = 9 if "message submit" in process.dies_at else 13
+            process.fails_commit = int(chance.between(f"{mark}/commit/when", 1, last))
 
         def again(dead: Process, where: str) -> None:
             world.deaths[dead.name] = where

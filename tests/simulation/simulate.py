@@ -25,8 +25,11 @@ from history import History
 from invariants import broken
 from machines import DISKS
 from material import FOLDER
+from trouble import FAULT_KINDS
 
 CHUNK = 10
+ENOUGH = 600
+"""In so many histories every kind of fault has to have occurred."""
 _installed = False
 
 
@@ -176,22 +179,27 @@ def _as_asked(given: argparse.Namespace) -> int:
         return regressions()
     began = time.monotonic()
     kinds: Counter[str] = Counter()
-    failed = 0
-    played = 0
+    failed = broke = played = 0
     for outcome in many(given.first, given.histories, given.jobs):
         played += 1
         kinds.update(set(outcome.happened.values()))
         if outcome.broken:
-            failed += 1
+            failed = broke = broke + 1
             print(f"Seed {outcome.seed}: " + "\n    ".join(outcome.broken), flush=True)
             if not given.keep_going:
                 if not given.no_shrinking:
                     show(shrunk(outcome))
                 return 1
     seconds = time.monotonic() - began
-    for kind, count in sorted(kinds.items()):
-        print(f"  {count:6}  {kind}")
-    print(f"{played} histories in {seconds:.0f} s ({played / seconds:.1f} a second), {failed} broken")
+    for kind in sorted(FAULT_KINDS | kinds.keys()):
+        print(f"  {kinds[kind]:6}  {kind}")
+    if (missing := sorted(FAULT_KINDS - kinds.keys())) and played >= ENOUGH:
+        failed += 1
+        print(f"Never in {played} histories: {', '.join(missing)}")
+    if unknown := sorted(kinds.keys() - FAULT_KINDS):
+        failed += 1
+        print(f"Not in the list of kinds: {', '.join(unknown)}")
+    print(f"{played} histories in {seconds:.0f} s ({played / seconds:.1f} a second), {broke} broken")
     return 1 if failed else 0
 
 

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from trouble import FAULT_KINDS
+
+from prefect_ltx.local.fault_table import KNOWN
 
 HERE = Path(__file__).parent
 
@@ -34,4 +37,22 @@ def test_histories_are_counted_with_what_happened_in_them(arguments: tuple[str, 
     done = simulated(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "12 histories" in done.stdout
-    assert "message" in done.stdout
+    counted = {line[8:].strip() for line in done.stdout.splitlines() if line[:8].strip().isdigit()}
+    assert counted >= FAULT_KINDS
+
+
+_NOT_DRAWN = {
+    "the network of the simulation does it itself": "edge_error slow_answer lost_reply accept_then_timeout "
+    "accept_then_502 accept_then_cut_body slow_accept reject_reset read_reset slow_download endless_download",
+    "the listing, the result and a number are bent by knobs of their own": "odd_answer",
+    "every job makes the same small clip": "control_area pad_frames snap sheet_lead_in megapixel_cap concurrency",
+    "overbill and absurd_bill stand for every bill beyond its bound": "bill_padded_frames bill_requested "
+    "billed_unit_price fallback unit_price",
+}
+
+
+def test_every_fault_knob_of_the_embedded_fal_is_in_the_world_or_has_a_reason_not_to_be() -> None:
+    without = {name for names in _NOT_DRAWN.values() for name in names.split()}
+    drawn = {kind.removeprefix("fal ") for kind in FAULT_KINDS if kind.startswith("fal ")} - {"long jobs"}
+    assert drawn | without == set(KNOWN)
+    assert not drawn & without

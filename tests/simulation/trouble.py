@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from chance import Chance
+from wire import KINDS
 
 Window = tuple[float, float] | None
 
@@ -50,6 +51,8 @@ class Trouble:
         found = cls()
         found.service = chance.pick("service", ("embedded", "embedded", "embedded", "custom", "fal"))
         found.render_seconds = chance.skewed("render seconds", 0.5, 15.0)
+        if chance.fault("fal long jobs", "render/long", 0.1):
+            found.render_seconds = chance.between("render/long/for", 60.0, 250.0)  # longer than a lease
         found._messages(chance)
         found._fal(chance)
         found._machine(chance)
@@ -66,8 +69,7 @@ class Trouble:
         if weather < 0.15:
             return
         level = chance.skewed("weather/level", 0.01, 0.12)
-        kinds = ("refused", "lost before", "lost after", "delayed", "doubled", "gateway", "cut")
-        for kind in kinds:
+        for kind in KINDS:
             if chance.fraction(f"weather/{kind}") < 0.6:
                 self.messages[kind] = level
 
@@ -75,8 +77,8 @@ class Trouble:
         machines = ["machine", "second machine"][: 2 if chance.fraction("machines") < 0.2 else 1]
         self.clock_skews = tuple(self._skew(chance, name) for name in machines)
         self.clock_jumps = tuple(self._jump(chance, name) for name in machines)
-        for kind in ("disk_full", "ledger_full", "ledger_locked", "commit_fails", "archive_away"):
-            if chance.fraction(f"machine/{kind}") < 0.08:
+        for kind in _MACHINE:
+            if chance.fraction(f"machine/{kind}") < 0.15:
                 begin = chance.between(f"machine/{kind}/from", 0, 80)
                 setattr(self, kind, (begin, begin + chance.skewed(f"machine/{kind}/for", 0.5, 100)))
 
@@ -95,14 +97,6 @@ class Trouble:
         return (chance.between(f"{machine}/jump/at", 1, 120), by)
 
     def _fal(self, chance: Chance) -> None:
-        listing = (
-            ("listing_lag_seconds", {"value": round(chance.skewed("fal/lag", 0.5, 90), 1)}),
-            ("listing_hides_queued", True),
-            ("listing_by_ended_at", True),
-        )
-        for name, knob in listing:
-            if chance.fault("", f"fal/{name}", 0.3 if name == "listing_lag_seconds" else 0.12):
-                self.faults[name] = knob
         stays = set()
         for name, probability, knob in _FAL:
             if chance.fault("", f"fal/{name}", probability):
@@ -119,7 +113,10 @@ class Trouble:
         if "listing_lag_seconds" in self.faults and chance.fraction("weather/slow listings") < 0.4:
             self.slow_listings = 0.5
         stays |= {"odd_result", "odd_number"} & self.faults.keys()  # what a job made does not get better
-        if {"listing_hides_queued", "listing_by_ended_at"} & self.faults.keys():
+        if "listing_overlap" in self.faults:
+            self.faults["listing_extra_page"] = True  # a page before the next one is needed for it
+        hides = {"listing_hides_queued", "listing_by_ended_at"} & self.faults.keys()
+        if hides and self.render_seconds < 60:
             self.render_seconds = chance.skewed(
                 "render seconds", 8.0, 120.0
             )  # what is hidden is hidden for long
@@ -173,44 +170,48 @@ def _odd(chance: Chance) -> dict[str, Any]:
     return {"field": field_name, "times": 2} | ({"to": to[0]} if to else {})
 
 
+_MACHINE = ("disk_full", "ledger_full", "ledger_locked", "commit_fails", "archive_away")
 _FAL: tuple[tuple[str, float, Any], ...] = (
+    ("listing_lag_seconds", 0.3, lambda chance: {"value": round(chance.skewed("fal/lag", 0.5, 90), 1)}),
+    ("listing_hides_queued", 0.12, True),
+    ("listing_by_ended_at", 0.12, True),
     ("listing_forbidden", 0.06, True),
     ("listing_without_payloads", 0.06, True),
     ("listing_spelling", 0.06, True),
     ("listing_duplicates", 0.04, True),
-    ("listing_overlap", 0.03, 1),
+    ("listing_overlap", 0.05, 1),
     ("listing_truncated", 0.05, {"value": 0}),
     ("listing_extra_page", 0.04, True),
-    ("listing_repeats_cursor", 0.02, True),
+    ("listing_repeats_cursor", 0.04, True),
     ("odd_item", 0.05, {"field": "json_input", "times": 10}),
     ("platform_5xx", 0.05, {"times": 3}),
     ("prices_down", 0.05, True),
     ("billing_forbidden", 0.06, True),
     ("billing_lag_seconds", 0.08, {"value": 300}),
-    ("billing_missing", 0.04, True),
-    ("split_billing", 0.06, {"value": 3}),
+    ("billing_missing", 0.05, True),
+    ("split_billing", 0.10, {"value": 3}),
     ("no_billable_units", 0.06, True),
-    ("lost_webhooks", 0.08, {"times": 2}),
-    ("duplicate_webhooks", 0.06, {"times": 3, "value": 2}),
-    ("reordered_webhooks", 0.06, {"times": 2}),
-    ("webhook_payload_error", 0.06, {"times": 2}),
+    ("lost_webhooks", 0.10, {"times": 2}),
+    ("duplicate_webhooks", 0.10, {"times": 3, "value": 2}),
+    ("reordered_webhooks", 0.10, {"times": 2}),
+    ("webhook_payload_error", 0.10, {"times": 2}),
     ("jwks_5xx", 0.04, True),
     ("double_accept", 0.03, True),
     ("reject_5xx", 0.04, True),
     ("reject_429", 0.05, {"times": 2}),
-    ("account_locked", 0.02, {"times": 1}),
+    ("account_locked", 0.04, {"times": 1}),
     ("stuck_queue", 0.04, True),
     ("slow_run", 0.05, {"value": 120}),
     ("requeued", 0.05, True),
     ("job_fails", 0.05, True),
-    ("job_422", 0.05, {"times": 3}),
-    ("bill_422", 0.08, True),
-    ("cancel_ignored", 0.12, True),
-    ("bill_cancelled", 0.05, True),
+    ("job_422", 0.07, {"times": 3}),
+    ("bill_422", 0.12, True),
+    ("cancel_ignored", 0.20, True),
+    ("bill_cancelled", 0.20, True),
     ("status_5xx", 0.06, {"times": 3}),
     ("result_5xx", 0.06, {"times": 3}),
     ("result_404", 0.04, True),
-    ("result_purged", 0.03, True),
+    ("result_purged", 0.04, True),
     ("false_404", 0.06, {"times": 2}),
     ("result_500_bare", 0.05, {"times": 3}),
     ("rate_limited", 0.05, {"times": 3}),
@@ -227,3 +228,13 @@ _FAL: tuple[tuple[str, float, Any], ...] = (
     ("date_skew", 0.15, lambda chance: {"value": round(chance.between("fal/skew", -4000, 4000))}),
     ("date_missing", 0.04, True),
 )
+FAULT_KINDS = frozenset(
+    [f"fal {name}" for name in (*(each for each, *_ in _FAL), "split_billing_late", "unidentified")]
+    + [f"message {kind}" for kind in (*KINDS, "slow submit", "slow listing")]
+    + [f"{machine} clock {what}" for machine in ("machine", "second machine") for what in ("skew", "jump")]
+    + [kind.replace("_", " ") for kind in _MACHINE]
+    + ["process killed", "process stopped", "process in a container", "second machine", "commit fails once"]
+    + ["batch", "row without a seed in a batch", "run begun late", "fal long jobs", "rotated key"]
+    + ["person cancels", "webhook forged", "webhook for a stranger's request"]
+)
+"""Everything that can happen in a history and is counted."""

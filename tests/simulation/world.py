@@ -418,7 +418,8 @@ class World:
     def note_service_faults(self) -> None:
         """Count what fal did wrong."""
         for name in self.trouble.faults:
-            if self.faults.fired(name) or name in ("date_skew",):
+            does = "split_billing" if name == "split_billing_late" else name
+            if self.faults.fired(does) or name == "date_skew":
                 self.chance.happened[f"fal/{name}"] = f"fal {name}"
 
 
