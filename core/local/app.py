@@ -73,8 +73,9 @@ def build_app(site: Site) -> FastAPI:
     serve_from(app, site)
     # The routes of a request, and submit last of all, match any path: what is named exactly comes first.
     # They are the app's own, in one list: routers that are included are matched one within the other, and twice.
-    for part in (page, wellknown, control, platform, platform_requests, platform_money, storage, files, queue):
+    for part in (page, wellknown, control, platform, platform_requests, platform_money, storage, files):
         app.router.routes.extend(part.router.routes)
+    app.router.routes.extend(queue.router.routes)
     app.router.routes.extend(submit.run_router.routes)
     app.router.routes.extend(submit.submit_router.routes)
     return app
