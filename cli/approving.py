@@ -50,6 +50,26 @@ def approve_plan(
     return found
 
 
+def say_who_decides(*, approve: bool, choice: bool = False) -> None:
+    """Say that the run will ask a person, and where: for a yes to the plan, or the choice of a take.
+
+    Raises:
+        NoServerToAskOn: for a choice, which only Prefect's UI has. A plan may be approved already.
+    """
+    from prefect_ltx.flows.asking import NoServerToAskOn, ui_address
+
+    try:
+        if choice:
+            say(f"The run will pause; answer in Prefect's UI: {ui_address()}")
+        elif approve:
+            say(
+                f"Unless this plan is approved already, the run will pause; answer in Prefect's UI: {ui_address()}"
+            )
+    except NoServerToAskOn:
+        if choice:
+            raise
+
+
 def approval_facts(found: "Approval | None") -> dict[str, Any] | None:
     """An approval as names and JSON-like values."""
     if found is None:

@@ -133,10 +133,10 @@ async def batch(
             ended = await plain.make_batch(checked, approve=approve, **how)
         else:
             quieten_prefect()
+            from prefect_ltx.cli.approving import say_who_decides
             from prefect_ltx.flows import generate_batch
 
-            if approve:
-                say("The plan waits for approval in the Prefect UI, on the page of this flow run.")
+            say_who_decides(approve=approve)
             ended = await generate_batch(
                 str(local_path(file).absolute()) if is_local(file) else file,
                 **given,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prefect_ltx.cli.approving import approve_plan
+from prefect_ltx.cli.approving import approve_plan, say_who_decides
 from prefect_ltx.cli.film_animatic import make_animatic
 from prefect_ltx.cli.frame import (
     ApprovalDaysOption,
@@ -86,8 +86,8 @@ async def film(
             return await plan_storyboard(output, storyboard, frame_rule, approve_days=days)
         if approve or not animatic:
             Settings().require_fal()
-        if approve:  # before the minutes that an animatic takes
-            from prefect_ltx.cli.takes import ui_address
+        if approve and animatic:  # nobody can have approved it before; asked before the minutes that it takes
+            from prefect_ltx.flows.asking import ui_address
 
             ui_address()
         target = out
@@ -220,10 +220,7 @@ async def _film(board: dict[str, Any], **options: Any) -> "ArchivedFilm":
     quieten_prefect()
     from prefect_ltx.flows import storyboard_film
 
-    if options.get("approve") or _needs_a_person(board):
-        from prefect_ltx.cli.takes import ui_address
-
-        say(f"The run will pause; answer in Prefect's UI: {ui_address()}")
+    say_who_decides(approve=options["approve"], choice=_needs_a_person(board))
     with shown():
         made: ArchivedFilm = await storyboard_film(board, **options)
     return made

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from prefect_ltx.cli.approving import say_who_decides
 from prefect_ltx.cli.frame import (
     ApprovalDaysOption,
     ApproveOption,
@@ -16,11 +17,6 @@ from prefect_ltx.cli.frame import (
     RequestFile,
     command,
 )
-from prefect_ltx.cli.progress import say
-
-
-class NoServerToChooseOn(Exception):
-    """A person chooses in Prefect's UI, and no Prefect server is configured. Nothing was sent or spent."""
 
 
 def register(app: typer.Typer) -> None:
@@ -70,8 +66,7 @@ async def takes(
     from prefect_ltx.cli.tables import facts, grid
     from prefect_ltx.flows import best_of_takes
 
-    if choose == "person" or approve:
-        say(f"The run will pause; answer in Prefect's UI: {ui_address()}")
+    say_who_decides(approve=approve, choice=choose == "person")
     if judge:
         # As for uvicorn and gunicorn, a module beside the user is found.
         sys.path.insert(0, os.getcwd())
@@ -110,19 +105,3 @@ async def takes(
         grid(("#take", "#seed", "result", "#score", "$price", "", "folder"), rows),
         facts({"video": made.chosen.generation.video, "page": made.page}),
     )
-
-
-def ui_address() -> str:
-    """Where Prefect's UI is.
-
-    Raises:
-        NoServerToChooseOn: only a temporary server would be started, which has no UI to find.
-    """
-    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
-
-    if not PREFECT_API_URL.value():
-        raise NoServerToChooseOn(
-            "A person decides in Prefect's UI, so a Prefect server is needed: start one with `prefect server start` "
-            "and name it in PREFECT_API_URL. Nothing was sent or spent."
-        )
-    return str(PREFECT_UI_URL.value() or PREFECT_API_URL.value())

@@ -21,8 +21,10 @@ async def approved_request(
     *,
     most: int,
     within: float,
-) -> Prepared:
-    """The request as it was approved; `again` prepares it anew, and up to `most` takes of it may be bought.
+) -> tuple[Prepared, Approval | None]:
+    """The request as it was approved, and by whom.
+
+    `again` prepares it anew, and up to `most` takes of it may be bought.
 
     Raises:
         NotApproved: nobody approved; nothing was sent or spent.
@@ -47,8 +49,8 @@ async def approved_request(
         current[0] = await again()
         return await shown()
 
-    await approved(services.ledger, await shown(), planned_again, within=within)
-    return current[0]
+    bought_by = await approved(services.ledger, await shown(), planned_again, within=within)
+    return current[0], bought_by
 
 
 async def approve_takes(

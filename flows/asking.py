@@ -14,6 +14,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import apause_flow_run, asuspend_flow_run
 from prefect.input import RunInput
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 from pydantic import ConfigDict, ValidationError
 
 from prefect_ltx.tasks.context import run_logger
@@ -39,7 +40,25 @@ def must_say(*names: str) -> ConfigDict:
 
 
 class NobodyAnswered(Exception):
-    """The time for an answer ran out, or the run was resumed without one."""
+    """The time for an answer ran out, the run was resumed without one, or there is nowhere to ask."""
+
+
+class NoServerToAskOn(Exception):
+    """A person answers in Prefect's UI, and no Prefect server is configured."""
+
+
+def ui_address() -> str:
+    """Where a person answers: the address of Prefect's UI, or of its server where that one is not set.
+
+    Raises:
+        NoServerToAskOn: only a temporary server would be started, whose UI nobody could find.
+    """
+    if not PREFECT_API_URL.value():
+        raise NoServerToAskOn(
+            "A person decides in Prefect's UI, so a Prefect server is needed: start one with `prefect server start` "
+            "and name it in PREFECT_API_URL. Nothing was sent or spent."
+        )
+    return str(PREFECT_UI_URL.value() or PREFECT_API_URL.value())
 
 
 async def asked(form: type[Answer], *, key: str, timeout: float) -> Answer:
@@ -49,7 +68,7 @@ async def asked(form: type[Answer], *, key: str, timeout: float) -> Answer:
         key: names what is shown, so that an answer to something else never counts: put its digest in.
 
     Raises:
-        NobodyAnswered: the time ran out, or somebody set the run going without an answer.
+        NobodyAnswered: the time ran out, somebody set the run going without an answer, or no server is configured.
         prefect.exceptions.Pause: the run is suspended; it has to pass through.
     """
     run = _this_run()
@@ -57,6 +76,11 @@ async def asked(form: type[Answer], *, key: str, timeout: float) -> Answer:
     if answer is not None:
         run_logger().info("Going on with the answer that was given before")
         return answer
+    if not PREFECT_API_URL.value():
+        raise NobodyAnswered(
+            "no Prefect server is configured to ask on (PREFECT_API_URL), and `--plan --approve` at a shell did not "
+            "approve it either"
+        )
     run_logger().info("Waiting for a person. %s", WHERE)
     seconds = max(1, math.ceil(timeout))
     if run.deployment_id is not None and run.parent_task_run_id is None:

@@ -9,7 +9,7 @@ from pydantic import Field, create_model
 
 from prefect_ltx.flows.asking import WHERE, NobodyAnswered, asked, must_say
 from prefect_ltx.flows.naming import in_markdown, unmarked
-from prefect_ltx.flows.take_row import NoTakePassed, Take, TakeRow
+from prefect_ltx.flows.take_row import Take, TakeRow
 from prefect_ltx.tasks.context import run_logger
 
 
@@ -24,19 +24,20 @@ class TakeChoice(RunInput):
         title="None of them",
         description="On: no take is used, and the run ends. All of them stay in the archive.",
     )
-    note: str = Field(default="", title="Note", description="Why; kept in the run's log.")
+    note: str = Field(default="", title="Note", description="Why; kept in the run's log and in the ledger.")
 
 
 class NobodyChose(Exception):
     """The time for choosing ran out. Every take is archived; the same run again asks again and pays nothing."""
 
 
-async def person_chooses(row: TakeRow, *, label: str, timeout: float, place: str) -> Take:
-    """Ask until somebody chose; `timeout` in seconds, `place` is the archive. `draw_posters` comes first.
+async def person_chooses(row: TakeRow, *, label: str, timeout: float) -> tuple[Take | None, str]:
+    """Ask until somebody chose a take or "none of them" (None), and why; `timeout` in seconds.
+
+    `draw_posters` comes first.
 
     Raises:
         NobodyChose: the time ran out.
-        NoTakePassed: they want none of them.
     """
     await publish_comparison(row, label=label)
     form = _form(row, f"**Choose a take of {in_markdown(label)}.** {WHERE}\n\n{row.choice_markdown()}")
@@ -52,9 +53,9 @@ async def person_chooses(row: TakeRow, *, label: str, timeout: float, place: str
     note = f": {answer.note}" if answer.note else ""
     if answer.none_of_them:
         run_logger().warning("No take of %s was chosen%s", label, note)
-        raise NoTakePassed(row.refused_all(place))
+        return None, answer.note
     run_logger().info("Take %d of %s was chosen%s", answer.take, label, note)
-    return row.choose(answer.take)
+    return row.choose(answer.take), answer.note
 
 
 async def publish_comparison(row: TakeRow, *, label: str) -> None:

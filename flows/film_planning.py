@@ -8,6 +8,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect_ltx.fal import FrameRule, GenerationRequest
 from prefect_ltx.film import Storyboard, shot_request
 from prefect_ltx.flows.approval import ShownPlan
+from prefect_ltx.flows.asking import ui_address
 from prefect_ltx.flows.film_additions import check_additions
 from prefect_ltx.flows.film_plan import FilmPlan, plan_film, plan_markdown
 from prefect_ltx.flows.film_starts import stand_in_picture
@@ -45,8 +46,11 @@ class FilmPlanning:
         Raises:
             StoryboardInvalid: what cannot be made, by shot and field.
             OverBudget: it does not fit a budget.
+            NoServerToAskOn: a person has to choose takes, and there is nowhere to ask.
         """
         self.board = board = self._read()
+        if any(board.takes_of(shot).choose == "person" for shot in board.shots):
+            ui_address()
         # Loaded before anything is sent: a mistyped name must not cost the takes.
         self.judges = {spec: load_judge(spec) for shot in board.shots if (spec := board.takes_of(shot).judge)}
         await check_additions(self._services, board)

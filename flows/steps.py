@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from prefect_ltx.generation import (
 )
 from prefect_ltx.generation.errors import GenerationStopped
 from prefect_ltx.generation.inspection import Inspection, QualityMode
-from prefect_ltx.ledger import Generation, GenerationNotFound
+from prefect_ltx.ledger import Generation, GenerationNotFound, approval_tag
 from prefect_ltx.media import Recipe, Rendition
 from prefect_ltx.tasks import (
     GenerationHandle,
@@ -73,13 +73,15 @@ async def make_video(
         if request.seed is None and ready.request.seed is not None:
             await show_drawn_seed(ready.request.seed)
         if approve_within is not None:
-            ready = await approved_request(
+            ready, bought_by = await approved_request(
                 services,
                 ready,
                 lambda: prepared(services, request, order, frame_rule, stay),
                 most=takes.most if takes else 1,
                 within=approve_within,
             )
+            if bought_by is not None:
+                order = replace(order, tags=(*order.tags, approval_tag(bought_by)))
         try:
             return await generate(task_steps(services, names), ready, order, takes)
         except GenerationStopped:

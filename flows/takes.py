@@ -11,6 +11,7 @@ from prefect_ltx.blocks.services import BlockNames, services_for
 from prefect_ltx.fal import FrameRule
 from prefect_ltx.film import TakePolicy, take_seeds
 from prefect_ltx.flows.approve_requests import approve_takes
+from prefect_ltx.flows.asking import ui_address
 from prefect_ltx.flows.cancellation import cancel_paid_job
 from prefect_ltx.flows.choice import person_chooses, publish_comparison
 from prefect_ltx.flows.forms import (
@@ -27,10 +28,11 @@ from prefect_ltx.flows.judge import Judge, load_judge
 from prefect_ltx.flows.naming import words_of
 from prefect_ltx.flows.parameters import flow
 from prefect_ltx.flows.take import check_archived, draw_posters, make_takes, rank
-from prefect_ltx.flows.take_row import FailedTake, Take, TakeRow
+from prefect_ltx.flows.take_row import FailedTake, NoTakePassed, Take, TakeRow
 from prefect_ltx.generation import Services, draw_seed
 from prefect_ltx.generation.store import QUALITY_CONTROL
 from prefect_ltx.ledger import approval_tag
+from prefect_ltx.ledger.verdicts import Word
 from prefect_ltx.tasks.context import flow_run_id
 
 CHOICE_SECONDS = 24 * 3600.0
@@ -101,6 +103,8 @@ async def best_of_takes(
     policy = TakePolicy(
         n=n, stop=stop or ("all" if choose == "person" or judge else "first_pass"), choose=choose, judge=judge
     )
+    if choose == "person":
+        ui_address()
     # Loaded before anything is sent: a mistyped name must not cost the takes.
     ranking = load_judge(policy.judge, named_in_code=True) if policy.judge else None
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)
@@ -158,17 +162,23 @@ async def choose_take(
             await _note_choice(services, row, best, by=f"judge {row.policy.judge}")
             return best
     if row.policy.choose == "person":
-        chosen = await person_chooses(
-            row, label=label, timeout=choice_timeout, place=services.archive.location
-        )
+        chosen, note = await person_chooses(row, label=label, timeout=choice_timeout)
+        if chosen is None:
+            for refused in row.takes:
+                await _note_person(services, refused, "rejected", note)
+            raise NoTakePassed(row.refused_all(services.archive.location))
         await check_archived(services, row, chosen)
-        await services.ledger.note_verdict(
-            chosen.generation.generation_id, "chosen", source="person", by="a person in the Prefect UI"
-        )
+        await _note_person(services, chosen, "chosen", note)
         return chosen
     first = row.choose(row.passed[0].number)
     await _note_choice(services, row, first, by=QUALITY_CONTROL)
     return first
+
+
+async def _note_person(services: Services, take: Take, word: Word, reason: str) -> None:
+    await services.ledger.note_verdict(
+        take.generation.generation_id, word, source="person", by="a person in the Prefect UI", reason=reason
+    )
 
 
 async def _note_choice(services: Services, row: TakeRow, take: Take, *, by: str) -> None:

@@ -1,8 +1,12 @@
 """Helpers that tests of several rooms share."""
 
 import asyncio
+import contextlib
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from prefect_ltx.local import LocalFal
 
@@ -36,7 +40,7 @@ async def paused_run() -> "FlowRun":
     from prefect.client.schemas.sorting import FlowRunSort
 
     paused = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
-    async with get_client() as client, asyncio.timeout(60):
+    async with get_client() as client, asyncio.timeout(180):
         while True:
             runs = await client.read_flow_runs(
                 flow_run_filter=paused, sort=FlowRunSort.START_TIME_DESC, limit=1
@@ -44,3 +48,29 @@ async def paused_run() -> "FlowRun":
             if runs:
                 return runs[0]
             await asyncio.sleep(0.1)
+
+
+async def form_text(run: "FlowRun") -> str:
+    """What the form of a run that waits says above its fields; it is there a moment after the run is paused."""
+    from prefect.client.orchestration import get_client
+
+    assert run.state is not None
+    keys: dict[str, Any] = run.state.state_details.run_input_keyset or {}
+    async with get_client() as client, asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(httpx.HTTPStatusError):
+                return str(
+                    json.loads((await client.read_flow_run_input(run.id, keys["description"])) or '""')
+                )
+            await asyncio.sleep(0.1)
+
+
+async def answered(**answer: Any) -> str:
+    """Answer the run that waits; what it showed."""
+    from prefect.client.orchestration import get_client
+
+    run = await paused_run()
+    text = await form_text(run)
+    async with get_client() as client:
+        assert (await client.resume_flow_run(run.id, run_input=answer)).status.value == "ACCEPT"
+    return text

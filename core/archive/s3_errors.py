@@ -152,9 +152,10 @@ def explained(error: BaseException, where: str) -> ArchiveError:
     if code in _DENIED:
         return _denied(error, code, where)
     if code in ("NotImplemented", "501"):
-        return ArchiveUnavailable(
+        return ArchiveDenied(
             f"{where}: this S3 server does not support what was asked ({code})",
-            next_step="Use a server with conditional writes (If-None-Match), or a folder",
+            next_step="Use a server with conditional writes (If-None-Match) and the bucket's rules that are set "
+            "(`prefect-ltx doctor` says which one it lacks), then run `prefect-ltx sweep`",
         )
     if isinstance(error, NotS3Answer | ResponseParserError):
         return _not_s3(where)

@@ -230,6 +230,27 @@ async def test_the_doctor_says_which_rule_a_refusal_asks_for(
                 assert any("by the rules that are set" in each.what for each in found)
 
 
+@pytest.mark.real_s3
+async def test_the_doctor_says_which_rule_a_server_does_not_know(
+    swift: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Swift answers NotImplemented to encryption and tags; what it knows, it takes."""
+    for given, lacks in (
+        ({"ENCRYPTION": "AES256", "ACL": "private"}, "S3_ENCRYPTION"),
+        ({"TAGS": "client=acme"}, "S3_TAGS"),
+        ({"STORAGE_CLASS": "STANDARD_IA"}, "S3_STORAGE_CLASS"),
+        ({"ACL": "bucket-owner-full-control", "STORAGE_CLASS": "STANDARD", "REQUEST_PAYER": "requester"}, ""),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv("PREFECT_LTX_ARCHIVE", f"s3://{swift.new_bucket()}/films")
+            for name, value in (swift.environ | {f"PREFECT_LTX_S3_{n}": v for n, v in given.items()}).items():
+                patch.setenv(name, value)
+            found = await check_archive(Settings())
+        refused = [each for each in found if each.severity == "error"]
+        assert [lacks in each.remedy for each in refused] == ([True] if lacks else []), found
+        assert all("does not take" in each.what for each in refused), found
+
+
 @pytest.mark.parametrize(
     ("code", "setting"),
     [

@@ -1,9 +1,13 @@
 """`film`, `takes` and `plan` of a storyboard as a user starts them."""
 
+import asyncio
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ import av
 import pytest
 import yaml
 from PIL import ImageChops, ImageStat
+from support import answered
 
 from prefect_ltx.cli.prefect_server import without_prefect
 from prefect_ltx.local import LocalFal
@@ -118,6 +123,52 @@ def test_film_is_planned_then_made_once(
     assert [shot["first"]["status"] for shot in json.loads(after.stdout)["shots"]] == ["archived", "archived"]
     tight = cli("plan", str(board), "--budget-usd", "0", **prefect_environ)
     assert tight.returncode == 0, tight.stderr
+
+
+def test_what_the_animatic_shows_is_approved_and_bought(
+    board: Path,
+    media_folder: Path,
+    fal: LocalFal,
+    ltx_env: Path,
+    tmp_path: Path,
+    prefect_environ: dict[str, str],
+) -> None:
+    """The form names the very animatic and shows a picture of every shot, of one that waits for another too; a plan
+    that was approved at a shell is bought where there is no Prefect server at all."""
+    content = yaml.safe_load(board.read_text())
+    content["defaults"]["takes"] = {"n": 1}
+    content["shots"] = [
+        {"id": "one", "text": "the cup turns", "video": "clip.mp4", "image": "cup.png"},
+        {"id": "two", "text": "the cup falls", "video": "clip.mp4", "start_from": "one"},
+    ]
+    (tmp_path / "clip.mp4").write_bytes((media_folder / "clip.mp4").read_bytes())
+    board.write_text(yaml.safe_dump(content))
+    out = tmp_path / "animatic.mp4"
+
+    words = ("film", str(board), "--animatic", "--approve", "--out", str(out), "--recipe", "none", "--json")
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(cli, *words, **prefect_environ)
+        text = asyncio.run(answered(approve=True, name="Ada"))
+        done = running.result()
+    assert done.returncode == 0, done.stderr
+    shown = hashlib.sha256(out.read_bytes()).hexdigest()
+    assert shown in text
+    assert shown in done.stderr
+    assert text.count("data:image/jpeg;base64,") == 4  # of each shot its video's and its first picture
+    assert len(fal.bill) == 2
+    spent = cli("ledger", "spend", "--usable", "--by", "film", "--json")
+    (film,) = json.loads(spent.stdout)["usable"]
+    assert (film["name"], film["usable"]) == ("Small", 2)
+    assert Decimal(film["usable_usd"]) == sum(charge.usd for charge in fal.bill)
+
+    content["shots"].pop()
+    content["shots"][0]["text"] = "the cup shines"
+    board.write_text(yaml.safe_dump(content))
+    alone = {"HOME": str(tmp_path), "PREFECT_HOME": str(tmp_path / "alone")}
+    assert cli("film", str(board), "--plan", "--approve", **alone).returncode == 0
+    done = cli("film", str(board), "--approve", "--recipe", "none", "--json", **alone)
+    assert done.returncode == 0, done.stderr
+    assert len(fal.bill) == 3
 
 
 def test_malformed_storyboard_is_told_line_by_line(board: Path, tmp_path: Path) -> None:

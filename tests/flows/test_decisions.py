@@ -1,17 +1,14 @@
 """What a person decides in a run: bound to what was shown, kept through a retry, and never taken for granted."""
 
 import asyncio
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
 from prefect.states import Running
-from support import environment, paused_run, submits
+from support import answered, environment, form_text, paused_run, submits
 
 from prefect_ltx.fal import IngredientRequest
 from prefect_ltx.flows import best_of_takes, generate_batch, ingredient_to_video, storyboard_film
@@ -40,28 +37,6 @@ def row(media_folder: Path, **more: Any) -> dict[str, Any]:
     }
 
 
-async def shown(run: FlowRun) -> str:
-    """What the run's form says above its fields; it is there a moment after the run is paused."""
-    assert run.state is not None
-    keys: dict[str, Any] = run.state.state_details.run_input_keyset or {}
-    async with get_client() as client, asyncio.timeout(60):
-        while True:
-            with contextlib.suppress(httpx.HTTPStatusError):
-                return str(
-                    json.loads((await client.read_flow_run_input(run.id, keys["description"])) or '""')
-                )
-            await asyncio.sleep(0.1)
-
-
-async def answered(**answer: Any) -> str:
-    """Answer the run that waits; what it showed."""
-    run = await paused_run()
-    text = await shown(run)
-    async with get_client() as client:
-        assert (await client.resume_flow_run(run.id, run_input=answer)).status.value == "ACCEPT"
-    return text
-
-
 async def test_resuming_approves_what_is_shown_and_only_that(
     fal: LocalFal, ltx_env: Path, media_folder: Path, tmp_path: Path
 ) -> None:
@@ -71,7 +46,7 @@ async def test_resuming_approves_what_is_shown_and_only_that(
     file.write_text(json.dumps(row(media_folder)) + "\n")
     running = asyncio.ensure_future(generate_batch(str(file), recipe="none", approve=True))
     run = await paused_run()
-    text = await shown(run)
+    text = await form_text(run)
     assert text.index("**At most**") < text.index("| Price | Row |") < text.index("turns")
     for part in (
         "256x128",
@@ -90,7 +65,7 @@ async def test_resuming_approves_what_is_shown_and_only_that(
     assert (empty.status.value, "approve" in str(empty.details)) == ("REJECT", True)
     await answered(approve=True)
     async with asyncio.timeout(60):
-        while (again := await paused_run()).id != run.id or "seed 8" not in await shown(again):
+        while (again := await paused_run()).id != run.id or "seed 8" not in await form_text(again):
             await asyncio.sleep(0.2)
     assert submits(fal) == 0
     await answered(approve=True, name="Ada Lovelace")
@@ -135,6 +110,14 @@ async def test_no_answer_and_a_no_are_no_approval_however_often_the_run_begins(
         await lone
     assert submits(fal) == 0
 
+    lone = asyncio.ensure_future(ingredient_to_video(request, recipe="none", approve=True))
+    await answered(approve=True, name="Ada")
+    made = await lone
+    with Ledger(environment(fal.url, ltx_env)["PREFECT_LTX_LEDGER"]) as ledger:
+        (approval,) = ledger.approvals()
+        (bought,) = ledger.find(tag=f"approval:{approval.id}")
+    assert (bought.id, approval.approved_by) == (made.generation_id, "Ada")
+
 
 async def test_an_answer_survives_a_retry(fal: LocalFal, ltx_env: Path, media_folder: Path) -> None:
     """A run that fails after it was answered is approved, and its take chosen, without asking again."""
@@ -175,7 +158,12 @@ async def test_a_person_may_take_what_has_a_finding_or_none(
     assert text.count("rejected:") == 2
     with pytest.raises(NoTakePassed, match=r"none of the 2 takes.*paid for and archived.*This run spent \$"):
         await running
-    running = asyncio.ensure_future(best_of_takes(request, n=2, choose="person", recipe="none"))
-    await answered(take=2)
-    assert (await running).chosen.number == 2
+    with Ledger(environment(fal.url, ltx_env)["PREFECT_LTX_LEDGER"]) as ledger:
+        words = {(each.word, each.source, each.reason) for each in ledger.verdicts().values()}
+        assert (len(ledger.verdicts()), words) == (2, {("rejected", "person", "both wrong")})
+        running = asyncio.ensure_future(best_of_takes(request, n=2, choose="person", recipe="none"))
+        await answered(take=2, note="after all")
+        chosen = (await running).chosen
+        said = ledger.verdicts()[chosen.generation.generation_id]
+    assert (chosen.number, said.word, said.source, said.reason) == (2, "chosen", "person", "after all")
     assert len(fal.bill) == 2

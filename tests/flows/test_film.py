@@ -13,7 +13,7 @@ import yaml
 from film_parts import quietest, samples_of, steepest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from support import paused_run, submits
+from support import answered, submits
 from told import told
 
 from prefect_ltx.archive import Archive, Manifest
@@ -192,13 +192,6 @@ async def test_a_lead_in_of_the_sheet_is_left_out(
     assert film.frames == 66 - 5
     assert [each.skipped_frames for each in film.shots].count(5) == 1
     await verify_video(film.video, frames=61, audio=True)
-
-
-async def answered(**answer: Any) -> None:
-    """Wait until a run pauses, and answer its form over the API."""
-    run = await paused_run()
-    async with get_client() as client:
-        assert (await client.resume_flow_run(run.id, run_input=answer)).status.value == "ACCEPT"
 
 
 async def test_people_approve_the_plan_and_choose_a_take(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support import submits
+from told import told
 
 from prefect_ltx.archive import Archive
 from prefect_ltx.flows import generate_batch, render_archive
@@ -47,6 +48,13 @@ async def test_a_run_renders_what_is_missing_and_buys_nothing(
     report = await state.aresult()
     assert (state.name, len(report.rendered), len(report.failed)) == ("Incomplete", 2, 1)
     assert "2 clips rendered" in str(state.message)
+    clip = report.rendered[0]
+    place = f"file://{ltx_env / 'archive' / clip.folder}"
+    (address,) = clip.files.values()
+    (rendered,) = await told(id=[f"{place}/{address.rpartition(f'{clip.folder}/')[2]}"])
+    assert rendered["payload"]["generation_id"] == clip.generation_id
+    sources = [each for each in rendered["related"] if each["prefect.resource.role"] == "asset"]
+    assert [each["prefect.resource.id"] for each in sources] == [f"{place}/video.mp4"]
     damaged.write_bytes(good)
     again = await render_archive(recipe, tags=["client:acme"])
     assert (len(again.rendered), len(again.known), again.failed) == (1, 2, [])

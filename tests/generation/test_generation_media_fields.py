@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from generation_parts import planned
 from PIL import Image
+from s3_servers import S3Server
 
 from prefect_ltx.fal import FalRequestInvalid, parse_request
 from prefect_ltx.generation import Services, plan_request, prepare
@@ -56,6 +57,33 @@ async def test_a_media_field_is_its_content(
     with copied.open("ab") as file:
         file.write(b"\0" * 16)
     assert (await key(copied))[0] != first
+
+
+async def test_inputs_in_a_bucket_are_their_content(
+    services: Services,
+    document: dict[str, Any],
+    media_folder: Path,
+    moto: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`s3://` for each of the media inputs: the key is that of the same files on this machine, and fal gets URLs."""
+    for name, value in moto.environ.items():
+        monkeypatch.setenv(name, value)
+    bucket = moto.new_bucket()
+    for name in ("clip.mp4", "sheet.png"):
+        moto.client().upload_file(str(media_folder / name), bucket, f"in/{name}")
+    more = {"control_video_url": "clip.mp4", "mid_image_url": "sheet.png", "end_image_url": "sheet.png"}
+    local = document | {field: str(media_folder / name) for field, name in more.items()}
+    remote = {
+        field: f"s3://{bucket}/in/{Path(value).name}" if field.endswith("_url") else value
+        for field, value in local.items()
+    }
+    here, _ = await planned(services, parse_request(local), Owner.here())
+    there, ledger_plan = await planned(services, parse_request(remote), Owner.here())
+    assert there.key == here.key
+    sent = {name: value for name, value in dict(ledger_plan.body).items() if name.endswith("_url")}
+    assert len(sent) == 5
+    assert all(str(value).startswith("http") and bucket not in str(value) for value in sent.values())
 
 
 @pytest.mark.parametrize(
