@@ -19,16 +19,18 @@ from PIL import ImageChops, ImageStat
 from support import answered
 
 from prefect_ltx.cli.prefect_server import without_prefect
+from prefect_ltx.ledger import Ledger
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import probe
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
-def cli(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def cli(*arguments: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "prefect_ltx.cli", *arguments],
         env=without_prefect(os.environ) | environ,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=240,
@@ -194,7 +196,7 @@ def test_malformed_storyboard_is_told_line_by_line(board: Path, tmp_path: Path) 
 def test_takes_are_compared_on_a_page(
     media_folder: Path, fal: LocalFal, ltx_env: Path, tmp_path: Path, prefect_environ: dict[str, str]
 ) -> None:
-    """Two takes, a judge in the user's own folder, and the page that shows both."""
+    """Two takes that somebody approved, a judge in the user's own folder, and the page that shows both."""
     request = {
         "prompt": "Reference sheet: a cup. Generated video: it turns.",
         "image_url": str(media_folder / "sheet.png"),
@@ -205,22 +207,18 @@ def test_takes_are_compared_on_a_page(
     }
     (tmp_path / "request.json").write_text(json.dumps(request))
     (tmp_path / "taste.py").write_text("def last(takes):\n    return [take.number for take in takes]\n")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "prefect_ltx.cli", "takes", str(tmp_path / "request.json"), "-n", "2"),
-            *("--judge", "taste:last", "--recipe", "none", "--json"),
-        ],
-        env=without_prefect(os.environ) | prefect_environ,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    words = ("takes", str(tmp_path / "request.json"), "-n", "2", "--judge", "taste:last", "--approve")
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(cli, *words, "--recipe", "none", "--json", cwd=tmp_path, **prefect_environ)
+        assert "2 takes" in asyncio.run(answered(approve=True))
+        done = running.result()
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert (shown["chosen"]["number"], len(shown["takes"]), len(fal.bill)) == (2, 2, 2)
     assert Path(shown["page"].removeprefix("file://")).is_file()
+    with Ledger(f"sqlite:///{ltx_env / 'ledger.db'}", read_only=True) as ledger:
+        (approval,) = ledger.approvals()
+        assert len(ledger.find(tag=f"approval:{approval.id}")) == 2
 
     alone = cli(
         "takes", str(tmp_path / "request.json"), "--choose", "person", PREFECT_HOME=str(tmp_path / "p2")
