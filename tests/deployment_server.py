@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from forked import run_forked
 
 from prefect_ltx.cli.prefect_server import without_prefect
 
@@ -60,14 +61,7 @@ class Server:
 
     def run(self, *arguments: str, cwd: Path, **more: str) -> "subprocess.CompletedProcess[str]":
         """`python -m …` to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", *arguments],
-            env=self.environ(**more),
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return run_forked("-m", *arguments, env=self.environ(**more), cwd=cwd)
 
     def deployments(self) -> dict[str, dict[str, Any]]:
         return {each["name"]: each for each in self.api.post("/deployments/filter", json={}).json()}

@@ -1,11 +1,10 @@
 """A run that goes to several machines is known before it spends: by its work pool, or by its task runner."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import run_forked
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -68,12 +67,8 @@ async def test_work_pool(kind: str, refused: bool, fal: LocalFal, ltx_env: Path,
             deployment, parameters={"request": request, "recipe": "none"}, state=Pending()
         )
         # What a container of the pool does: it executes the run that its environment names.
-        done = subprocess.run(
-            [sys.executable, "-m", "prefect.engine", str(run.id)],
-            env={**_environ(), "PREFECT__FLOW_RUN_ID": str(run.id)},
-            capture_output=True,
-            text=True,
-            timeout=150,
+        done = run_forked(
+            *("-m", "prefect.engine", str(run.id)), env={**_environ(), "PREFECT__FLOW_RUN_ID": str(run.id)}
         )
         state = (await client.read_flow_run(run.id)).state
     assert state is not None

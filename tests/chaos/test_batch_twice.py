@@ -39,7 +39,7 @@ async def test_two_processes_share_one_batch(ledger_url: str, tmp_path: Path, me
             "PREFECT_API_URL": str(PREFECT_API_URL.value()),
             "PREFECT_LOGGING_LEVEL": "CRITICAL",
         }
-        both = [Forked(CHILD, str(batch), env=environ) for _ in range(2)]
+        both = [Forked(str(CHILD), str(batch), env=environ) for _ in range(2)]
         told = [each.communicate(240)[1] for each in both]
         assert [each.returncode for each in both] == [0, 0], told
         assert (submits(fal), len(fal.bill)) == (ROWS, ROWS)

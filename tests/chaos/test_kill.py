@@ -70,7 +70,7 @@ class World:
         }
 
     def child(self, url: str, *where: str) -> Forked:
-        return Forked(CHILD, str(self.request), *where, env=self.base | environment(url, self.folder))
+        return Forked(str(CHILD), str(self.request), *where, env=self.base | environment(url, self.folder))
 
     def run(self, url: str, *where: str) -> int | None:
         child = self.child(url, *where)

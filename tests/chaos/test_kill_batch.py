@@ -59,7 +59,7 @@ def run(batch: Path, fal: LocalFal, folder: Path, *after: str) -> int:
 
     environ = os.environ | environment(fal.url, folder)
     environ |= {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_LOGGING_LEVEL": "CRITICAL"}
-    child = Forked(CHILD, str(batch), *after, env=environ)
+    child = Forked(str(CHILD), str(batch), *after, env=environ)
     _, errors = child.communicate()
     assert child.returncode in (0, -signal.SIGKILL), errors[-2000:]
     return child.returncode

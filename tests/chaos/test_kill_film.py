@@ -32,7 +32,7 @@ def run(board: Path, fal: LocalFal, folder: Path, *kill: str) -> dict[str, Any] 
 
     environ = os.environ | environment(fal.url, folder)
     environ |= {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_LOGGING_LEVEL": "CRITICAL"}
-    child = Forked(CHILD, str(board), *kill, env=environ)
+    child = Forked(str(CHILD), str(board), *kill, env=environ)
     said, errors = child.communicate(240)
     assert child.returncode in (0, -signal.SIGKILL), errors[-2000:]
     return json.loads(said.splitlines()[-1]) if child.returncode == 0 else None

@@ -84,7 +84,7 @@ async def hold(rows: int, restarts: list[signal.Signals], folder: Path, media_fo
         trouble = Trouble(server, restarts)
         trouble.start()
         try:
-            both = [Forked(CHILD, str(batch), env=environ) for _ in range(2)]
+            both = [Forked(str(CHILD), str(batch), env=environ) for _ in range(2)]
             told = [each.communicate(600)[1] for each in both]
         finally:
             trouble.stop()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import run_forked
 from support import submits
 
 from prefect_ltx.cli.prefect_server import without_prefect
@@ -16,10 +17,10 @@ from prefect_ltx.local import LocalFal
 TABLE = "id,prompt,image_url,num_frames,resolution\ncup,A cup.,sheet.png,9,256x128\npan,A pan.,sheet.png,9,256x128\n"
 
 
-def cli(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "prefect_ltx.cli", *arguments],
-        env=without_prefect(os.environ) | environ,
+        env=without_prefect(os.environ),
         capture_output=True,
         text=True,
         timeout=170,
@@ -72,15 +73,19 @@ def test_batch_ends_with_every_video_and_again_costs_nothing(
     """Rows without a seed included: run again, all of it is reused; a row that fails is exit code 1."""
     from prefect.settings import PREFECT_API_URL
 
-    environ = {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_HOME": str(tmp_path / "prefect")}
+    environ = without_prefect(os.environ) | {
+        "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+    }
     fal.faults.add("job_422")
-    first = cli("batch", str(table), "--recipe", "none", "--json", **environ)
+    command = ("-m", "prefect_ltx.cli", "batch", str(table), "--recipe", "none", "--json")
+    first = run_forked(*command, env=environ)
     assert first.returncode == 1, first.stderr
     made = json.loads(first.stdout)
     assert (made["ok"], made["counts"]) == (False, {"failed": 1, "archived": 1})
     assert "content_policy_violation" in first.stderr
     results = tmp_path / "results.csv"
-    again = cli("batch", str(table), "--recipe", "none", "--json", "--report", str(results), **environ)
+    again = run_forked(*command, "--report", str(results), env=environ)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["counts"] == {"archived": 1, "reused": 1}
     with results.open(encoding="utf-8-sig", newline="") as file:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import run_forked
 from support import submits
 
 from prefect_ltx.cli.prefect_server import without_prefect
@@ -27,6 +28,11 @@ REQUEST: dict[str, Any] = {
 
 
 def cli(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return run_forked("-m", "prefect_ltx.cli", *arguments, env=without_prefect(os.environ) | environ)
+
+
+def process(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """A process that has imported nothing before: what it logs is settled before it imports Prefect."""
     return subprocess.run(
         [sys.executable, "-m", "prefect_ltx.cli", *arguments],
         env=without_prefect(os.environ) | environ,
@@ -72,7 +78,7 @@ def test_generate_says_in_one_line_what_fal_refused(
     request = media_folder / "refused.json"
     request.write_text(json.dumps(REQUEST | {"seed": 8}))
     fal.faults.add("job_422")
-    done = cli("generate", str(request), **prefect_environ)
+    done = process("generate", str(request), **prefect_environ)
     assert done.returncode == 1, done.stdout
     assert done.stdout == ""
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
@@ -94,7 +100,7 @@ def test_demo_makes_both_videos_and_touches_nothing_of_the_users(tmp_path: Path)
         "PREFECT_LTX_ARCHIVE": str(home / "their-archive"),
         "PREFECT_LTX_BUDGET_USD": "0",
     }
-    done = cli("demo", "--out", str(out), "--json", **theirs)
+    done = process("demo", "--out", str(out), "--json", **theirs)
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert {each["endpoint"].rpartition("/")[2] for each in shown["generations"]} == {

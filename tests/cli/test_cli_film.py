@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from itertools import pairwise
@@ -15,6 +14,7 @@ from typing import Any
 import av
 import pytest
 import yaml
+from forked import run_forked
 from PIL import ImageChops, ImageStat
 from support import answered
 
@@ -27,15 +27,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 def cli(*arguments: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "prefect_ltx.cli", *arguments],
-        env=without_prefect(os.environ) | environ,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return run_forked("-m", "prefect_ltx.cli", *arguments, env=without_prefect(os.environ) | environ, cwd=cwd)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from deployment_server import Server
 from docs_blocks import blocks_of
+from forked import run_forked
 from support import submits
 
 from prefect_ltx.cli.prefect_server import prefect_server
@@ -48,14 +49,7 @@ class Site:
         return (self.folder / "worker.log").read_text()
 
     def ltx(self, *arguments: str, cwd: Path | None = None) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "prefect_ltx.cli", *arguments],
-            env=self.environ,
-            cwd=cwd or self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_forked("-m", "prefect_ltx.cli", *arguments, env=self.environ, cwd=cwd or self.folder)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
