@@ -1,4 +1,4 @@
-"""The README is true: its example runs, and its tables list what there is."""
+"""The README is true: its example runs, and the tables of the pages it leads to list what there is."""
 
 import os
 import re
@@ -18,6 +18,8 @@ from prefect_ltx.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+COMMANDS = (ROOT / "docs" / "commands.md").read_text()
+SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 
 
 def test_the_two_commands_are_targets_and_ci_runs_the_second() -> None:
@@ -30,17 +32,30 @@ def test_the_two_commands_are_targets_and_ci_runs_the_second() -> None:
 
 
 def test_every_command_is_in_the_table() -> None:
-    """The README's table has every command of the program."""
+    """The table has every command of the program."""
     names = [each.name for each in app.registered_commands] + [each.name for each in app.registered_groups]
     assert names
-    assert [name for name in names if f"`prefect-ltx {name}" not in README] == []
+    assert [name for name in names if f"`prefect-ltx {name}" not in COMMANDS] == []
 
 
 def test_every_setting_is_in_the_table() -> None:
-    """The README's table has every setting that is read from the environment, and no other."""
+    """The table has every setting that is read from the environment, and no other; the README names no unknown one."""
     known = {f"PREFECT_LTX_{name.upper()}" for name in Settings.model_fields if name != "fal_key"}
-    assert set(re.findall(r"PREFECT_LTX_[A-Z0-9_]+", README)) == known | {DEBUG_VARIABLE}
-    assert "`FAL_KEY`" in README
+    assert set(_variables(SETTINGS)) == known | {DEBUG_VARIABLE}
+    assert set(_variables(README)) <= known
+    assert "`FAL_KEY`" in SETTINGS
+
+
+def _variables(text: str) -> list[str]:
+    return re.findall(r"PREFECT_LTX_[A-Z0-9_]+", text)
+
+
+def test_the_front_door_is_short() -> None:
+    """The README leads on instead of holding everything: under 120 lines, and every page that it names is there."""
+    assert len(README.splitlines()) < 120
+    pages = re.findall(r"\]\(([a-zA-Z_./-]+)\)", README)
+    assert len(pages) > 15
+    assert [page for page in pages if not (ROOT / page).exists()] == []
 
 
 @pytest.mark.e2e
