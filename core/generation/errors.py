@@ -147,11 +147,14 @@ def no_request(generation: Generation) -> GenerationStopped:
     )
 
 
-def not_recorded(generation: Generation, request_id: str, why: str) -> AcceptedNotRecorded:
-    """The error for an accepted request that the ledger could not take."""
+def not_recorded(
+    generation: Generation, request_id: str, why: str, *, is_accepted: bool
+) -> AcceptedNotRecorded:
+    """The error for a request that fal has named, accepted or not, and that the ledger could not take."""
+    accepted, billed = ("accepted", "will") if is_accepted else ("may have accepted", "would")
     return AcceptedNotRecorded(
-        f"fal accepted generation {generation.id} as request {request_id}, and this cannot be recorded: {why}. It "
-        f"will be billed once (up to {dollars(generation.price_upper_usd)}). Mend the ledger, then run the same "
+        f"fal {accepted} generation {generation.id} as request {request_id}, and this cannot be recorded: {why}. It "
+        f"{billed} be billed once (up to {dollars(generation.price_upper_usd)}). Mend the ledger, then run the same "
         "request again or `prefect-ltx sweep` on this machine: the id is kept in its work folder, and nothing is "
         "sent again.",
         generation,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from prefect_ltx.fal import FalError, FalNotFound, FalUnavailable
 from prefect_ltx.generation.services import Services
 from prefect_ltx.generation.work_folders import KEPT_ID, generation_folders
 from prefect_ltx.ledger import Generation
@@ -63,6 +64,31 @@ def all_kept(services: Services) -> list[KeptRequest]:
     """Every id that is kept on this machine for rows of this ledger."""
     found = [kept_request(services, name) for name in generation_folders(services.options.work_dir)]
     return [each for each in found if each is not None]
+
+
+async def fal_knows(services: Services, kept: KeptRequest) -> bool:
+    """Whether fal knows the request; only that it says no speaks against an id from the answer to our own POST.
+
+    An error page may name an id, too, of a request that never was.
+
+    Raises:
+        FalUnavailable: fal cannot be asked.
+    """
+    try:
+        await services.client.status(kept.endpoint, kept.request_id, logs=False)
+    except FalUnavailable:
+        raise
+    except FalNotFound as error:
+        logger.warning(
+            "The reply to generation %s named request %s: %s",
+            kept.generation_id,
+            kept.request_id,
+            error.what,
+        )
+        return False
+    except FalError:
+        pass
+    return True
 
 
 def forget_kept(services: Services, generation_id: str) -> None:

@@ -14,13 +14,12 @@ from prefect_ltx.fal import (
     FalAuthenticationError,
     FalError,
     FalGateway,
-    FalNotFound,
     FalPermissionDenied,
     FalUnavailable,
 )
 from prefect_ltx.generation.asking import question_about, trust
 from prefect_ltx.generation.errors import parked
-from prefect_ltx.generation.kept import forget_kept, kept_request
+from prefect_ltx.generation.kept import fal_knows, forget_kept, kept_request
 from prefect_ltx.generation.lease import only_looker
 from prefect_ltx.generation.services import Services
 from prefect_ltx.ledger import (
@@ -119,18 +118,8 @@ async def _by_kept_id(services: Services, generation: Generation, owner: Owner) 
     kept = kept_request(services, generation.id)
     if kept is None:
         return None
-    try:
-        await services.client.status(generation.endpoint, kept.request_id, logs=False)
-    except FalUnavailable:
-        raise
-    except FalNotFound as error:
-        # An error page may name an id, too. Its absence still has to be proved, by the listing.
-        logger.warning(
-            "The reply to generation %s named request %s: %s", generation.id, kept.request_id, error.what
-        )
-        return None
-    except FalError:
-        pass  # the id is from the answer to our own POST; only that fal does not know it speaks against it
+    if not await fal_knows(services, kept):
+        return None  # its absence still has to be proved, by the listing
     adopted = await services.ledger.record_and_get(generation.id, Accepted(kept.request_id), owner=owner)
     forget_kept(services, generation.id)
     return adopted

@@ -196,13 +196,11 @@ async def _record(services: Services, generation: Generation, event: Event, owne
         kept = kept_request(services, generation.id)
         if kept is None:
             raise
-        logger.error(
-            "fal accepted generation %s as request %s, and the ledger cannot be written: %s",
-            generation.id,
-            kept.request_id,
-            error.what,
+        raised = not_recorded(
+            generation, kept.request_id, error.what, is_accepted=isinstance(event, Accepted)
         )
-        raise not_recorded(generation, kept.request_id, error.what) from error
+        logger.error("%s", raised)
+        raise raised from error
 
 
 async def _fal_time(services: Services, endpoint: str) -> float | None:
