@@ -96,8 +96,9 @@ chromium: ## Install Chromium for the tests in a browser, where apt-get works; w
 	  echo "Installed Chromium."; \
 	else echo "No Chromium, and apt-get cannot install one here: the tests in a browser will be skipped."; fi
 
-chaos: setup ## Kills and races in their long form: CHAOS_ROUNDS (100) random instants, 50 races, 400 reservations, 200 histories
-	CHAOS_ROUNDS=$(CHAOS_ROUNDS) .venv/bin/pytest tests/chaos tests/generation/test_two_workers.py tests/ledger/test_ledger_world.py
+chaos: setup ## Kills and races in their long form: CHAOS_ROUNDS (100) random instants, 50 races, 400 reservations, 5,000 idlers
+	CHAOS_ROUNDS=$(CHAOS_ROUNDS) .venv/bin/pytest tests/chaos tests/generation/test_two_workers.py tests/ledger/test_ledger_world.py \
+	  tests/receiver/test_webhook_idlers.py
 
 chaos-workers: setup ## Two workers killed at random for five minutes under a batch of 100
 	CHAOS_SECONDS=300 .venv/bin/pytest -s tests/chaos/test_kill_workers.py

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from forked import run_forked
 
 from prefect_ltx.cli.prefect_server import without_prefect
 
@@ -72,14 +73,7 @@ class Worker:
 
 def prefect(environ: dict[str, str], folder: Path, *arguments: str) -> None:
     """Run a Prefect command as a user would."""
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", *arguments],
-        env=environ,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_forked("-m", "prefect", *arguments, env=environ, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

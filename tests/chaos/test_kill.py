@@ -131,7 +131,7 @@ async def test_killed_at_a_checkpoint(
     await check(world, patient_fal.url, patient_fal.bill, monkeypatch)
 
 
-@pytest.mark.parametrize("round_", range(LONG or 4))
+@pytest.mark.parametrize("round_", range(LONG or 2))
 async def test_killed_at_a_random_instant(
     round_: int, world: World, patient_fal: LocalFal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

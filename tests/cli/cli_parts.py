@@ -1,9 +1,11 @@
-"""The command line as a user has it who never set up Prefect."""
+"""The command line as a user starts it, with Prefect and without."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from forked import run_forked
 
 from prefect_ltx.cli.prefect_server import without_prefect
 
@@ -25,5 +27,28 @@ def cli(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
+    )
+
+
+def with_prefect(
+    *arguments: str, cwd: Path | None = None, **environ: str
+) -> "subprocess.CompletedProcess[str]":
+    """The command line of a user of the Prefect server that `environ` names."""
+    command, env = ("-m", "prefect_ltx.cli", *arguments), without_prefect(os.environ) | environ
+    return run_forked(*command, env=env, cwd=cwd)
+
+
+def process(*arguments: str, cwd: Path | None = None, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """The command line in a process that has imported nothing before: what Prefect logs, and whether there is a server
+    at all, is settled before Prefect is imported.
+    """
+    return subprocess.run(
+        [sys.executable, "-m", "prefect_ltx.cli", *arguments],
+        env=without_prefect(os.environ) | environ,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=240,
         check=False,
     )

@@ -2,16 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from forked import run_forked
+from cli_parts import process, with_prefect
 from support import submits
 
-from prefect_ltx.cli.prefect_server import without_prefect
 from prefect_ltx.fal import price_usd
 from prefect_ltx.local import LocalFal
 
@@ -25,22 +22,6 @@ REQUEST: dict[str, Any] = {
     "video_write_mode": "fast",
     "seed": 7,
 }
-
-
-def cli(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return run_forked("-m", "prefect_ltx.cli", *arguments, env=without_prefect(os.environ) | environ)
-
-
-def process(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """A process that has imported nothing before: what it logs is settled before it imports Prefect."""
-    return subprocess.run(
-        [sys.executable, "-m", "prefect_ltx.cli", *arguments],
-        env=without_prefect(os.environ) | environ,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -57,14 +38,14 @@ def test_generate_pays_once_and_gives_the_archived_video_again(
     """A request file with a path relative to it becomes an archived video; run again, it is reused."""
     request = media_folder / "request.json"
     request.write_text(json.dumps(REQUEST))
-    done = cli("generate", str(request), "--tag", "trial", "--json", **prefect_environ)
+    done = with_prefect("generate", str(request), "--tag", "trial", "--json", **prefect_environ)
     assert done.returncode == 0, done.stderr
     made = json.loads(done.stdout)
     assert Path(made["video"]).is_file()
     assert (made["seed"], made["reused"]) == (7, False)
     assert "Traceback" not in done.stderr
 
-    again = cli("generate", str(request), "--json", **prefect_environ)
+    again = with_prefect("generate", str(request), "--json", **prefect_environ)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["reused"] is True
     assert len(fal.bill) == submits(fal) == 1

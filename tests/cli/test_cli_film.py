@@ -3,8 +3,7 @@
 import asyncio
 import hashlib
 import json
-import os
-import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from itertools import pairwise
@@ -14,20 +13,15 @@ from typing import Any
 import av
 import pytest
 import yaml
-from forked import run_forked
+from cli_parts import process, with_prefect
 from PIL import ImageChops, ImageStat
 from support import answered
 
-from prefect_ltx.cli.prefect_server import without_prefect
 from prefect_ltx.ledger import Ledger
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import probe
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
-
-
-def cli(*arguments: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
-    return run_forked("-m", "prefect_ltx.cli", *arguments, env=without_prefect(os.environ) | environ, cwd=cwd)
 
 
 @pytest.fixture
@@ -63,7 +57,7 @@ def test_animatic_costs_nothing_and_needs_no_key(
     """Without a key and with a budget of nothing the whole film is rendered, and only its copy is left."""
     home = tmp_path / "home"
     out = tmp_path / "out" / "animatic.mp4"
-    done = cli(
+    done = with_prefect(
         *("film", str(board), "--animatic", "--out", str(out), "--json"),
         **prefect_environ,
         HOME=str(home),
@@ -87,7 +81,7 @@ def test_film_is_planned_then_made_once(
     board: Path, fal: LocalFal, ltx_env: Path, tmp_path: Path, prefect_environ: dict[str, str]
 ) -> None:
     """The plan spends nothing and says the price; the film is paid for once; the plan then says so."""
-    before = cli("plan", str(board), "--json", **prefect_environ)
+    before = with_prefect("plan", str(board), "--json", **prefect_environ)
     assert before.returncode == 0, before.stderr
     planned = json.loads(before.stdout)
     assert (planned["to_send"], planned["price_expected_usd"], planned["price_upper_usd"]) == (
@@ -97,11 +91,11 @@ def test_film_is_planned_then_made_once(
     )
     assert (planned["frames"], planned["duration_seconds"], len(fal.bill)) == (15, "5/8", 0)
 
-    refused = cli("film", str(board), "--timeline", str(tmp_path / "film.aaf"), **prefect_environ)
+    refused = with_prefect("film", str(board), "--timeline", str(tmp_path / "film.aaf"), **prefect_environ)
     assert (refused.returncode, len(fal.bill)) == (2, 0)
     assert ".otio" in refused.stderr
 
-    made = cli(
+    made = with_prefect(
         *("film", str(board), "--recipe", "none", "--out", str(tmp_path / "film.mp4")),
         *("--timeline", str(tmp_path / "film.otio"), "--timeline", str(tmp_path / "film.edl")),
         **prefect_environ,
@@ -113,9 +107,9 @@ def test_film_is_planned_then_made_once(
     assert probe(tmp_path / "film.mp4").frames == 15
     assert len(fal.bill) == 2
 
-    after = cli("film", str(board), "--plan", "--json", **prefect_environ)
+    after = with_prefect("film", str(board), "--plan", "--json", **prefect_environ)
     assert [shot["first"]["status"] for shot in json.loads(after.stdout)["shots"]] == ["archived", "archived"]
-    tight = cli("plan", str(board), "--budget-usd", "0", **prefect_environ)
+    tight = with_prefect("plan", str(board), "--budget-usd", "0", **prefect_environ)
     assert tight.returncode == 0, tight.stderr
 
 
@@ -126,6 +120,7 @@ def test_what_the_animatic_shows_is_approved_and_bought(
     ltx_env: Path,
     tmp_path: Path,
     prefect_environ: dict[str, str],
+    prefect_home: Callable[[Path], Path],
 ) -> None:
     """The form names the very animatic and shows a picture of every shot, of one that waits for another too; a plan
     that was approved at a shell is bought where there is no Prefect server at all."""
@@ -141,7 +136,7 @@ def test_what_the_animatic_shows_is_approved_and_bought(
 
     words = ("film", str(board), "--animatic", "--approve", "--out", str(out), "--recipe", "none", "--json")
     with ThreadPoolExecutor() as pool:
-        running = pool.submit(cli, *words, **prefect_environ)
+        running = pool.submit(with_prefect, *words, **prefect_environ)
         text = asyncio.run(answered(approve=True, name="Ada"))
         done = running.result()
     assert done.returncode == 0, done.stderr
@@ -150,7 +145,7 @@ def test_what_the_animatic_shows_is_approved_and_bought(
     assert shown in done.stderr
     assert text.count("data:image/jpeg;base64,") == 4  # of each shot its video's and its first picture
     assert len(fal.bill) == 2
-    spent = cli("ledger", "spend", "--usable", "--by", "film", "--json")
+    spent = with_prefect("ledger", "spend", "--usable", "--by", "film", "--json")
     (film,) = json.loads(spent.stdout)["usable"]
     assert (film["name"], film["usable"]) == ("Small", 2)
     assert Decimal(film["usable_usd"]) == sum(charge.usd for charge in fal.bill)
@@ -158,9 +153,9 @@ def test_what_the_animatic_shows_is_approved_and_bought(
     content["shots"].pop()
     content["shots"][0]["text"] = "the cup shines"
     board.write_text(yaml.safe_dump(content))
-    alone = {"HOME": str(tmp_path), "PREFECT_HOME": str(tmp_path / "alone")}
-    assert cli("film", str(board), "--plan", "--approve", **alone).returncode == 0
-    done = cli("film", str(board), "--approve", "--recipe", "none", "--json", **alone)
+    alone = {"HOME": str(tmp_path), "PREFECT_HOME": str(prefect_home(tmp_path / "alone"))}
+    assert process("film", str(board), "--plan", "--approve", **alone).returncode == 0
+    done = process("film", str(board), "--approve", "--recipe", "none", "--json", **alone)
     assert done.returncode == 0, done.stderr
     assert len(fal.bill) == 3
 
@@ -176,7 +171,7 @@ def test_malformed_storyboard_is_told_line_by_line(board: Path, tmp_path: Path) 
         ("film", str(board), "--animatic"),
         ("film", str(board), "--plan"),
     ):
-        done = cli(*arguments)
+        done = with_prefect(*arguments)
         assert done.returncode == 1
         told = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
         assert len(told) == 3
@@ -201,7 +196,9 @@ def test_takes_are_compared_on_a_page(
     (tmp_path / "taste.py").write_text("def last(takes):\n    return [take.number for take in takes]\n")
     words = ("takes", str(tmp_path / "request.json"), "-n", "2", "--judge", "taste:last", "--approve")
     with ThreadPoolExecutor() as pool:
-        running = pool.submit(cli, *words, "--recipe", "none", "--json", cwd=tmp_path, **prefect_environ)
+        running = pool.submit(
+            with_prefect, *words, "--recipe", "none", "--json", cwd=tmp_path, **prefect_environ
+        )
         assert "2 takes" in asyncio.run(answered(approve=True))
         done = running.result()
     assert done.returncode == 0, done.stderr
@@ -212,7 +209,7 @@ def test_takes_are_compared_on_a_page(
         (approval,) = ledger.approvals()
         assert len(ledger.find(tag=f"approval:{approval.id}")) == 2
 
-    alone = cli(
+    alone = process(
         "takes", str(tmp_path / "request.json"), "--choose", "person", PREFECT_HOME=str(tmp_path / "p2")
     )
     assert alone.returncode == 1

@@ -74,10 +74,10 @@ async def test_a_list_of_requests_becomes_a_file_with_the_same_requests(
 ) -> None:
     """Lists, mappings, iterators, large defaults and matrices: the same rows, the same name, relative paths kept."""
     monkeypatch.chdir(media_folder)
-    rows = [{"prompt": f"{number} " + "ä" * 60, "image_url": "sheet.png"} for number in range(1500)]
+    rows = [{"prompt": f"{number} " + "ä" * 900, "image_url": "sheet.png"} for number in range(100)]
     models = [
-        IngredientRequest(prompt="x" * 400, image_url=str(media_folder / "sheet.png"), seed=n)
-        for n in range(1400)
+        IngredientRequest(prompt="x" * 6000, image_url=str(media_folder / "sheet.png"), seed=n)
+        for n in range(100)
     ]
     for source, parts in (
         (rows, {}),
@@ -85,7 +85,7 @@ async def test_a_list_of_requests_becomes_a_file_with_the_same_requests(
         (models, {}),
         ({"rows": rows, "defaults": {"num_frames": 9}}, {"overrides": {"seed": 3}}),
         ([{"prompt": "a", "image_url": sheet, "seed": seed} for seed in range(3)], {}),
-        ([{"image_url": "sheet.png"}], {"matrix": {"prompts": [f"{n} " + "p" * 100 for n in range(6000)]}}),
+        ([{"image_url": "sheet.png"}], {"matrix": {"prompts": [f"{n} " + "p" * 6000 for n in range(100)]}}),
         ([{"prompt": "a"}], {"defaults": {"image_url": "sheet.png", "negative_prompt": "n" * 600_000}}),
     ):
         wanted_of = rows if hasattr(source, "__next__") else source
@@ -149,7 +149,7 @@ async def test_where_several_machines_share_the_work_it_lies_in_the_bucket(
         moto.environ | {"PREFECT_LTX_ARCHIVE": location, "PREFECT_LTX_DISTRIBUTED": "1"}
     ).items():
         monkeypatch.setenv(name, value)
-    rows = [{"prompt": f"{n} " + "p" * 400, "image_url": "https://h.test/s.png"} for n in range(1500)]
+    rows = [{"prompt": f"{n} " + "p" * 6000, "image_url": "https://h.test/s.png"} for n in range(100)]
     parts = {"defaults": None, "overrides": None, "matrix": None, "name": ""}
     found = await fitted(generate_batch, {"source": rows} | parts)
     assert found["source"].startswith(f"{location}/.parameters/")
