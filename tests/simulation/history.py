@@ -123,7 +123,9 @@ class History:
         )
         if name.startswith("run-") and name.endswith("-1") and self.chance.fraction(f"{name}/together") < 0.5:
             begins = self._begins.get(f"{name[:-1]}0", begins)  # somebody pressed twice
-        if name.startswith("run-") and self.chance.fault("run begun late", f"{name}/very late", 0.08):
+        # Whoever asks again while the first one waits, for longer than its lease, meets a living owner.
+        likely = 0.6 if self.world.trouble.render_seconds > 120 and name.endswith("-1") else 0.08
+        if name.startswith("run-") and self.chance.fault("run begun late", f"{name}/very late", likely):
             begins = self.chance.between(
                 f"{name}/very late/begins", 121, 220
             )  # when the lease of others has ended

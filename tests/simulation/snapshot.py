@@ -150,12 +150,12 @@ def taken(world: World) -> Snapshot:
     found.strangers = not world.trouble.account_name and any(
         each.name.startswith("stranger") for each in world.processes.values()
     )
-    trouble = world.trouble
-    found.clocks_jump = any(trouble.clock_jumps) or bool(
-        trouble.ledger_full or trouble.ledger_locked or trouble.commit_fails
-    )
+    # Leases go by the one machine's clock, or by the database's, which does not jump.
+    by_machine = len(world.machines) == 1 and any(world.trouble.clock_jumps)
+    not_renewed = {"ledger full", "ledger locked", "commit fails"} & set(world.chance.happened.values())
+    found.clocks_jump = by_machine or bool(not_renewed)
     found.stopped = "process stopped" in world.chance.happened.values()
-    found.is_fal = trouble.service == "fal"
+    found.is_fal = world.trouble.service == "fal"
     found.disk_full = world.trouble.disk_full is not None
     found.words += world.words.texts
     if world.reports:
@@ -214,14 +214,17 @@ def _ledger(world: World, found: Snapshot) -> None:
         )
         found.words.append(repr(tuple(row)))
     harmed = {pid for pid, each in world.processes.items() if each.name in world.deaths or each.fails_commit}
-    whose: dict[str, tuple[int | None, bool]] = {}
+    whose: dict[str, tuple[int | None, str]] = {}  # and who said that he left it behind
     for row in _read(file, "SELECT * FROM ltx_event ORDER BY id"):
-        pid, left = whose.get(row["generation_id"], (None, False))
+        pid, left_by = whose.get(row["generation_id"], (None, ""))
+        left = left_by not in ("", row["actor"])  # nobody takes another's lease to have ended by his own word
         if row["event"] == "Adopted" and pid is not None and pid not in harmed and not left:
             found.robbed.append(f"{row['generation_id']} of {world.processes[pid].name} by {row['actor']}")
-        if row["event"] in ("Intended", "Claimed", "Adopted", "LeftBehind"):
+        if row["event"] == "LeftBehind":
+            whose[row["generation_id"]] = (pid, row["actor"])
+        elif row["event"] in ("Intended", "Claimed", "Adopted"):
             match = _OWNER.fullmatch(row["actor"])
-            whose[row["generation_id"]] = (int(match[1]) if match else None, row["event"] == "LeftBehind")
+            whose[row["generation_id"]] = (int(match[1]) if match else None, "")
         found.words.append(repr(tuple(row)))
         found.history.append((row["generation_id"], row["event"], json.loads(row["detail"])))
         if row["event"] == "RemoteFailed" and "file_download_error" in row["detail"]:

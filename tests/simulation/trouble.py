@@ -52,7 +52,7 @@ class Trouble:
         found.service = chance.pick("service", ("embedded", "embedded", "embedded", "custom", "fal"))
         found.render_seconds = chance.skewed("render seconds", 0.5, 15.0)
         if chance.fault("fal long jobs", "render/long", 0.1):
-            found.render_seconds = chance.between("render/long/for", 60.0, 250.0)  # longer than a lease
+            found.render_seconds = chance.between("render/long/for", 120.0, 300.0)  # longer than a lease
         found._messages(chance)
         found._fal(chance)
         found._machine(chance)
