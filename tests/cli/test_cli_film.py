@@ -21,7 +21,7 @@ from prefect_ltx.ledger import Ledger
 from prefect_ltx.local import LocalFal
 from prefect_ltx.media import probe
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
