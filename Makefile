@@ -43,7 +43,7 @@ demo: setup ## Both endpoints end to end on the embedded fal: no key, no network
 
 # What only reads the sources is done two at a time; tests that run programs have the machine to themselves.
 test: setup ## Everything CI asks for: lint, types, import contract, simulation, unit and end-to-end tests
-	@$(MAKE) --no-print-directory -j2 --output-sync=target lint types contracts simulate
+	@$(MAKE) --no-print-directory -j2 --output-sync=target lint types contracts simulate AT_MOST=45
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory e2e
 
@@ -60,8 +60,8 @@ e2e: setup
 corpus: setup ## About sixty awkward clips through every output and film (CI takes one of each kind)
 	CORPUS=full .venv/bin/pytest -n 2 --dist worksteal tests/corpus
 
-simulate: setup ## Histories of a hostile world (docs/simulation.md); HISTORIES=200, SEED=n replays one
-	@.venv/bin/python tests/simulation/simulate.py $(if $(SEED),--seed $(SEED),--histories $(HISTORIES) --jobs 2)
+simulate: setup ## Histories of a hostile world (docs/simulation.md); HISTORIES=200, AT_MOST=seconds, SEED=n replays one
+	@.venv/bin/python tests/simulation/simulate.py $(if $(SEED),--seed $(SEED),--histories $(HISTORIES) --jobs 2 $(if $(AT_MOST),--seconds $(AT_MOST)))
 
 mutants: setup ## Real faults put back one by one: the simulation has to catch each of them
 	@.venv/bin/python tests/simulation/mutants.py --jobs 2

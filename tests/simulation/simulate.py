@@ -1,11 +1,12 @@
 """Play many histories, and show the first that breaks an invariant; `make simulate`.
 
-python tests/simulation/simulate.py [--histories N] [--first SEED] [--seed SEED] [--jobs N]
+python tests/simulation/simulate.py [--histories N] [--first SEED] [--seed SEED] [--jobs N] [--seconds N]
 """
 
 import argparse
 import gc
 import json
+import math
 import os
 import sys
 import tempfile
@@ -27,7 +28,7 @@ from machines import DISKS
 from material import FOLDER
 from trouble import FAULT_KINDS
 
-CHUNK = 10
+CHUNK = 5
 ENOUGH = 600
 """In so many histories every kind of fault has to have occurred."""
 _installed = False
@@ -76,25 +77,30 @@ def play(
             chance.happened,
             history.world.story,
         )
-    return Outcome(seed, broken(snapshot), chance.happened, history.world.story)
+    place = str(history.world.folder)  # it is the runner's, and never the same
+    lines = [line.replace(place, "...") for line in broken(snapshot)]
+    return Outcome(seed, lines, chance.happened, history.world.story)
 
 
 def _some(seeds: range) -> list[Outcome]:
     return [play(seed) for seed in seeds]
 
 
-def many(first: int, count: int, jobs: int) -> Iterator[Outcome]:
-    """So many histories, in the order of their seeds."""
+def many(first: int, count: int, jobs: int, seconds: float | None = None) -> Iterator[Outcome]:
+    """So many histories, in the order of their seeds; after so many seconds none is begun."""
+    until = math.inf if seconds is None else time.monotonic() + seconds
     chunks = deque(range(at, min(at + CHUNK, first + count)) for at in range(first, first + count, CHUNK))
     if jobs <= 1:
-        for chunk in chunks:
-            yield from _some(chunk)
+        while chunks and time.monotonic() < until:
+            yield from _some(chunks.popleft())
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         waiting: deque[Future[list[Outcome]]] = deque()
         try:
             while chunks or waiting:
-                while chunks and len(waiting) < 2 * jobs:
+                if time.monotonic() >= until:
+                    chunks.clear()
+                while chunks and len(waiting) < jobs + 1:
                     waiting.append(pool.submit(_some, chunks.popleft()))
                 yield from waiting.popleft().result()
         finally:
@@ -154,6 +160,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--seed", type=int, nargs="+", help="tell these histories")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seconds", type=float, help="begin no more histories after so many")
     parser.add_argument(
         "--keep-going", action="store_true", help="show every broken history, not only the first"
     )
@@ -180,7 +187,7 @@ def _as_asked(given: argparse.Namespace) -> int:
     began = time.monotonic()
     kinds: Counter[str] = Counter()
     failed = broke = played = 0
-    for outcome in many(given.first, given.histories, given.jobs):
+    for outcome in many(given.first, given.histories, given.jobs, given.seconds):
         played += 1
         kinds.update(set(outcome.happened.values()))
         if outcome.broken:
