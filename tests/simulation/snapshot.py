@@ -104,8 +104,8 @@ class Snapshot:
     """What happened to the rows, in order: row, event, its detail."""
     lost: list[tuple[str, str]] = field(default_factory=list)
     """Every row that ever became LOST, with the event that made it so."""
-    unread: list[tuple[str, float]] = field(default_factory=list)
-    """Every file that fal said it could not read, and when the ledger learned of it."""
+    unread: list[tuple[str, float, str]] = field(default_factory=list)
+    """Every file that fal said it could not read, when the ledger learned of it, and of which row."""
     robbed: list[str] = field(default_factory=list)
     """Rows that another run went on with although their own had not failed, nor was killed or stopped."""
     clocks_jump: bool = False
@@ -229,7 +229,7 @@ def _ledger(world: World, found: Snapshot) -> None:
         found.history.append((row["generation_id"], row["event"], json.loads(row["detail"])))
         if row["event"] == "RemoteFailed" and "file_download_error" in row["detail"]:
             url = next(each.image_url for each in found.rows if each.id == row["generation_id"])
-            found.unread.append((url, row["at"]))
+            found.unread.append((url, row["at"], row["generation_id"]))
         if row["to_state"] == "LOST" != row["from_state"]:
             found.lost.append((row["generation_id"], row["event"]))
     found.strays = [
