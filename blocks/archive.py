@@ -45,6 +45,13 @@ class VideoArchive(StoresPlace, Block):
         min_length=1,
         json_schema_extra={"pattern": ABSOLUTE_ARCHIVE},
     )
+    web_url: WebAddress = Field(
+        default=None,
+        json_schema_extra=EMPTY | {"pattern": r"^(https?://[^\s?#]+)?$"},
+        title="Web address",
+        description="Where a browser reads what is archived: a web server, a CDN or a gateway that signs on demand, "
+        "for links in artifacts; empty for PREFECT_LTX_ARCHIVE_URL, without a query.",
+    )
     endpoint_url: WebAddress = Field(
         default=None,
         json_schema_extra=EMPTY,
@@ -140,6 +147,7 @@ class VideoArchive(StoresPlace, Block):
             key=self.access_key_id.get_secret_value() if self.access_key_id else None,
             secret=self.secret_access_key.get_secret_value() if self.secret_access_key else None,
             rules=rules,
+            web_url=self.web_url or Settings().archive_url,
         )
 
     def _rules(self) -> BucketRules:

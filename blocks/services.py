@@ -147,7 +147,7 @@ async def _ledger(name: str, settings: Settings) -> tuple[AsyncLedger, Settings]
 async def _archive(name: str, settings: Settings) -> Archive:
     if name:
         return (await _loaded(VideoArchive, name)).get_archive()
-    return Archive(settings.archive_location)
+    return Archive(settings.archive_location, web_url=settings.archive_url)
 
 
 async def _limits(name: str, settings: Settings) -> tuple[BudgetLimit, ...]:

@@ -24,16 +24,19 @@ async def publish_artifact(services: Services, result: ArchivedGeneration) -> No
     if manifest is None:
         return
     picture = await _picture(services, manifest)
+    link = services.archive.link(f"{manifest.folder}/{manifest.video.name}") if manifest.video else ""
     what = f"{result.endpoint.rsplit('/', 1)[-1]}, seed {result.seed}"
     await acreate_markdown_artifact(
-        generation_markdown(result, manifest, picture),
+        generation_markdown(result, manifest, picture, link),
         key=f"ltx-generation-{result.generation_id[:12]}",
         description=f"{unmarked(words_of(manifest.prompt_sent))} ({what})",
     )
 
 
-def generation_markdown(result: ArchivedGeneration, manifest: Manifest, picture: str | None) -> str:
-    """The artifact's text; prompts stand in code blocks, where nothing in them is rendered."""
+def generation_markdown(
+    result: ArchivedGeneration, manifest: Manifest, picture: str | None, link: str = ""
+) -> str:
+    """The artifact's text; prompts stand in code blocks, where nothing in them is rendered. `link` opens the video."""
     delivered, asked = manifest.delivered, manifest.asked
     billed = "not known yet" if result.price_billed_usd is None else dollars(result.price_billed_usd)
     compared = {
@@ -57,7 +60,11 @@ def generation_markdown(result: ArchivedGeneration, manifest: Manifest, picture:
     table = ["| | Asked | Delivered |", "|---|---|---|"]
     table += [f"| {name} | {was} | {now} |" for name, (was, now) in compared.items()]
     where = ["| Where | |", "|---|---|", *(f"| {name} | {value} |" for name, value in places.items())]
-    parts = [f"![preview]({picture})" if picture else "", "\n".join(table)]
+    parts = [
+        f"![preview]({picture})" if picture else "",
+        f"[Open the video]({link})" if link else "",
+        "\n".join(table),
+    ]
     if result.reused:
         parts.append("Paid for by an earlier run; this one cost nothing.")
     if manifest.stand_in:

@@ -9,11 +9,9 @@ from prefect.flows import Flow
 from prefect.logging.loggers import flow_run_logger
 
 from prefect_ltx.blocks.services import BlockNames, services_for
-from prefect_ltx.ledger import Generation, Owner
-from prefect_ltx.ledger import State as GenerationState
-from prefect_ltx.ledger.life.budget import dollars
+from prefect_ltx.ledger import Owner
 from prefect_ltx.tasks.context import run_logger
-from prefect_ltx.tasks.wait import cancel_generations_of
+from prefect_ltx.tasks.wait import cancel_generations_of, told
 
 
 # Prefect calls it by keyword, in another process, after the flow's own is dead: the names are fixed, and all it
@@ -27,23 +25,6 @@ async def cancel_paid_job(flow: Flow[..., Any], flow_run: FlowRun, state: State[
         for run_id in [str(flow_run.id), *await _subflows(flow_run)]:
             for generation in await cancel_generations_of(services, run_id, Owner.here()):
                 log.warning("%s", told(generation))
-
-
-def told(generation: Generation) -> str:
-    """What a cancel means for one generation and its money, in a line for the run's log."""
-    name, held = f"Generation {generation.id}", dollars(generation.held_usd)
-    if generation.state is GenerationState.CANCELLED and not generation.held_usd:
-        return f"{name} was cancelled before it ran: it costs nothing"
-    if generation.state is GenerationState.CANCELLED:
-        return f"{name} was cancelled while it ran: it may be billed up to {held}, which the sweep settles"
-    if generation.cancel_was_too_late:
-        return f"{name} was finished before the cancel reached fal: it costs {held}, and the sweep archives its video"
-    if generation.state is GenerationState.RELEASED:
-        return f"{name} was not sent: it costs nothing"
-    return (
-        f"{name}: fal was asked to cancel it. Until fal says more it may be billed up to {held}; the sweep asks again, "
-        "and archives the video if fal makes it"
-    )
 
 
 async def _subflows(run: FlowRun) -> list[str]:

@@ -107,15 +107,19 @@ async def publish_needs_a_person(services: Services) -> list[Generation]:
         await acreate_markdown_artifact(
             needs_a_person_markdown(rows),
             key="ltx-needs-a-person",
-            description=f"{len(rows)} generations need a person",
+            description=_heading(rows),
         )
     return rows
+
+
+def _heading(rows: list[Generation]) -> str:
+    return "1 generation needs a person" if len(rows) == 1 else f"{len(rows)} generations need a person"
 
 
 def needs_a_person_markdown(rows: list[Generation]) -> str:
     """Each with its scene, its price and what is known, and how to decide."""
     parts = [
-        f"**{len(rows)} generations need a person.** Nobody can tell whether fal ran them (parked), or fal no longer "
+        f"**{_heading(rows)}.** Nobody can tell whether fal ran them (parked), or fal no longer "
         "has the video (lost).",
         "Look for each at fal (dashboard, Requests), by its time, prompt and seed. Then decide: open the deployment "
         "**decide-generation**, press Run, and give the generation's id with *adopt* and the request's id, with "

@@ -95,12 +95,23 @@ async def _watched(services: Services, generation: Generation, owner: Owner) -> 
 
 async def _cancel_paid_job(services: Services, generation: Generation, owner: Owner) -> None:
     after = await cancel(services, generation.id, owner, by="flow run cancelled")
-    run_logger().warning(
-        "Cancelled by a person: generation %s, request %s, is %s now; held against the budget: %s",
-        after.id,
-        after.request_id,
-        after.state,
-        dollars(after.held_usd),
+    run_logger().warning("Cancelled by a person: %s", told(after))
+
+
+def told(generation: Generation) -> str:
+    """What a cancel means for one generation and its money, in a line for the run's log."""
+    name, held = f"Generation {generation.id}", dollars(generation.held_usd)
+    if generation.state is State.CANCELLED and not generation.held_usd:
+        return f"{name} was cancelled before it ran: it costs nothing"
+    if generation.state is State.CANCELLED:
+        return f"{name} was cancelled while it ran: it may be billed up to {held}, which the sweep settles"
+    if generation.cancel_was_too_late:
+        return f"{name} was finished before the cancel reached fal: it costs {held}, and the sweep archives its video"
+    if generation.state is State.RELEASED:
+        return f"{name} was not sent: it costs nothing"
+    return (
+        f"{name}: fal was asked to cancel it. Until fal says more it may be billed up to {held}; the sweep asks again, "
+        "and archives the video if fal makes it"
     )
 
 

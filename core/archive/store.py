@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote
 
 from pydantic import SecretStr
 
@@ -78,8 +79,10 @@ class Archive:
         request_checksum_calculation: str = "when_supported",
         retry_wait: float = 0.2,
         rules: "BucketRules | None" = None,
+        web_url: str | None = None,
     ) -> None:
-        """Name the place; nothing is read, written or sent yet."""
+        """Name the place; nothing is read, written or sent yet. `web_url` is where a browser reads its files."""
+        self._web_url = web_url
         self._backend: Backend
         self._how: dict[str, Any] = {
             "endpoint_url": endpoint_url,
@@ -135,6 +138,10 @@ class Archive:
             return S3Backend(self.location, S3Settings(**{**self._how, "rules": rules}))
 
         return await rule_asked(make, self.rules)
+
+    def link(self, path: str) -> str:
+        """The address at which a browser opens a file of the archive; empty where it has none."""
+        return f"{self._web_url.rstrip('/')}/{quote(path)}" if self._web_url else ""
 
     def elsewhere(self, location: str | Path) -> "Archive":
         """Another place, used with the same credentials."""

@@ -66,7 +66,7 @@ class Services:
             settings.require_fal()
         refuse_short_lease(settings.lease_seconds)
         client = client_from(settings)
-        archive = Archive(settings.archive_location)
+        archive = Archive(settings.archive_location, web_url=settings.archive_url)
         # Who only looks at prices and plans writes nothing.
         ledger = Ledger(settings.ledger_url, lease_seconds=settings.lease_seconds, read_only=not to_spend)
         try:
