@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
@@ -193,3 +193,15 @@ def test_every_page_is_in_the_site() -> None:
                 yield from files(each)
 
     assert sorted(files(site["nav"])) == [title(page) for page in PAGES]
+
+
+def test_the_pages_of_flows_are_true_to_their_signatures() -> None:
+    """The page of the two endpoints names every parameter of theirs, and every way of quality."""
+    from prefect_ltx.flows import ingredient_to_video, reference_video_to_video
+    from prefect_ltx.generation.inspection import QualityMode
+
+    text = (ROOT / "docs" / "flows" / "generate.md").read_text()
+    for flow in (ingredient_to_video, reference_video_to_video):
+        names = inspect.signature(flow.fn).parameters
+        assert [name for name in names if f"`{name}" not in text and f"{name}=" not in text] == []
+    assert [mode for mode in get_args(QualityMode) if f"`{mode}`" not in text] == []
