@@ -4,7 +4,6 @@ Everything it makes lies in one folder: the embedded fal's files, a Prefect serv
 and the two request files that it ran. The user's own ledger, archive and Prefect home are not touched.
 """
 
-import asyncio
 import json
 import os
 import signal
@@ -18,10 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prefect_ltx.cli.frame import DEBUG_VARIABLE, Output, command
-from prefect_ltx.cli.prefect_server import prefect_server, without_prefect
 from prefect_ltx.cli.progress import say
 
 if TYPE_CHECKING:
+    import asyncio
+
     from prefect_ltx.archive import VerifyReport
     from prefect_ltx.generation import ArchivedGeneration
 
@@ -87,6 +87,8 @@ def _environment(folder: Path, fal_url: str) -> dict[str, str]:
 
     Prefect's own settings are left out, but for those that say how to reach a server that was asked for.
     """
+    from prefect_ltx.cli.prefect_server import without_prefect
+
     ours = {name for name in os.environ if name.startswith("PREFECT_LTX_") and name != DEBUG_VARIABLE}
     clean = {
         name: value
@@ -109,6 +111,10 @@ def _environment(folder: Path, fal_url: str) -> dict[str, str]:
 
 async def _prepare(stack: ExitStack, folder: Path, api: str | None) -> str:
     """The URL of the Prefect API; the reference media are made while its server starts."""
+    import asyncio
+
+    from prefect_ltx.cli.prefect_server import prefect_server
+
     making = asyncio.create_task(_make_requests(folder))
     try:
         if api is None:
@@ -131,6 +137,8 @@ async def _make_requests(folder: Path) -> None:
 
 
 async def _generate_both(folder: Path, environ: dict[str, str]) -> "list[ArchivedGeneration]":
+    import asyncio
+
     # Both are let to end: what the one has made is there for the next run to go on with.
     made = await asyncio.gather(
         *(_generate(folder / f"{name}.json", environ) for name in REQUESTS), return_exceptions=True
@@ -143,6 +151,8 @@ async def _generate_both(folder: Path, environ: dict[str, str]) -> "list[Archive
 
 async def _generate(request: Path, environ: dict[str, str]) -> "ArchivedGeneration":
     """Run `prefect-ltx generate` as a user would: a process of its own has told Prefect all before it ends."""
+    import asyncio
+
     from prefect_ltx.generation import ArchivedGeneration
 
     process = await asyncio.create_subprocess_exec(
@@ -163,12 +173,12 @@ async def _generate(request: Path, environ: dict[str, str]) -> "ArchivedGenerati
     return ArchivedGeneration.model_validate_json(result)
 
 
-async def _all(stream: asyncio.StreamReader | None) -> bytes:
+async def _all(stream: "asyncio.StreamReader | None") -> bytes:
     assert stream is not None
     return await stream.read()
 
 
-async def _relay(stream: asyncio.StreamReader | None, name: str) -> str:
+async def _relay(stream: "asyncio.StreamReader | None", name: str) -> str:
     """Pass on every line of a run's stderr under its name; gives the last."""
     assert stream is not None
     last = ""

@@ -1,6 +1,5 @@
 """`prefect-ltx doctor`: is everything as it has to be, and if not, what helps. `--live` asks fal, for cents."""
 
-import asyncio
 import sys
 import tempfile
 from pathlib import Path
@@ -51,6 +50,8 @@ async def doctor(
     the smallest videos to learn how fal treats sizes, frame counts, its listing and its bill, and writes that down
     where the settings that depend on it are read. Exit code 1 if there is an error.
     """
+    import asyncio
+
     from prefect_ltx.cli.doctor_prefect import check_server, check_versions
     from prefect_ltx.cli.tables import grid
     from prefect_ltx.doctor import check_all

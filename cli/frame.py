@@ -4,7 +4,6 @@ The flags are written into the environment before a command runs, and places amo
 flows, subprocesses and this process read the same settings.
 """
 
-import asyncio
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -232,6 +231,8 @@ def command(
                     _settle_places()
                 result = function(Output(as_json), **given)
                 if inspect.iscoroutine(result):
+                    import asyncio
+
                     result = asyncio.run(result)
             if result is False:
                 raise typer.Exit(1)

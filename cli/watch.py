@@ -1,6 +1,5 @@
 """`prefect-ltx watch INBOX`: tell Prefect of every file that lands in a folder or bucket, without a schedule."""
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,6 +31,8 @@ async def watch(
     recorded under `.ltx/` in the inbox. Spends nothing itself. Ctrl-C ends it; with --once the exit code is 1 when a
     file cannot be used.
     """
+    import asyncio
+
     from prefect_ltx.cli.progress import quieten_prefect
 
     quieten_prefect()

@@ -7,7 +7,6 @@ imported when it is first used.
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +34,8 @@ _BLOCKS = frozenset(
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib.metadata import version  # costs more than the rest of this import
+
         return version("prefect-ltx")
     if name in _BLOCKS:
         return getattr(import_module("prefect_ltx.blocks"), name)

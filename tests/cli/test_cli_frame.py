@@ -41,7 +41,7 @@ def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_imports_neither_prefect_nor_a_room() -> None:
-    """`--help` answers at once: it imports no Prefect, no HTTP client and no room but its own."""
+    """`--help` answers at once: it imports no Prefect, no HTTP client, no event loop and no room but its own."""
     code = (
         "import sys\n"
         "from prefect_ltx.cli import app\n"
@@ -53,7 +53,7 @@ def test_help_imports_neither_prefect_nor_a_room() -> None:
     loaded = done.stdout.splitlines()[-1].split()
     rooms = {name.split(".")[1] for name in loaded if name.startswith("prefect_ltx.")}
     assert rooms == {"cli"}
-    assert {"prefect", "httpx", "sqlalchemy", "pydantic"}.isdisjoint(loaded)
+    assert {"prefect", "httpx", "sqlalchemy", "pydantic", "asyncio", "urllib.request"}.isdisjoint(loaded)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
