@@ -80,10 +80,6 @@ class UserFlow(Flow[P, R]):
         super().__init__(*args, **options)
         for name, field in self.parameters.properties.items():
             field["title"] = _TITLES.get(name) or name.replace("_", " ").capitalize()
-        models = (self.parameters.definitions or {}).values()
-        for fields in (self.parameters.properties, *(model.get("properties", {}) for model in models)):
-            for field in fields.values():
-                _without_none(field)
 
     def __call__(  # type: ignore[override]  # Prefect tells its types in overloads, one for each kind of function
         self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
@@ -106,14 +102,6 @@ class UserFlow(Flow[P, R]):
         changed = cast(Any, Flow.with_options)(self, **options)
         changed.__class__ = type(self)
         return changed
-
-
-def _without_none(field: dict[str, Any]) -> None:
-    """Let a form show what a field may be, where it would open as None: left empty it means that all the same."""
-    kinds = [each for each in field.get("anyOf", []) if each != {"type": "null"}]
-    if len(kinds) == 1 and field.get("default", ...) is None:
-        del field["anyOf"], field["default"]
-        field.update({**kinds[0], **field})
 
 
 def flow(**options: Any) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Flow[P, Coroutine[Any, Any, R]]]:

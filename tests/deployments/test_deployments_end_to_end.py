@@ -245,3 +245,20 @@ def running_for(run_id: str) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def test_a_sweep_that_finds_another_one_at_work_says_so(deployed: Working) -> None:
+    """Two sweeps at once: the later one ends as Completed and names the one that is at it."""
+    server = deployed.server
+    path = f"/deployments/{server.deployments()['sweep']['id']}/create_flow_run"
+    later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
+    first = server.api.post(path, json={"name": "the earlier sweep", "state": later}).json()
+    running = {"state": {"type": "RUNNING"}, "force": True}
+    server.api.post(f"/flow_runs/{first['id']}/set_state", json=running).raise_for_status()
+    try:
+        second = server.start("sweep", {})
+        ended = server.ended_run("sweep", lambda run: run["id"] == second["id"])
+    finally:
+        server.api.delete(f"/flow_runs/{first['id']}").raise_for_status()
+    assert ended["state_type"] == "COMPLETED", deployed.log()
+    assert "The run the earlier sweep is at it already" in ended["state"]["message"]
