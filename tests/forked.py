@@ -5,14 +5,22 @@ has its own environment and folder, its output goes to files, and it can be kill
 """
 
 import atexit
+import gc
+import importlib
+import json
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from prefect_ltx import flows
 
@@ -66,6 +74,114 @@ def run_forked(
     out, err = child.communicate(timeout)
     assert child.returncode is not None
     return subprocess.CompletedProcess(command, child.returncode, out, err)
+
+
+class _WithoutPrefect:
+    """A process that has imported the command line and can never import Prefect; what it forks runs `python -m …`.
+
+    `multiprocessing` has one server a process, and that one knows Prefect.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self, command: tuple[str, ...], env: Mapping[str, str], cwd: Path, said: Path) -> None:
+        with self._lock:
+            if self._process is None:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", "import forked; forked.serve_without_prefect()"],
+                    env=dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parent)},
+                    stdin=subprocess.PIPE,
+                    text=True,
+                )
+                atexit.register(self._process.kill)
+            assert self._process.stdin is not None
+            order = {"command": command, "env": dict(env), "cwd": str(cwd), "said": str(said)}
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+
+
+_without_prefect = _WithoutPrefect()
+
+
+def run_without_prefect(
+    *command: str, env: Mapping[str, str], cwd: Path, timeout: float = 120
+) -> "subprocess.CompletedProcess[str]":
+    """`subprocess.run` of `python -m MODULE …` where importing Prefect fails, with what it said."""
+    said = Path(tempfile.mkdtemp(prefix="forked-"))
+    _without_prefect.start(command, env, cwd, said)
+    deadline = time.monotonic() + timeout
+    while not (said / "code").exists():
+        if time.monotonic() > deadline:
+            os.killpg(int((said / "pid").read_text()), signal.SIGKILL)
+            raise subprocess.TimeoutExpired(command, timeout)
+        time.sleep(0.01)
+    code = int((said / "code").read_text())
+    return subprocess.CompletedProcess(command, code, (said / "out").read_text(), (said / "err").read_text())
+
+
+def serve_without_prefect() -> None:
+    """Fork what each line on stdin asks for, until there is no more."""
+    sys.modules["prefect"] = None  # type: ignore[assignment]
+    for name in ("cli", "batch", "generation", "doctor", "recovery", "receiver", "film", "local"):
+        importlib.import_module(f"prefect_ltx.{name}")
+    for name in (
+        "approving",
+        "batch_view",
+        "ledger_view",
+        "plain",
+        "progress",
+        "request_file",
+        "tables",
+        "usable_view",
+    ):
+        importlib.import_module(f"prefect_ltx.cli.{name}")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait below
+    gc.freeze()
+    for line in sys.stdin:
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _watch(json.loads(line))
+
+
+def _watch(order: dict[str, Any]) -> None:
+    """Fork the program, wait for its end, and write down how it ended."""
+    said = Path(order["said"])
+    os.setsid()
+    (said / "pid").write_text(str(os.getpid()))
+    if (program := os.fork()) == 0:
+        _module(order, said)
+    _, status = os.waitpid(program, 0)
+    (said / "code-").write_text(str(os.waitstatus_to_exitcode(status)))
+    (said / "code-").rename(said / "code")
+    os._exit(0)
+
+
+def _module(order: dict[str, Any], said: Path) -> None:
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.clear()
+    os.environ.update(order["env"])
+    os.chdir(order["cwd"])
+    sys.path.insert(0, os.getcwd())
+    sys.argv = list(order["command"])
+    code: Any = 0
+    try:
+        runpy.run_module(order["command"][0], run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        code = ended.code
+        if isinstance(code, str):
+            sys.stderr.write(f"{code}\n")
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    finally:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 
 def _run(command: tuple[str, ...], env: dict[str, str], cwd: Path | None, said: Path) -> None:

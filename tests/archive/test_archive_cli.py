@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from archive_parts import FOLDER, archive_generation, sha
+from forked import run_without_prefect
 
 from prefect_ltx.archive import Archive, InputFile
 
@@ -28,12 +29,8 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
 
 
 def cli(*arguments: str, exit_code: int = 0) -> Any:
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect_ltx.cli", "archive", *arguments, "--json"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+    done = run_without_prefect(
+        "prefect_ltx.cli", "archive", *arguments, "--json", env=os.environ, cwd=Path.cwd()
     )
     assert done.returncode == exit_code, done.stderr
     assert "Traceback" not in done.stderr

@@ -4,11 +4,10 @@ import csv
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from forked import run_forked
+from forked import run_forked, run_without_prefect
 from support import submits
 
 from prefect_ltx.cli.prefect_server import without_prefect
@@ -18,14 +17,7 @@ TABLE = "id,prompt,image_url,num_frames,resolution\ncup,A cup.,sheet.png,9,256x1
 
 
 def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "prefect_ltx.cli", *arguments],
-        env=without_prefect(os.environ),
-        capture_output=True,
-        text=True,
-        timeout=170,
-        check=False,
-    )
+    return run_without_prefect("prefect_ltx.cli", *arguments, env=without_prefect(os.environ), cwd=Path.cwd())
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import run_without_prefect
 from typer.testing import CliRunner
 
 from prefect_ltx.cli import app
@@ -31,13 +32,7 @@ COMMANDS = [
 
 
 def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "prefect_ltx.cli", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_without_prefect("prefect_ltx.cli", *arguments, env=os.environ, cwd=Path.cwd())
 
 
 def test_help_imports_neither_prefect_nor_a_room() -> None:
