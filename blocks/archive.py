@@ -6,6 +6,7 @@ from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl
 
 from prefect_ltx.archive import Archive
+from prefect_ltx.archive.keys import WEB_ADDRESS
 from prefect_ltx.blocks._forms import EMPTY, LOGO, Secret, Text, WebAddress, one_of, page, whole
 from prefect_ltx.blocks._stored_places import StoresPlace
 from prefect_ltx.bucket_rules import Acl, BucketRules, StorageClass
@@ -47,10 +48,10 @@ class VideoArchive(StoresPlace, Block):
     )
     web_url: WebAddress = Field(
         default=None,
-        json_schema_extra=EMPTY | {"pattern": r"^(https?://[^\s?#]+)?$"},
+        json_schema_extra=EMPTY | {"pattern": f"^({WEB_ADDRESS})?$"},
         title="Web address",
         description="Where a browser reads what is archived: a web server, a CDN or a gateway that signs on demand, "
-        "for links in artifacts; empty for PREFECT_LTX_ARCHIVE_URL, without a query.",
+        "for links in artifacts; without a user and a query. Empty for PREFECT_LTX_ARCHIVE_URL.",
     )
     endpoint_url: WebAddress = Field(
         default=None,

@@ -72,9 +72,9 @@ class Settings(BaseSettings):
     """SQLAlchemy URL of the ledger; empty: SQLite in `home`."""
     archive: str = ""
     """A folder or `s3://bucket/prefix`; empty: `archive` in `home`."""
-    archive_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
+    archive_url: str | None = None
     """Where a browser reads the archive's files: a web server, a CDN, or a gateway that signs on demand. Artifacts link
-    there; a signature in it would be stored with them, so it may have no query."""
+    there; a secret in it would be stored with them, so `Archive` takes none with a user or a query."""
     budget_usd: Decimal | None = Field(default=None, ge=0)
     """The most that may be spent per UTC day, over everything in the ledger."""
     unit_price_usd: Decimal | None = Field(default=None, gt=0)

@@ -14,6 +14,9 @@ THUMBNAILS: Final = ".thumbnails/"
 MARKS: Final = ".ledgers/"
 """Where `marks` are; hidden, so that no reader of the archive takes it for a generation's folder."""
 
+WEB_ADDRESS: Final = r"https?://[^\s?#@/]+(/[^\s?#]*)?"
+"""An address that may be stored with an artifact: without a user, and without a query that a signature could be in."""
+
 _SEGMENT_BYTES = 200  # file systems allow 255, and temporary names need room
 _KEY_BYTES = 900  # S3 allows 1024, prefix included
 _FORBIDDEN = set('\\:*?"<>|')  # not names on every system this archive may be copied to

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import mimetypes
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime
@@ -31,7 +32,7 @@ from prefect_ltx.archive.errors import (
 from prefect_ltx.archive.folder import FolderBackend
 from prefect_ltx.archive.gallery import GalleryReport, write_gallery
 from prefect_ltx.archive.gallery_notes import GalleryNotes
-from prefect_ltx.archive.keys import MANIFEST_NAME, check_key
+from prefect_ltx.archive.keys import MANIFEST_NAME, WEB_ADDRESS, check_key
 from prefect_ltx.archive.manifest import ArchivedFile, Manifest
 from prefect_ltx.archive.probe import probe
 from prefect_ltx.archive.reading import folder_of, manifest_keys, read_manifests, shown
@@ -82,6 +83,12 @@ class Archive:
         web_url: str | None = None,
     ) -> None:
         """Name the place; nothing is read, written or sent yet. `web_url` is where a browser reads its files."""
+        if web_url is not None and not re.fullmatch(WEB_ADDRESS, web_url):
+            raise ArchiveKeyInvalid(
+                "The archive's web address (PREFECT_LTX_ARCHIVE_URL, or the block's) has to be http(s)://host/path "
+                "without a user or a query: artifacts keep it, and with it what is secret in it",
+                next_step="Correct it, or leave it empty",
+            )
         self._web_url = web_url
         self._backend: Backend
         self._how: dict[str, Any] = {

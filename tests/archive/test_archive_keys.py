@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_ltx.archive import ArchiveKeyInvalid, check_key, folder_for
+from prefect_ltx.archive import Archive, ArchiveKeyInvalid, check_key, folder_for
 
 WHEN = datetime(2026, 11, 21, 23, 30, tzinfo=UTC)
 INGREDIENT = "fal-ai/ltx-2.3-quality/ingredient"
@@ -74,3 +74,25 @@ def test_a_generations_folder_depends_on_its_beginning_only() -> None:
     assert folder_for("0123456789abcdef" * 4, INGREDIENT, in_tokyo).startswith("2026/11/21/")
     with pytest.raises(ArchiveKeyInvalid, match="time zone"):
         folder_for("k", INGREDIENT, datetime(2026, 11, 21))
+
+
+@pytest.mark.parametrize(
+    "web_url",
+    [
+        "https://user:secret@cdn.test/films",
+        "https://cdn.test/films?X-Amz-Signature=secret",
+        "https://cdn.test/films#secret",
+        "ftp://cdn.test/films",
+        "cdn.test",
+        "",
+        "https://cdn.test/a secret",
+    ],
+)
+def test_links_keep_no_secret(web_url: str) -> None:
+    """An artifact keeps the link: an address with a user or a query is refused, and not quoted."""
+    with pytest.raises(ArchiveKeyInvalid, match="PREFECT_LTX_ARCHIVE_URL") as refused:
+        Archive("/tmp/films", web_url=web_url)
+    assert "secret@" not in str(refused.value)
+    assert "Signature" not in str(refused.value)
+    link = Archive("/tmp/films", web_url="https://cdn.test/my@films/").link("a b/video.mp4")
+    assert link == "https://cdn.test/my@films/a%20b/video.mp4"
