@@ -83,7 +83,7 @@ class Archive:
         web_url: str | None = None,
     ) -> None:
         """Name the place; nothing is read, written or sent yet. `web_url` is where a browser reads its files."""
-        if web_url is not None and not re.fullmatch(WEB_ADDRESS, web_url):
+        if web_url and not re.fullmatch(WEB_ADDRESS, web_url):
             raise ArchiveKeyInvalid(
                 "The archive's web address (PREFECT_LTX_ARCHIVE_URL, or the block's) has to be http(s)://host/path "
                 "without a user or a query: artifacts keep it, and with it what is secret in it",
