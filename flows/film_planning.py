@@ -50,7 +50,7 @@ class FilmPlanning:
         """
         self.board = board = self._read()
         if any(board.takes_of(shot).choose == "person" for shot in board.shots):
-            ui_address()
+            ui_address()  # raises where nobody can be asked: before the takes are paid for
         # Loaded before anything is sent: a mistyped name must not cost the takes.
         self.judges = {spec: load_judge(spec) for shot in board.shots if (spec := board.takes_of(shot).judge)}
         await check_additions(self._services, board)

@@ -104,7 +104,7 @@ async def best_of_takes(
         n=n, stop=stop or ("all" if choose == "person" or judge else "first_pass"), choose=choose, judge=judge
     )
     if choose == "person":
-        ui_address()
+        ui_address()  # raises where nobody can be asked: before the takes are paid for
     # Loaded before anything is sent: a mistyped name must not cost the takes.
     ranking = load_judge(policy.judge, named_in_code=True) if policy.judge else None
     names = BlockNames(credentials=credentials, ledger=ledger, archive=archive, budget=budget)

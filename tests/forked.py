@@ -159,12 +159,8 @@ def _watch(order: dict[str, Any]) -> None:
 
 
 def _module(order: dict[str, Any], said: Path) -> None:
-    for number, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    _become(order["env"], Path(order["cwd"]), said)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.environ.clear()
-    os.environ.update(order["env"])
-    os.chdir(order["cwd"])
     sys.path.insert(0, os.getcwd())
     sys.argv = list(order["command"])
     code: Any = 0
@@ -184,15 +180,20 @@ def _module(order: dict[str, Any], said: Path) -> None:
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 
-def _run(command: tuple[str, ...], env: dict[str, str], cwd: Path | None, said: Path) -> None:
+def _become(env: Mapping[str, str], cwd: Path | None, said: Path) -> None:
+    """A process of its own: what it says goes to files, and it has its own environment and folder."""
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
-    # A name that cannot be imported is passed over in silence, and everything would be slow and right.
-    assert set(PRELOADED) <= set(sys.modules), "what these processes share was not imported"
     os.environ.clear()
     os.environ.update(env)
     if cwd is not None:
         os.chdir(cwd)
+
+
+def _run(command: tuple[str, ...], env: dict[str, str], cwd: Path | None, said: Path) -> None:
+    _become(env, cwd, said)
+    # A name that cannot be imported is passed over in silence, and everything would be slow and right.
+    assert set(PRELOADED) <= set(sys.modules), "what these processes share was not imported"
     # Prefect has read its settings in the process that this one was forked from.
     from prefect.context import refresh_global_settings_context
 

@@ -21,12 +21,12 @@ from pydantic import (
     model_validator,
 )
 
-from prefect_ltx.archive.backend import Backend
-from prefect_ltx.archive.errors import ManifestUnreadable
+from prefect_ltx.archive.backend import Backend, StoredFile
+from prefect_ltx.archive.errors import ArchiveConflict, ManifestUnreadable
 from prefect_ltx.archive.keys import MANIFEST_NAME, check_key
 from prefect_ltx.archive.manifest import ArchivedFile, Manifest, _in_utc, _no_number
 from prefect_ltx.archive.manifest_records import SHA256
-from prefect_ltx.archive.reading import read_documents
+from prefect_ltx.archive.reading import read_documents, read_small
 
 _NAME: Final = re.compile(r"(?P<folder>.+)/addition-[a-z0-9-]{1,120}\.json")
 
@@ -140,6 +140,34 @@ async def read_additions(
                 yield key, ManifestUnreadable(f"{backend.url(key)} is an addition to another manifest")
             continue
         yield key, found
+
+
+async def additions_of(backend: Backend, folder: str, manifest: Manifest) -> list[Addition]:
+    """Those of one generation, by name; what cannot be read or belongs to another one is left out.
+
+    Raises:
+        ArchiveError: one cannot be read now.
+    """
+    keys = addition_keys(await backend.list(f"{folder}/"))
+    return [
+        found
+        async for _, found in read_additions(backend, keys, {folder: manifest})
+        if isinstance(found, Addition)
+    ]
+
+
+async def write_addition(backend: Backend, folder: str, name: str, addition: Addition) -> StoredFile:
+    """Write an addition whose files are there; the one that is there already stands (`existed`).
+
+    Raises:
+        ArchiveError: it cannot be written now.
+    """
+    key = addition_key(folder, name)
+    try:
+        return await backend.put_bytes(key, addition.to_bytes(), content_type="application/json")
+    except ArchiveConflict:
+        there = await read_small(backend, key)
+        return StoredFile(key=key, size=len(there), sha256=hashlib.sha256(there).hexdigest(), existed=True)
 
 
 def _hash(document: Mapping[str, Any]) -> str:

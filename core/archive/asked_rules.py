@@ -5,13 +5,14 @@ S3 refuses what lacks a rule and what has a wrong one with the same two words, A
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Any, Final, NamedTuple
 
 from prefect_ltx.archive.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable
 from prefect_ltx.archive.probe import FOLDER
 from prefect_ltx.archive.s3 import S3Backend
+from prefect_ltx.archive.s3_session import S3Settings
 from prefect_ltx.bucket_rules import BucketRules
 
 
@@ -45,11 +46,16 @@ _NAMES: Final = {
 }
 
 
-async def rule_asked(make: Callable[[BucketRules], S3Backend], rules: BucketRules) -> RuleAsked | None:
-    """The rule with which the bucket takes what it refuses with `rules`, or the one that it does not take; else None.
+async def rule_asked(location: str, how: Mapping[str, Any]) -> RuleAsked | None:
+    """The rule with which the bucket takes what it refuses by its rules, or the one that it does not take; else None.
 
-    `make` makes the backend with other rules. What is written is removed again, where that is allowed.
+    `how` is `S3Settings`, with the rules. What is written is removed again, where that is allowed.
     """
+    rules: BucketRules = how["rules"]
+
+    def make(other: BucketRules) -> S3Backend:
+        return S3Backend(location, S3Settings(**{**how, "rules": other}))
+
     for name in [each for each in _NAMES if getattr(rules, each)]:
         if await _takes(make, _without(rules, name)):
             what, setting = _said(name, getattr(rules, name))

@@ -37,6 +37,21 @@ def check_key(key: str) -> str:
     return key
 
 
+def check_web_address(url: str) -> str:
+    """Return `url` if links to files may begin with it.
+
+    Raises:
+        ArchiveKeyInvalid: it is not.
+    """
+    if not re.fullmatch(WEB_ADDRESS, url):
+        raise ArchiveKeyInvalid(
+            "The archive's web address (PREFECT_LTX_ARCHIVE_URL, or the block's) has to be http(s)://host/path "
+            "without a user or a query: artifacts keep it, and with it what is secret in it",
+            next_step="Correct it, or leave it empty",
+        )
+    return url
+
+
 def folder_for(key: str, endpoint: str, when: datetime) -> str:
     """Return a generation's folder, such as `2026/11/21/ingredient-0f3a…` (first 16 characters of `key`).
 

@@ -1,15 +1,20 @@
-"""Reading the manifests of an archive, several at a time, in the order of their folders."""
+"""Reading an archive: its manifests, several at a time, in the order of their folders, and single files out of it."""
 
 import asyncio
+import contextlib
+import hashlib
+import secrets
 from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from prefect_ltx.archive.backend import Backend
+from prefect_ltx.archive.backend import Backend, StoredFile
 from prefect_ltx.archive.errors import (
     ArchiveCorrupt,
     ArchiveError,
     ArchiveKeyInvalid,
     ArchiveNotFound,
+    ArchiveUnavailable,
     ManifestUnreadable,
 )
 from prefect_ltx.archive.keys import MANIFEST_NAME, check_key
@@ -18,6 +23,7 @@ from prefect_ltx.archive.manifest import Manifest
 D = TypeVar("D", covariant=True)
 
 MOST_MANIFEST_BYTES: Final = 16 << 20
+_MOST_SMALL_BYTES: Final = 64 << 20
 
 
 def manifest_keys(keys: Iterable[str]) -> list[str]:
@@ -66,6 +72,52 @@ async def read_documents(
         ):
             if found is not None:
                 yield key, found
+
+
+async def read_small(backend: Backend, key: str) -> bytes:
+    """Read a small file.
+
+    Raises:
+        ArchiveNotFound: no file has this key.
+        ArchiveCorrupt: it has more than 64 MiB.
+    """
+    data = bytearray()
+    async for chunk in backend.chunks(key):
+        data += chunk
+        if len(data) > _MOST_SMALL_BYTES:
+            raise ArchiveCorrupt(f"{backend.url(key)} has more than {_MOST_SMALL_BYTES >> 20} MiB")
+    return bytes(data)
+
+
+async def fetch_file(
+    backend: Backend, key: str, path: Path, *, sha256: str | None, size: int | None
+) -> StoredFile:
+    """Copy a file out of the archive to `path` atomically, replacing what is there; see `Archive.fetch`.
+
+    Raises:
+        ArchiveNotFound: no file has this key.
+        ArchiveCorrupt: its bytes are not those of `sha256`, or more than `size`.
+        ArchiveUnavailable: it cannot be read, or not written at `path`.
+    """
+    temporary = path.with_name(f".ltx-{secrets.token_hex(8)}.part")
+    digest, got = hashlib.sha256(), 0
+    try:
+        file = await asyncio.to_thread(temporary.open, "xb")
+        with file:
+            async for chunk in backend.chunks(key):
+                digest.update(chunk)
+                got += await asyncio.to_thread(file.write, chunk)
+                if size is not None and got > size:
+                    raise ArchiveCorrupt(f"{backend.url(key)} has more bytes than its manifest says ({size})")
+        if sha256 is not None and digest.hexdigest() != sha256:
+            raise ArchiveCorrupt(f"{backend.url(key)} is not what its manifest says: its sha256 differs")
+        temporary.replace(path)
+    except OSError as error:
+        raise ArchiveUnavailable(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return StoredFile(key=key, size=got, sha256=digest.hexdigest(), existed=True)
 
 
 def shown(key: str) -> str:

@@ -5,16 +5,12 @@ Nothing is ever overwritten but the gallery, `index.html` at the root. Readers t
 """
 
 import asyncio
-import contextlib
-import hashlib
 import mimetypes
-import re
-import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from pydantic import SecretStr
@@ -26,16 +22,22 @@ from prefect_ltx.archive.errors import (
     ArchiveCorrupt,
     ArchiveKeyInvalid,
     ArchiveNotFound,
-    ArchiveUnavailable,
     ManifestUnreadable,
 )
 from prefect_ltx.archive.folder import FolderBackend
 from prefect_ltx.archive.gallery import GalleryReport, write_gallery
 from prefect_ltx.archive.gallery_notes import GalleryNotes
-from prefect_ltx.archive.keys import MANIFEST_NAME, WEB_ADDRESS, check_key
+from prefect_ltx.archive.keys import MANIFEST_NAME, check_key, check_web_address
 from prefect_ltx.archive.manifest import ArchivedFile, Manifest
 from prefect_ltx.archive.probe import probe
-from prefect_ltx.archive.reading import folder_of, manifest_keys, read_manifests, shown
+from prefect_ltx.archive.reading import (
+    fetch_file,
+    folder_of,
+    manifest_keys,
+    read_manifests,
+    read_small,
+    shown,
+)
 from prefect_ltx.archive.rehydrate import RehydrateReport, rehydrate_archive
 from prefect_ltx.archive.thumbnails import Thumbnail
 from prefect_ltx.archive.verify import VerifyProgress, VerifyReport, verify_archive
@@ -45,8 +47,6 @@ if TYPE_CHECKING:
     from prefect_ltx.archive.additions import Addition
     from prefect_ltx.archive.asked_rules import RuleAsked
     from prefect_ltx.bucket_rules import BucketRules
-
-_MOST_SMALL_BYTES: Final = 64 << 20
 
 
 class Archive:
@@ -83,13 +83,7 @@ class Archive:
         web_url: str | None = None,
     ) -> None:
         """Name the place; nothing is read, written or sent yet. `web_url` is where a browser reads its files."""
-        if web_url and not re.fullmatch(WEB_ADDRESS, web_url):
-            raise ArchiveKeyInvalid(
-                "The archive's web address (PREFECT_LTX_ARCHIVE_URL, or the block's) has to be http(s)://host/path "
-                "without a user or a query: artifacts keep it, and with it what is secret in it",
-                next_step="Correct it, or leave it empty",
-            )
-        self._web_url = web_url
+        self._web_url = check_web_address(web_url) if web_url else ""
         self._backend: Backend
         self._how: dict[str, Any] = {
             "endpoint_url": endpoint_url,
@@ -138,13 +132,8 @@ class Archive:
         if self.rules is None:
             return None
         from prefect_ltx.archive.asked_rules import rule_asked
-        from prefect_ltx.archive.s3 import S3Backend
-        from prefect_ltx.archive.s3_session import S3Settings
 
-        def make(rules: "BucketRules") -> S3Backend:
-            return S3Backend(self.location, S3Settings(**{**self._how, "rules": rules}))
-
-        return await rule_asked(make, self.rules)
+        return await rule_asked(self.location, self._how)
 
     def link(self, path: str) -> str:
         """The address at which a browser opens a file of the archive; empty where it has none."""
@@ -208,12 +197,7 @@ class Archive:
             ArchiveNotFound: no file has this key.
             ArchiveCorrupt: it has more than 64 MiB.
         """
-        data = bytearray()
-        async for chunk in self._backend.chunks(check_key(key)):
-            data += chunk
-            if len(data) > _MOST_SMALL_BYTES:
-                raise ArchiveCorrupt(f"{self.url(key)} has more than {_MOST_SMALL_BYTES >> 20} MiB")
-        return bytes(data)
+        return await read_small(self._backend, check_key(key))
 
     def chunks(self, key: str) -> AsyncIterator[bytes]:
         """Read a file in pieces, for what is too large to hold.
@@ -235,28 +219,7 @@ class Archive:
             ArchiveCorrupt: its bytes are not those of `sha256`, or more than `size`.
             ArchiveUnavailable: it cannot be read, or not written at `path`.
         """
-        path = Path(path)
-        temporary = path.with_name(f".ltx-{secrets.token_hex(8)}.part")
-        digest, got = hashlib.sha256(), 0
-        try:
-            file = await asyncio.to_thread(temporary.open, "xb")
-            with file:
-                async for chunk in self._backend.chunks(check_key(key)):
-                    digest.update(chunk)
-                    got += await asyncio.to_thread(file.write, chunk)
-                    if size is not None and got > size:
-                        raise ArchiveCorrupt(
-                            f"{self.url(key)} has more bytes than its manifest says ({size})"
-                        )
-            if sha256 is not None and digest.hexdigest() != sha256:
-                raise ArchiveCorrupt(f"{self.url(key)} is not what its manifest says: its sha256 differs")
-            temporary.replace(path)
-        except OSError as error:
-            raise ArchiveUnavailable(f"{path} cannot be written: {error.strerror}") from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-        return StoredFile(key=key, size=got, sha256=digest.hexdigest(), existed=True)
+        return await fetch_file(self._backend, check_key(key), Path(path), sha256=sha256, size=size)
 
     async def exists(self, key: str) -> bool:
         """Tell whether there is a file under `key`."""
@@ -327,17 +290,10 @@ class Archive:
         Raises:
             ArchiveError: the archive cannot be read now.
         """
-        from prefect_ltx.archive.additions import Addition, addition_keys, read_additions
+        from prefect_ltx.archive.additions import additions_of
 
         manifest = await self.manifest(folder)
-        if manifest is None:
-            return []
-        keys = addition_keys(await self._backend.list(f"{check_key(folder)}/"))
-        return [
-            found
-            async for _, found in read_additions(self._backend, keys, {folder: manifest})
-            if isinstance(found, Addition)
-        ]
+        return [] if manifest is None else await additions_of(self._backend, check_key(folder), manifest)
 
     async def add(self, folder: str, name: str, addition: "Addition") -> StoredFile:
         """Write an addition to a generation, after everything that it names; with it its files count.
@@ -347,17 +303,10 @@ class Archive:
         Raises:
             ArchiveNotFound, ArchiveCorrupt: a file that it names is missing or has another size.
         """
-        from prefect_ltx.archive.additions import addition_key
+        from prefect_ltx.archive.additions import write_addition
 
         await asyncio.gather(*(self._is_there(folder, each) for each in addition.files))
-        key = addition_key(folder, name)
-        try:
-            return await self._backend.put_bytes(key, addition.to_bytes(), content_type="application/json")
-        except ArchiveConflict:
-            there = await self.read_bytes(key)
-            return StoredFile(
-                key=key, size=len(there), sha256=hashlib.sha256(there).hexdigest(), existed=True
-            )
+        return await write_addition(self._backend, folder, name, addition)
 
     async def mark(self, ledger_id: str, generation_id: str, created_at: datetime) -> None:
         """Write down, before its manifest, that this ledger knows this generation; again is no error.
