@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from forked import run_forked
+from forked import programs, run_forked
 
 from prefect_ltx.cli.prefect_server import without_prefect
 
@@ -101,11 +100,11 @@ class Server:
     @contextmanager
     def worker(self, log: Path, script: Path, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
         """A worker as the script starts it, with this test's environment, stopped at the end."""
-        programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        path = os.pathsep.join([str(programs()), os.environ["PATH"]])
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 ["sh", str(script)],
-                env=self.environ(**more, PATH=programs),
+                env=self.environ(**more, PATH=path),
                 cwd=log.parent,
                 stdout=sink,
                 stderr=subprocess.STDOUT,

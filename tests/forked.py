@@ -22,6 +22,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from programs import made, serve
+
 from prefect_ltx import flows
 
 PRELOADED = [
@@ -74,6 +76,25 @@ def run_forked(
     out, err = child.communicate(timeout)
     assert child.returncode is not None
     return subprocess.CompletedProcess(command, child.returncode, out, err)
+
+
+_programs: Path | None = None
+
+
+def programs() -> Path:
+    """The folder, for PATH, of `python`, `prefect` and `prefect-ltx` that fork instead of importing (`programs.py`)."""
+    global _programs
+    if _programs is None:
+        folder = Path(tempfile.mkdtemp(prefix="forked-")) / "bin"
+        address = made(folder)
+        serving = _server.Process(target=serve, args=(address, str(folder / "python")), daemon=True)
+        _server.set_forkserver_preload(PRELOADED)
+        serving.start()
+        while not Path(address).exists():
+            assert serving.is_alive(), "the process that forks programs ended"
+            time.sleep(0.02)
+        _programs = folder
+    return _programs
 
 
 class _WithoutPrefect:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from deployment_server import Server
 from docs_blocks import blocks_of
-from forked import run_forked
+from forked import programs, run_forked
 from support import submits
 
 from prefect_ltx.cli.prefect_server import prefect_server
@@ -68,7 +68,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, prefect_home: Callable[[Path]
     home.mkdir()
     with prefect_server(prefect_home(folder / "server")) as url, LocalFal() as fal:
         environ = {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PATH": os.pathsep.join([str(programs()), os.environ["PATH"]]),
             "HOME": str(home),
             "PREFECT_API_URL": url,
             "PREFECT_LTX_FAL_URL": fal.url,
@@ -78,7 +78,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, prefect_home: Callable[[Path]
         site.ltx("deploy")
         with (folder / "worker.log").open("wb") as log:
             worker = subprocess.Popen(
-                ["prefect", "worker", "start", "--pool", "ltx"],
+                [programs() / "prefect", "worker", "start", "--pool", "ltx"],
                 env=environ,
                 cwd=folder,
                 stdout=log,

@@ -11,7 +11,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -21,6 +20,7 @@ import pytest
 import typer.main
 import yaml
 from docs_blocks import KNOWN, SHOWN, Block, blocks_of
+from forked import programs
 
 from prefect_ltx.cli import app
 from prefect_ltx.cli.prefect_server import without_prefect
@@ -69,7 +69,7 @@ def test_every_block_runs(
     monkeypatch.syspath_prepend(ltx_env)
     environ = without_prefect(os.environ) | {
         "HOME": str(ltx_env),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{programs()}{os.pathsep}{os.environ['PATH']}",
         "PREFECT_API_URL": str(PREFECT_API_URL.value()),
         "PREFECT_HOME": str(ltx_env / "prefect"),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ltx_env), os.environ.get("PYTHONPATH")])),
