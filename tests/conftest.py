@@ -92,7 +92,17 @@ def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def forked_programs() -> Iterator[None]:
+    """What this process and those that it starts run as `python -m …` is forked, Prefect's servers too."""
+    from forked import programs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", str(programs() / "python"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def migrated(forked_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Prefect database with nothing but its tables, for servers to start from: to make them takes 15 s."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:

@@ -27,11 +27,20 @@ from programs import made, serve
 from prefect_ltx import flows
 
 PRELOADED = [
-    *("prefect.engine", "prefect.flow_engine", "prefect.task_engine", "prefect.cli"),
+    *(
+        "prefect.engine",
+        "prefect.flow_engine",
+        "prefect.task_engine",
+        "prefect.cli",
+        "prefect.server.api.server",
+    ),
     *("prefect_ltx.cli", "prefect_ltx.deployments.apply"),
     # To import `prefect_ltx.flows` alone builds no flow.
     *(f"prefect_ltx.flows.{file}" for file in sorted(set(flows._FILES.values()))),
 ]
+
+PYTHON = sys.executable
+"""The interpreter itself, where a test needs what it starts to be a child of its own."""
 
 _server = multiprocessing.get_context("forkserver")
 

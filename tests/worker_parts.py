@@ -3,11 +3,10 @@
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import yaml
-from forked import run_forked
+from forked import PYTHON, run_forked
 
 from prefect_ltx.cli.prefect_server import without_prefect
 
@@ -44,7 +43,7 @@ class Worker:
         with self.log.open("ab") as sink:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "prefect", "worker", "start", "--pool", "ltx"),
+                    *(PYTHON, "-m", "prefect", "worker", "start", "--pool", "ltx"),
                     *("--name", self.name, "--limit", "1"),
                 ],
                 env=self._environ,
