@@ -76,25 +76,23 @@ async def only_looker(services: Services, generation_id: str) -> AsyncIterator[N
 
 
 @asynccontextmanager
-async def only_collector(services: Services, generation_id: str) -> AsyncIterator[bool]:
+async def only_collector(services: Services, generation_id: str) -> AsyncIterator[None]:
     """The right to bring this row's video into the archive: one collector per row in a process, since its unfinished
-    files have one place. Yields whether somebody had it before: then the row has to be read again.
+    files have one place. Those who come later read the row again once it is their turn.
     """
-    async with _alone(services.process.collectors, (services.ledger.id, generation_id)) as waited:
-        yield waited
+    async with _alone(services.process.collectors, (services.ledger.id, generation_id)):
+        yield
 
 
 @asynccontextmanager
-async def _alone(rows: RowsAtWork, row: tuple[str, str]) -> AsyncIterator[bool]:
-    """Be the only one of this process at work on the row; whether somebody else was before."""
+async def _alone(rows: RowsAtWork, row: tuple[str, str]) -> AsyncIterator[None]:
+    """Be the only one of this process at work on the row."""
     pause, longest = _LOOK_POLL_SECONDS
-    waited = False
     while not rows.enter(row):
-        waited = True
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, longest)
     try:
-        yield waited
+        yield
     finally:
         rows.leave(row)
 

@@ -196,13 +196,13 @@ async def _to_archive(
     steps: Steps, generation: Generation, order: Order, inputs: Mapping[str, InputMedia] | None
 ) -> ArchivedGeneration:
     services = steps.services
-    async with only_collector(services, generation.id) as waited:
-        if waited:
-            # Another task of this run had the same video: it is in the archive now, or what stopped it stops here too.
-            generation = await services.ledger.get(generation.id)
-            if generation.state is State.ARCHIVED:
-                return await archived_before(services, generation)
-            outcome(generation)
+    async with only_collector(services, generation.id):
+        # Another task of this run may have had the same video since the row was read: then it is in the archive, or
+        # what stopped that one stops this one too.
+        generation = await services.ledger.get(generation.id)
+        if generation.state is State.ARCHIVED:
+            return await archived_before(services, generation)
+        outcome(generation)
         return await _collected_and_archived(steps, generation, order, inputs)
 
 

@@ -2,10 +2,9 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
-from forked import run_forked, run_without_prefect
+from forked import PYTHON, run_forked, run_without_prefect
 
 from prefect_ltx.cli.prefect_server import without_prefect
 
@@ -36,7 +35,7 @@ def process(*arguments: str, cwd: Path | None = None, **environ: str) -> "subpro
     at all, is settled before Prefect is imported.
     """
     return subprocess.run(
-        [sys.executable, "-m", "prefect_ltx.cli", *arguments],
+        [PYTHON, "-m", "prefect_ltx.cli", *arguments],
         env=without_prefect(os.environ) | environ,
         cwd=cwd,
         capture_output=True,

@@ -17,7 +17,7 @@ from prefect_ltx.generation.collect import CollectedVideo
 from prefect_ltx.generation.lease import keep, only_looker
 from prefect_ltx.generation.life import Order, finish, generate
 from prefect_ltx.generation.process import Leases
-from prefect_ltx.generation.steps import plain_steps
+from prefect_ltx.generation.steps import Steps, plain_steps
 from prefect_ltx.generation.store import ArchivedGeneration
 from prefect_ltx.ledger import Generation, Owner, State
 from prefect_ltx.local import LocalFal
@@ -165,7 +165,14 @@ async def test_tasks_of_one_run_that_want_the_same_video_collect_it_once(
 
     steps, order = replace(plain, collect=collect), Order(owner, recipe="none")
 
-    async def made(seed: int) -> ArchivedGeneration:
+    async def late(generation: Generation) -> Generation:
+        """The wait of a task that hears of the video when another one has archived it already."""
+        generation = await plain.wait(generation)
+        while (await services.ledger.get(generation.id)).state is not State.ARCHIVED:
+            await asyncio.sleep(0.02)
+        return generation
+
+    async def made(seed: int, steps: Steps = steps) -> ArchivedGeneration:
         return await generate(steps, await prepare(services, make_request(seed=seed), owner=owner), order)
 
     async def finished(generation: Generation) -> ArchivedGeneration:
@@ -173,7 +180,9 @@ async def test_tasks_of_one_run_that_want_the_same_video_collect_it_once(
             return await finish(steps, row, order)
 
     row = await submitted(services, make_request(seed=2), owner)
-    found = await asyncio.gather(*(made(1) for _ in range(3)), *(finished(row) for _ in range(3)))
+    found = await asyncio.gather(
+        made(1), made(1), made(1, replace(steps, wait=late)), *(finished(row) for _ in range(3))
+    )
     assert len({each.video for each in found[:3]}) == len({each.video for each in found[3:]}) == 1
     assert sorted(collected) == sorted({found[0].generation_id, row.id})
     assert submits(fal) == len(fal.bill) == 2
