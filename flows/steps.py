@@ -70,8 +70,6 @@ async def make_video(
     async with services_for(names) as services, AsyncExitStack() as stay:
         order = order_of(recipe=recipe, tags=tags, quality=quality)
         ready = await prepared(services, request, order, frame_rule, stay)
-        if request.seed is None and ready.request.seed is not None:
-            await show_drawn_seed(ready.request.seed)
         if approve_within is not None:
             ready, bought_by = await approved_request(
                 services,
@@ -97,7 +95,7 @@ def order_of(*, recipe: str | Recipe = "web", tags: Sequence[str] = (), quality:
 async def prepared(
     services: Services, request: GenerationRequest, order: Order, frame_rule: FrameRule, stay: AsyncExitStack
 ) -> Prepared:
-    """The request ready to be made; `stay` removes our copies of its inputs.
+    """The request ready to be made; `stay` removes our copies of its inputs. The run's name tells a drawn seed.
 
     Raises:
         FalRequestInvalid, LedgerError: nothing was sent or spent.
@@ -107,6 +105,8 @@ async def prepared(
     )
     for source in ready.inputs.values():
         stay.callback(source.discard)
+    if request.seed is None and ready.request.seed is not None:
+        await show_drawn_seed(ready.request.seed)
     return ready
 
 

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from forked import programs
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
 from support import environment, submits
@@ -32,6 +33,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),  # Prefect's own client
     pytest.mark.timeout(240),
 ]
+
+
+TYPED = "the cup, second try"
 
 
 @pytest.fixture
@@ -96,7 +100,7 @@ async def start_flow(
         work_pool_name=pool,
         pull_steps=[],
     )
-    run = await client.create_flow_run_from_deployment(deployment, parameters=parameters)
+    run = await client.create_flow_run_from_deployment(deployment, parameters=parameters, name=TYPED)
     return run.id
 
 
@@ -106,6 +110,10 @@ async def until(condition: object, seconds: float = 90) -> None:
             await asyncio.sleep(0.2)
 
 
+async def contains(text: Awaitable[str], part: str) -> bool:
+    return part in await text
+
+
 def polled(fal: LocalFal) -> bool:
     return sum(path.endswith("/status") for _, path, _ in fal.log) >= 2
 
@@ -113,7 +121,9 @@ def polled(fal: LocalFal) -> bool:
 async def test_cancelling_the_run_cancels_the_paid_job(
     fal: LocalFal, ltx_env: Path, client: PrefectClient, worker: subprocess.Popen[bytes], media_folder: Path
 ) -> None:
-    """Cancelling the flow run by the API cancels the queued job at fal, and the ledger says what it cost."""
+    """Cancelling the flow run by the API cancels the queued job at fal; the ledger and the run's own log say what
+    it cost. The run keeps the name that a person typed.
+    """
     fal.faults.add("stuck_queue")
     run_id = await start(client, worker.pool, media_folder / "sheet.png")  # type: ignore[attr-defined]
     await until(lambda: polled(fal))
@@ -129,6 +139,14 @@ async def test_cancelling_the_run_cancels_the_paid_job(
     (row,) = ledger.find()
     assert row.flow_run_id == str(run_id)
     assert (row.held_usd, len(fal.bill)) == (0, 0)
+    run = await client.read_flow_run(run_id)
+    assert run.name == TYPED
+
+    async def told() -> str:
+        chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
+        return "\n".join(log.message for log in await client.read_logs(log_filter=chosen))
+
+    await until(lambda: contains(told(), "it costs nothing"))
 
 
 async def test_cancelling_a_batch_cancels_every_row_at_fal(

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from generation_parts import cup_request
@@ -48,12 +49,19 @@ async def composed(request: IngredientRequest) -> tuple[str, bool]:
 async def test_each_run_without_a_seed_has_a_generation_of_its_own(
     fal: LocalFal, ltx_env: Path, sheet: Path
 ) -> None:
-    """Submitted three times, one after the other and then side by side: six generations, none of them twice."""
+    """Submitted three times, one after the other and then side by side: six generations, none of them twice, and each
+    run's name has the seed that was drawn.
+    """
     request = cup_request(sheet, seed=None)
     handles = [await submit_only(request) for _ in range(3)]
     handles += await asyncio.gather(*(submit_only(request) for _ in range(3)))
     assert len({each.generation_id for each in handles}) == 6
     assert (submits(fal), len({each.seed for each in handles})) == (6, 6)
+    with Ledger(f"sqlite:///{ltx_env / 'ledger.db'}") as ledger:
+        rows = ledger.find()
+    async with get_client() as client:
+        names = [(await client.read_flow_run(UUID(str(row.flow_run_id)))).name for row in rows]
+    assert all(name.endswith(f", seed {row.seed})") for name, row in zip(names, rows, strict=True)), names
 
 
 async def test_a_composed_flow_that_is_repeated_reads_the_archive(
