@@ -4,6 +4,7 @@ A Prefect server checks a run's parameters against the deployment's JSON schema 
 checks them again. Each type here says the same to both.
 """
 
+import re
 from decimal import ROUND_UP, Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
@@ -82,9 +83,14 @@ class _AsForm:
 
 def _as_form(model: dict[str, Any], handler: GetJsonSchemaHandler) -> None:
     fields = model["properties"]
+    titles = {name: field["title"] for name, field in fields.items() if "_" in name}
     for field in fields.values():
         if field.get("pattern") == r"\S":
             field["pattern"] = _BLANK
+        # A form shows its fields by their titles only.
+        field["description"] = re.sub(
+            r"\w+_\w+", lambda name: titles.get(name[0], name[0]), field.get("description", "")
+        )
     size = fields["resolution"]
     for each in size["anyOf"]:
         if "$ref" not in each:

@@ -46,7 +46,7 @@ async def reference_video_to_video(
     The same request with the same seed is never paid for twice, whatever crashed in between.
 
     Args:
-        request: what to make. `video_url` and `image_url` may be local paths, s3://, https:// or data URIs.
+        request: what to make. Reference video and reference image may be local paths, s3://, https:// or data URIs.
         credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
@@ -93,7 +93,7 @@ async def ingredient_to_video(
     The same request with the same seed is never paid for twice, whatever crashed in between.
 
     Args:
-        request: what to make. `image_url` may be a local path, s3://, https:// or a data URI.
+        request: what to make. The reference sheet may be a local path, s3://, https:// or a data URI.
         credentials: Name of a fal Credentials block; empty for FAL_KEY and PREFECT_LTX_FAL_URL.
         ledger: Name of a Generation Ledger block; empty for PREFECT_LTX_LEDGER.
         archive: Name of a Video Archive block; empty for PREFECT_LTX_ARCHIVE.
