@@ -1,6 +1,5 @@
 """The package as it is installed: one import name, cheap to import, complete in wheel and sdist."""
 
-import json
 import os
 import subprocess
 import sys
@@ -147,10 +146,26 @@ def test_constraints_name_no_index_and_no_host() -> None:
     ] == []
 
 
+MAKES_A_VIDEO = """
+import asyncio, os
+from pathlib import Path
+from prefect_ltx.fal import IngredientRequest
+from prefect_ltx.flows import ingredient_to_video
+from prefect_ltx.local import LocalFal
+from prefect_ltx.media import make_reference_sheet
+size = {"width": 256, "height": 128}
+with LocalFal() as fal:
+    os.environ["PREFECT_LTX_FAL_URL"] = fal.url
+    asyncio.run(make_reference_sheet(Path("sheet.png"), width=448, height=256))
+    request = IngredientRequest(prompt="A cup turns.", image_url="sheet.png", num_frames=9, resolution=size)
+    print(asyncio.run(ingredient_to_video(request)).video)
+"""
+
+
 @pytest.mark.wheel
 @pytest.mark.timeout(600)
 def test_wheel_and_sdist_build_and_the_wheel_works_alone(tmp_path: Path) -> None:
-    """The wheel, built from the sdist, has every module, and a plain `pip install` of today makes videos with it."""
+    """The wheel, built from the sdist, has every module, and makes a video with what pip installs today."""
     dist = tmp_path / "dist"
     subprocess.run([sys.executable, "-m", "build", "--outdir", dist, ROOT], check=True, capture_output=True)
     (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
@@ -175,7 +190,13 @@ def test_wheel_and_sdist_build_and_the_wheel_works_alone(tmp_path: Path) -> None
     home.mkdir()
     alone = tmp_path / "alone"
     venv.create(alone)
-    environ = {**os.environ, "HOME": str(home), "PREFECT_HOME": str(home / "prefect")}
+    environ = {
+        **os.environ,
+        "HOME": str(home),
+        "PREFECT_HOME": str(home / "prefect"),
+        # Prefect gives its own server 20 s to start, which is not enough on a machine that has other things to do.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    }
     # Without the constraints, as a user has it: where a dependency of today no longer fits, it is known here first.
     # By the pip of this environment, and uncompiled: what is imported below is a small part of what is installed.
     pip = [sys.executable, "-m", "pip", "--python", alone / "bin" / "python", "--disable-pip-version-check"]
@@ -192,7 +213,12 @@ def test_wheel_and_sdist_build_and_the_wheel_works_alone(tmp_path: Path) -> None
     assert prefect_ltx.__version__ in says.stdout
     everything = "; ".join(f"import {package}" for package in PYPROJECT["tool"]["setuptools"]["packages"])
     subprocess.run([alone / "bin" / "python", "-c", everything], check=True, env=environ, cwd=tmp_path)
-    demo = [alone / "bin" / "prefect-ltx", "demo", "--out", tmp_path / "demo", "--json"]
-    made = subprocess.run(demo, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
+    made = subprocess.run(
+        [alone / "bin" / "python", "-c", MAKES_A_VIDEO],
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert made.returncode == 0, made.stderr[-3000:]
-    assert json.loads(made.stdout)["verified"]["generations"] == 2
+    assert Path(made.stdout.splitlines()[-1]).stat().st_size
