@@ -17,12 +17,11 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from programs import made, serve
+from programs import end_as, made, serve
 
 from prefect_ltx import flows
 
@@ -193,21 +192,7 @@ def _module(order: dict[str, Any], said: Path) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.path.insert(0, os.getcwd())
     sys.argv = list(order["command"])
-    code: Any = 0
-    try:
-        runpy.run_module(order["command"][0], run_name="__main__", alter_sys=True)
-    except SystemExit as ended:
-        code = ended.code
-        if isinstance(code, str):
-            sys.stderr.write(f"{code}\n")
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    finally:
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+    end_as(order["command"][0])
 
 
 def _become(env: Mapping[str, str], cwd: Path | None, said: Path) -> None:

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 FORKED = ("prefect", "prefect_ltx", "uvicorn")
 """The packages whose modules `python -m` forks here."""
@@ -147,6 +147,11 @@ def _become(order: dict[str, Any], streams: list[int], python: str) -> None:
     sys.path[:0] = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     module, *sys.argv[1:] = order["words"]
     sys.argv[0] = module
+    end_as(module)
+
+
+def end_as(module: str) -> NoReturn:
+    """Be `python -m MODULE` with the arguments in `sys.argv`, to its end."""
     code: Any = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
